@@ -1,0 +1,33 @@
+"""Stability diagnostics for training large models.
+
+`mhcdiag.gain(path)` measures how strongly the residual streams of a checkpoint amplify signals and gradients. Names are
+resolved on first use, so that `import mhcdiag` (and `mhcdiag --help`) does not import torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from mhcdiag.version import __version__
+
+if TYPE_CHECKING:
+    from mhcdiag.api import gain
+    from mhcdiag.errors import MhcdiagError
+    from mhcdiag.results.gain import GainResult
+
+__all__ = ["GainResult", "MhcdiagError", "__version__", "gain"]
+
+_HOME = {
+    "gain": "mhcdiag.api",
+    "GainResult": "mhcdiag.results.gain",
+    "MhcdiagError": "mhcdiag.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module behind a public name when the name is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'mhcdiag' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

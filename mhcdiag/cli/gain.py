@@ -1,0 +1,2 @@
+def gain() -> None:
+    """x"""

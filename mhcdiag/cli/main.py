@@ -1,0 +1,93 @@
+"""The application and its edge: what every way of ending means to the shell.
+
+Typer alone ends a crash and a failed gate both with 1. Here, and nowhere else, endings become exit codes: 0 pass, 1 a
+gate failed, 2 could not judge (usage, unreadable or unknown input), 3 a bug (with its traceback), 130 interrupted. A
+reader that closes the pipe early (`mhcdiag gain ... | head`) ends the command quietly.
+"""
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from mhcdiag.cli.gain import gain
+from mhcdiag.version import __version__
+
+COULD_NOT_JUDGE = 2
+BUG = 3
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+
+app = typer.Typer(
+    name="mhcdiag",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command()(gain)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mhcdiag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def mhcdiag(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Stability diagnostics for training large models.
+
+    Exit codes: 0 pass, 1 a gate failed, 2 could not judge (usage, unreadable or unknown input), 3 a bug in mhcdiag,
+    130 interrupted.
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        The words after `mhcdiag`; those of the process when None.
+    """
+    from mhcdiag.errors import MhcdiagError
+
+    try:
+        code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
+        sys.stdout.flush()
+    except MhcdiagError as error:
+        _complain(str(error))
+        return COULD_NOT_JUDGE
+    except typer.TyperException as error:
+        _complain(f"{error.format_message()} (see 'mhcdiag --help')")
+        return COULD_NOT_JUDGE
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: give it somewhere to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except Exception:  # noqa: BLE001 - the last line of defence, and it re-states the traceback
+        import traceback
+
+        traceback.print_exc()
+        _complain("this is a bug in mhcdiag: please report it with the lines above")
+        return BUG
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+def _complain(message: str) -> None:
+    """One line on stderr; control characters from file contents are escaped so that they cannot drive the terminal."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    sys.stderr.write(f"mhcdiag: {line}\n")

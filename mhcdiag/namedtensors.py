@@ -1,0 +1,61 @@
+"""Named tensors, read lazily: what every checkpoint container offers and every layout asks for.
+
+The contract stands below both packages so that `tensorfiles` (how bytes become tensors) and `layouts` (what the tensors
+mean) never import each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What a container's header says of one tensor."""
+
+    name: str
+    """Full name inside the checkpoint, prefixes included."""
+    dtype: str
+    """Element type in the spelling of safetensors: F32, BF16, F8_E4M3, I8, ..."""
+    shape: tuple[int, ...]
+    """Number of elements per axis; () for a scalar."""
+
+
+class NamedTensors(Protocol):
+    """One checkpoint: names, shapes and metadata at once, values on demand."""
+
+    @property
+    def path(self) -> str:
+        """The checkpoint as the user named it; opens every message about it."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All tensors by name, from headers alone; iterating gives the names in file order."""
+
+    @property
+    def config(self) -> Mapping[str, Any] | None:
+        """The `config.json` beside the tensors, or the configuration inside a pickle; None where there is none."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The container's own string metadata; empty where it has none."""
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of all files of the checkpoint in bytes."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far, headers included."""
+
+    def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
+        """One tensor, or a range of its first axis, on the CPU in the dtype of the file.
+
+        Raises
+        ------
+        mhcdiag.errors.ContainerError
+            The bytes are missing, or their dtype is one that torch cannot hold.
+        """

@@ -1,0 +1,94 @@
+"""Numbers that may be too large for a float64.
+
+The composite gain of a diverged run has no upper limit: 122 sites that each amplify by 1e40 give 1e4880. Such a value is
+carried as its decimal logarithm and is larger than every float.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import total_ordering
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Huge:
+    """A positive number above the largest float64, known by its decimal logarithm."""
+
+    log10: float
+    """Decimal logarithm; at least 308."""
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, Huge):
+            return self.log10 < other.log10
+        if isinstance(other, int | float):
+            return False  # above every float; also not below NaN, which compares false with everything
+        return NotImplemented
+
+    def __float__(self) -> float:
+        return math.inf
+
+
+Number = float | Huge
+
+
+def from_log2(log2: float) -> Number:
+    """2 to the power of `log2`, as a float where it fits and as `Huge` where it does not.
+
+    Minus infinity gives 0, NaN gives NaN, plus infinity gives infinity (an infinite mapping is not a huge one).
+    """
+    if math.isnan(log2) or math.isinf(log2):
+        return 0.0 if log2 == -math.inf else log2
+    if log2 < 1024:
+        return 2.0**log2
+    return Huge(log2 * math.log10(2))
+
+
+def log10_of(number: Number) -> float:
+    """Decimal logarithm of a non-negative number; minus infinity for 0, NaN for NaN."""
+    if isinstance(number, Huge):
+        return number.log10
+    if math.isnan(number):
+        return math.nan
+    return math.log10(number) if number > 0 else -math.inf
+
+
+def is_finite(number: Number) -> bool:
+    """Whether the number is a real number; `Huge` is, infinity and NaN are not."""
+    return isinstance(number, Huge) or math.isfinite(number)
+
+
+def within(number: Number, limit: float) -> bool:
+    """Whether `number <= limit`, failing closed: NaN is within nothing."""
+    return not isinstance(number, Huge) and number <= limit
+
+
+def text(number: Number, *, digits: int = 4) -> str:
+    """The number for people: four significant digits, plain up to 1e6, then in powers of ten.
+
+    >>> text(1.0), text(264.6), text(28345.2), text(3.1e9), text(Huge(4880.5))
+    ('1.000', '264.6', '28345', '3.100e9', '3.162e4880')
+    """
+    if isinstance(number, Huge):
+        exponent = math.floor(number.log10)
+        return f"{10 ** (number.log10 - exponent):.{digits - 1}f}e{exponent}"
+    if not math.isfinite(number):
+        return str(number)
+    if number == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(number)))
+    if -4 <= magnitude < 6:
+        return f"{number:.{max(0, digits - 1 - magnitude)}f}"
+    mantissa, _, exponent_text = f"{number:.{digits - 1}e}".partition("e")
+    return f"{mantissa}e{int(exponent_text)}"
+
+
+def text_beside(number: Number, limit: float) -> tuple[str, str]:
+    """Both numbers with as many digits as it takes to tell them apart.
+
+    Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 <= 1000".
+    """
+    for digits in range(4, 18):
+        shown, shown_limit = text(number, digits=digits), text(limit, digits=digits)
+        if number == limit or shown != shown_limit:
+            break
+    return shown, text(limit) if text(limit) != shown else shown_limit
