@@ -1,0 +1,1 @@
+"""Training logs to one table: one file per format, tried in the order of FORMATS."""
