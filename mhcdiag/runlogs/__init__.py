@@ -1,1 +1,7 @@
 """Training logs to one table: one file per format, tried in the order of FORMATS."""
+
+from mhcdiag.runlogs.formats import FORMATS
+from mhcdiag.runlogs.interface import CANONICAL, Entry, Keys, LogTable, Row, Run, ScalerEvent
+from mhcdiag.runlogs.reading import read_log
+
+__all__ = ["CANONICAL", "FORMATS", "Entry", "Keys", "LogTable", "Row", "Run", "ScalerEvent", "read_log"]

@@ -1,13 +1,19 @@
 """What a reader of training logs takes and gives: one table per file, one row per record of the log."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
+
+if TYPE_CHECKING:
+    from mhcdiag.runlogs.builder import TableBuilder
+    from mhcdiag.runlogs.sources import LogSource
 
 CANONICAL = ("loss", "grad_norm", "learning_rate", "loss_scale", "skipped", "eval_loss", "time")
 """Series that have one name here, whatever the log calls them; all others keep the name of the log."""
@@ -137,16 +143,14 @@ class Record:
 
     line: int
     """1-based line of the record's first line."""
-    step: float | None
-    """The step, where the parser knows which field it is."""
     values: dict[str, float]
     """Every number of the record by the name in the log; NaN and infinities as they stand."""
-    rank: int | None = None
-    """Rank of the writer, from the prefix of the line."""
+    step: float | None = None
+    """The step, where the parser knows which field it is."""
     total_steps: float | None = None
     """Planned number of steps ("step 12/5000")."""
-    names: dict[str, str] = field(default_factory=dict)
-    """Canonical name -> name in `values`, where the grammar fixes it (`loss` of an evaluation line is not the loss)."""
+    garbled: bool = False
+    """The line carries the key of the loss, and neither a number nor a NaN behind it."""
 
 
 class LineParser(Protocol):
@@ -164,8 +168,11 @@ class LineParser(Protocol):
         ...
 
 
+NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
+
+
 class LogFormat(Protocol):
-    """One format of training logs."""
+    """One format of training logs, as all of them describe themselves."""
 
     @property
     def name(self) -> str:
@@ -177,5 +184,53 @@ class LogFormat(Protocol):
         """What the format is, in a few words."""
         ...
 
+    @property
+    def preferred(self) -> Mapping[str, tuple[str, ...]]:
+        """Canonical name -> names in the log that bear it in this format, best first."""
+        ...
 
-ByteBlocks = Iterable[bytes]
+    @property
+    def nan_family(self) -> NanFamily:
+        """How this format hides or invents NaN (see nanrules)."""
+        ...
+
+
+class TextFormat(LogFormat, Protocol):
+    """A format that is read line by line, and can be followed while it grows."""
+
+    def parser(self, keys: Keys) -> LineParser:
+        """Return the state for one pass.
+
+        Arguments: keys: what the user said about names.
+        """
+        ...
+
+
+class FileFormat(LogFormat, Protocol):
+    """A format that has no lines, or that only makes sense as a whole."""
+
+    def fits(self, sample: Sample) -> bool:
+        """Say whether a file is in this format.
+
+        Arguments: sample: pieces of the file.
+        """
+        ...
+
+    def read(self, source: LogSource, table: TableBuilder) -> None:
+        """Read a whole file.
+
+        Arguments: source: the opened file; table: takes the records. Raises: LogError.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """Pieces of a log on which its format is recognised."""
+
+    path: str
+    """The log as the user named it."""
+    head: bytes
+    """Its first bytes: 64 KiB, or the first 2,000 lines of a stream."""
+    pieces: tuple[bytes, ...]
+    """Bytes from its middle and its end; empty for a stream."""

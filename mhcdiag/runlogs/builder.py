@@ -1,0 +1,132 @@
+"""Records to columns: numbers only, eight bytes each, whatever order the series come in."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhcdiag.runlogs.interface import Record, ScalerEvent
+
+MOST_SERIES = 1000
+"""Series that are kept; a log of per-parameter statistics can hold far more than memory does."""
+
+
+def _floats(values: array[float]) -> NDArray[np.float64]:
+    return np.frombuffer(values, dtype=np.float64) if len(values) else np.empty(0)
+
+
+class TableBuilder:
+    """Takes records in the order of the log; `finish` (see tables) makes the table of them."""
+
+    def __init__(self) -> None:
+        self.line = array("q")
+        """Line of each row."""
+        self.step = array("d")
+        """Step of each row, NaN where the parser does not know it."""
+        self.total = array("d")
+        """Planned number of steps of each row; shorter than `line` until padded."""
+        self.rank = array("q")
+        """Rank of each row's writer; shorter than `line` until padded."""
+        self.series: dict[str, array[float]] = {}
+        """Values by name in the log, NaN where absent; shorter than `line` until padded."""
+        self.strange: dict[str, array[int]] = {}
+        """Rows whose value stands in the log and is not finite."""
+        self.counts: dict[str, int] = {}
+        """Values per series."""
+        self.garbled = 0
+        """Lines with the key of the loss and no value."""
+        self.lines = 0
+        """Lines of the log."""
+        self.dropped_series = 0
+        """Values left out because there were too many series."""
+        self.notes: list[str] = []
+        """What the reader wants to tell."""
+        self.events: list[ScalerEvent] = []
+        """Messages found between the records."""
+
+    @property
+    def rows(self) -> int:
+        """Records so far."""
+        return len(self.line)
+
+    def add(self, record: Record, *, rank: int | None = None) -> None:
+        """Append one record.
+
+        Arguments: record: from a parser; rank: of the writer, where a prefix told it.
+        """
+        self.garbled += record.garbled
+        if not record.values and record.step is None:
+            return
+        row = len(self.line)
+        self.line.append(record.line)
+        self.step.append(math.nan if record.step is None else record.step)
+        if record.total_steps is not None:
+            self._pad(self.total, row).append(record.total_steps)
+        if rank is not None:
+            self.rank.extend([-1] * (row - len(self.rank)))
+            self.rank.append(rank)
+        for name, value in record.values.items():
+            column = self._column(name)
+            if column is None:
+                continue
+            self._pad(column, row).append(value)
+            self.counts[name] += 1
+            if not math.isfinite(value):
+                self.strange.setdefault(name, array("q")).append(row)
+
+    def add_block(self, lines: Sequence[int] | NDArray[np.int64], columns: Mapping[str, array[float]]) -> None:
+        """Append many records that carry the same series, all values finite.
+
+        Arguments: lines: line of each record; columns: values by name, as long as `lines`.
+        """
+        row = len(self.line)
+        self.line.extend(lines)
+        self._pad(self.step, len(self.line))
+        for name, values in columns.items():
+            column = self._column(name)
+            if column is not None:
+                self._pad(column, row).extend(values)
+                self.counts[name] += len(values)
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return a series over all rows, NaN where absent.
+
+        Arguments: name: the name in the log.
+        """
+        return _floats(self._pad(self.series[name], self.rows))
+
+    def steps(self) -> NDArray[np.float64]:
+        """Return the step of each row as the parser gave it, NaN where it gave none."""
+        return _floats(self._pad(self.step, self.rows))
+
+    def totals(self) -> NDArray[np.float64] | None:
+        """Return the planned number of steps of each row, None if no row has one."""
+        return _floats(self._pad(self.total, self.rows)) if len(self.total) else None
+
+    def ranks(self) -> NDArray[np.int64] | None:
+        """Return the rank of each row's writer, None if no line told one."""
+        if not len(self.rank):
+            return None
+        self.rank.extend([-1] * (self.rows - len(self.rank)))
+        return np.frombuffer(self.rank, dtype=np.int64)
+
+    def _column(self, name: str) -> array[float] | None:
+        column = self.series.get(name)
+        if column is None:
+            if len(self.series) >= MOST_SERIES:
+                self.dropped_series += 1
+                return None
+            column = self.series[name] = array("d")
+            self.counts[name] = 0
+        return column
+
+    @staticmethod
+    def _pad(column: array[float], rows: int) -> array[float]:
+        missing = rows - len(column)
+        if missing > 0:
+            column.extend([math.nan] * missing)
+        return column

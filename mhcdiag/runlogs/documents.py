@@ -1,0 +1,78 @@
+"""Logs that are one JSON document."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mhcdiag.errors import LogError
+from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.records import parse_json
+from mhcdiag.runlogs.sources import LogSource
+
+LARGEST_DOCUMENT = 1 << 30
+"""Bytes of a document that are read; it has to be in memory as a whole."""
+
+
+def opens_document(sample: Sample) -> bool:
+    """Say whether a file begins with a JSON object or list that does not end on its first line.
+
+    Arguments: sample: of the file.
+    """
+    head = sample.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head[:1] not in (b"{", b"["):
+        return False
+    first, newline, rest = head.partition(b"\n")
+    if not newline or not rest.strip():
+        return True
+    try:
+        parse_json(first)
+    except ValueError:
+        return True
+    return False
+
+
+def read_document(source: LogSource) -> bytes:
+    """Return all bytes of a document.
+
+    Arguments: source: the log. Raises: LogError when it is too large.
+    """
+    parts: list[bytes] = []
+    size = 0
+    for block in source.blocks():
+        parts.append(block)
+        size += len(block)
+        if size > LARGEST_DOCUMENT:
+            raise LogError(source.path, found="a JSON document of more than 1 GiB", expected="one record per line")
+    return b"".join(parts).removeprefix(b"\xef\xbb\xbf")
+
+
+def load_document(source: LogSource, data: bytes) -> Any:
+    """Return the value of a document.
+
+    Arguments: source: the log; data: its bytes. Raises: LogError.
+    """
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        reason = str(error).partition(":")[0]
+        raise LogError(source.path, found=f"broken JSON ({reason})", expected="a whole JSON document") from error
+
+
+def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
+    """Yield the whole objects of a list inside a document that is cut short.
+
+    Arguments: data: the document; opening: the key before the list, with quotes.
+    """
+    text = data.decode("utf-8", "replace")
+    position = text.find(opening)
+    position = text.find("[", position) + 1 if position >= 0 else 0
+    decoder = json.JSONDecoder()
+    while position:
+        start = text.find("{", position)
+        if start < 0 or text[position:start].strip(" \t\r\n,"):
+            return
+        try:
+            found, position = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            return
+        yield found

@@ -1,0 +1,64 @@
+"""Names and numbers inside one line of text, for the few ways in which logs set them side by side."""
+
+import re
+from collections.abc import Iterator
+
+from mhcdiag.runlogs.numbers import NUMBER, parse_number
+
+LONGEST_TEXT = 8192
+"""Characters of a line that are searched for fields."""
+
+_KEY = r"[A-Za-z_][\w./@()%\-]*"
+_VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.:]|-\d)"
+_SPACED = re.compile(rf"({_KEY})\s*[:=]\s*{_VALUE}")
+_LOOSE = re.compile(rf"(?<![\w\[/.])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
+_COMMA = re.compile(r",(?!\d{3}\b)\s*")
+
+
+def piped_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the fields of `lm loss: 7.07E-01 | grad norm: 0.7 |` (also `loss 7.07 | lr 3e-4`).
+
+    Arguments: text: the line behind its mark.
+    """
+    yield from _pieces(text.split("|"))
+
+
+def comma_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the fields of `loss: 10.874, seconds: 1.3` (also `loss 4.24, time 35ms`).
+
+    Arguments: text: the line behind its mark.
+    """
+    yield from _pieces(_COMMA.split(text))
+
+
+def _pieces(pieces: list[str]) -> Iterator[tuple[str, float]]:
+    for piece in pieces:
+        for separator in (":", "=", None):
+            key, found, value = piece.partition(separator) if separator else piece.strip().rpartition(" ")
+            if found:
+                number = parse_number(value.strip())
+                if number is not None:
+                    yield key.strip(), number
+                break
+
+
+def spaced_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the fields of `train_loss:4.17 train_time:16ms` and `step:  1  loss:  8.16`.
+
+    Arguments: text: the line behind its mark.
+    """
+    for match in _SPACED.finditer(text, 0, LONGEST_TEXT):
+        number = parse_number(match[2])
+        if number is not None:
+            yield match[1], number
+
+
+def loose_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield whatever looks like a name of one to three words and its number.
+
+    Arguments: text: the line.
+    """
+    for match in _LOOSE.finditer(text, 0, LONGEST_TEXT):
+        number = parse_number(match[2])
+        if number is not None:
+            yield match[1].strip("()"), number

@@ -1,0 +1,87 @@
+"""Names and numbers in any line, for the logs of scripts that nobody has a format for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mhcdiag.runlogs.fields import loose_fields
+from mhcdiag.runlogs.interface import Keys, NanFamily, Record
+from mhcdiag.runlogs.names import canonical_rank, step_name
+
+_FRACTION = re.compile(r"(?<![\d:/.])(\d+)\s*/\s*(\d+)(?![\d:/.])")
+_LOSS_WITHOUT_VALUE = re.compile(r"\bloss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[^\]]*\]")
+_LOSS_AT = re.compile(r"(?i)\b(?:train(?:ing)? )?loss at (?:step |iteration )?(\d+):?\s+(\S+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generic:
+    """Any text whose lines carry a loss by name."""
+
+    name: str = "generic"
+    """Name on the command line and in reports."""
+    title: str = "names and numbers in lines of text"
+    """What the format is, in a few words."""
+    preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """No names are fixed: words decide."""
+    nan_family: NanFamily = "plain"
+    """NaN stand as they are."""
+
+    def parser(self, keys: Keys) -> "GenericParser":
+        """Return the state for one pass.
+
+        Arguments: keys: what the user said about names.
+        """
+        return GenericParser(keys)
+
+
+class GenericParser:
+    """Takes the lines that name a loss (or a gradient norm); once a step was seen, those with a step only."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._stepped = False
+
+    def feed(self, line: int, text: str) -> Record | None:
+        """Return the record of a line, or None.
+
+        Arguments: line: 1-based; text: without prefix and line end.
+        """
+        if self._keys.loss is None and "loss" not in text.lower() and "norm" not in text:
+            return None
+        bare = _STAMPS.sub(" ", text)
+        at = _LOSS_AT.search(bare)
+        values = dict(loose_fields(bare if at is None else f"step {at[1]} loss {at[2]}"))
+        step_key = self._keys.step or step_name(values)
+        step = values.pop(step_key, None) if step_key else None
+        total: float | None = None
+        if step is None:
+            step, total = _progress(bare)
+        if step is None and self._stepped:
+            return None
+        if not any(self._judged(name) for name in values):
+            garbled = step is not None and _LOSS_WITHOUT_VALUE.search(bare) is not None
+            return Record(line=line, values={}, garbled=True) if garbled else None
+        self._stepped = self._stepped or step is not None
+        return Record(line=line, step=step, values=values, total_steps=total)
+
+    def finish(self) -> Record | None:
+        """Return None: no record is longer than its line."""
+        return None
+
+    def _judged(self, name: str) -> bool:
+        if name == self._keys.loss:
+            return True
+        rank = canonical_rank(name)
+        return rank is not None and rank[0] in {"loss", "eval_loss", "grad_norm"}
+
+
+def _progress(text: str) -> tuple[float | None, float | None]:
+    """Return the count and the total of a progress bar."""
+    match = _FRACTION.search(text)
+    if match is None or int(match[1]) > int(match[2]):
+        return None, None
+    return float(match[1]), float(match[2])
+
+
+GENERIC = Generic()

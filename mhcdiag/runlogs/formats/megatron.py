@@ -1,0 +1,32 @@
+"""Megatron-LM, Megatron-DeepSpeed and GPT-NeoX on standard output."""
+
+import re
+
+from mhcdiag.runlogs.fields import piped_fields
+from mhcdiag.runlogs.grammar import Grammar, Rule
+
+_STAMP = r"\s*(?:\[\d{4}-\d\d-\d\d[^\]]*\]\s*)?(?:samples/sec:\s*[\d.]+\s*\|\s*)?"
+
+MEGATRON = Grammar(
+    name="megatron",
+    title="Megatron-LM, Megatron-DeepSpeed, GPT-NeoX",
+    rules=(
+        Rule(
+            mark=re.compile(_STAMP + r"iteration\s+(?P<step>\d+)\s*/\s*(?P<total>\d+)\s*\|"),
+            fields=piped_fields,
+            garbled=re.compile(r"\blm[ _]loss\s*:"),
+        ),
+        Rule(
+            mark=re.compile(r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:the )?(?:iteration|step) (?P<step>\d+)[^|]*\|"),
+            fields=piped_fields,
+            prefix="validation ",
+        ),
+    ),
+    preferred={
+        "loss": ("lm loss", "lm_loss", "loss"),
+        "eval_loss": ("validation lm loss value", "validation lm_loss value"),
+        "grad_norm": ("grad norm", "grad_norm"),
+        "skipped": ("number of skipped iterations",),
+    },
+    nan_family="megatron",
+)

@@ -1,0 +1,90 @@
+"""Text formats as data: a mark that opens a record, and the way its fields are written."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mhcdiag.runlogs.interface import Keys, NanFamily, Record
+from mhcdiag.runlogs.numbers import parse_number
+
+Fields = Callable[[str], Iterable[tuple[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One kind of line."""
+
+    mark: re.Pattern[str]
+    """Matched at the start of a line: the groups `step` and `total` are the count, other named groups are series."""
+    fields: Fields | None = None
+    """Reads the rest of the line, from the end of the mark."""
+    prefix: str = ""
+    """Put before the names, so that an evaluation's "loss" is not the training loss."""
+    garbled: re.Pattern[str] | None = None
+    """A line of this kind that holds this, but no loss, has lost its loss to damage."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grammar:
+    """A text format whose records are single lines."""
+
+    name: str
+    """Name on the command line and in reports."""
+    title: str
+    """What the format is, in a few words."""
+    rules: tuple[Rule, ...]
+    """Kinds of lines, tried in this order."""
+    preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Canonical name -> names in the log, best first."""
+    nan_family: NanFamily = "plain"
+    """How this format hides or invents NaN."""
+    step_field: str | None = None
+    """The field that holds the step, where the mark does not."""
+
+    def parser(self, keys: Keys) -> "GrammarParser":
+        """Return the state for one pass.
+
+        Arguments: keys: what the user said about names.
+        """
+        return GrammarParser(self, keys)
+
+
+class GrammarParser:
+    """Reads lines by the rules of a grammar; it keeps nothing between lines."""
+
+    def __init__(self, grammar: Grammar, keys: Keys) -> None:
+        self._grammar = grammar
+        self._losses = grammar.preferred.get("loss", ()) if keys.loss is None else (keys.loss,)
+        self._step = keys.step or grammar.step_field
+
+    def feed(self, line: int, text: str) -> Record | None:
+        """Return the record of a line, or None.
+
+        Arguments: line: 1-based; text: without prefix and line end.
+        """
+        for rule in self._grammar.rules:
+            match = rule.mark.match(text)
+            if match is not None:
+                return self._record(line, text, rule, match)
+        return None
+
+    def finish(self) -> Record | None:
+        """Return None: no record is longer than its line."""
+        return None
+
+    def _record(self, line: int, text: str, rule: Rule, match: re.Match[str]) -> Record:
+        groups = {name: parse_number(value) for name, value in match.groupdict().items() if value is not None}
+        step, total = groups.pop("step", None), groups.pop("total", None)
+        values = {name: value for name, value in groups.items() if value is not None}
+        if rule.fields is not None:
+            values.update(rule.fields(text[match.end() :]))
+        if self._step is not None and self._step in values:
+            step = values.pop(self._step)
+        if rule.prefix:
+            values = {rule.prefix + name: value for name, value in values.items()}
+        garbled = (
+            rule.garbled is not None
+            and not any(name in values for name in self._losses)
+            and rule.garbled.search(text) is not None
+        )
+        return Record(line=line, step=step, values=values, total_steps=total, garbled=garbled)

@@ -1,0 +1,85 @@
+"""Blocks of bytes to numbered lines, whatever the split: a line counts once it has ended."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LONGEST_LINE = 1 << 20
+"""Bytes of a line that are kept; no record is longer, but a stray dump may be."""
+
+_ENDS = re.compile(rb"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lines:
+    """Some whole lines; the pieces of a line that a terminal would overwrite (`\\r`) share its number."""
+
+    numbers: Sequence[int]
+    """1-based number of each line."""
+    texts: list[bytes]
+    """The lines without their ends."""
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, in constant memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Lines that have ended so far."""
+        self.too_long = 0
+        """Lines that were longer than LONGEST_LINE and were left out."""
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, block: bytes) -> Lines:
+        """Return the lines that end in this block.
+
+        Arguments: block: the next bytes of the log.
+        """
+        data = self._rest + block
+        cut = data.rfind(b"\n") + 1
+        if b"\r" not in data:
+            self._rest = data[cut:]
+            texts = data[:cut].split(b"\n")
+            texts.pop()
+            numbers: Sequence[int] = range(self.count + 1, self.count + 1 + len(texts))
+            self.count += len(texts)
+            return self._drop_long(Lines(numbers=numbers, texts=texts))
+        # A carriage return at the very end may be half of "\r\n": wait for the next byte.
+        cut = max(cut, data.rfind(b"\r", 0, len(data) - 1) + 1)
+        self._rest = data[cut:]
+        return self._drop_long(self._split_ends(data[:cut]))
+
+    def finish(self) -> Lines:
+        """Return the last line if it has no end."""
+        rest, self._rest = self._rest.rstrip(b"\r"), b""
+        self.count += bool(rest) or self._skipping
+        if not rest or self._skipping:
+            self._skipping = False
+            return Lines(numbers=(), texts=[])
+        return self._drop_long(Lines(numbers=(self.count,), texts=[rest]))
+
+    def _split_ends(self, data: bytes) -> Lines:
+        numbers: list[int] = []
+        texts: list[bytes] = []
+        start = 0
+        for end in _ENDS.finditer(data):
+            texts.append(data[start : end.start()])
+            numbers.append(self.count + 1)
+            self.count += end.group() != b"\r"
+            start = end.end()
+        return Lines(numbers=numbers, texts=texts)
+
+    def _drop_long(self, lines: Lines) -> Lines:
+        texts = lines.texts
+        numbers = lines.numbers
+        if self._skipping and texts:
+            texts, numbers, self._skipping = texts[1:], numbers[1:], False
+        if len(self._rest) > LONGEST_LINE:
+            self.too_long += not self._skipping
+            self._rest, self._skipping = b"", True
+        if texts and max(map(len, texts)) > LONGEST_LINE:
+            kept = [i for i, text in enumerate(texts) if len(text) <= LONGEST_LINE]
+            self.too_long += len(texts) - len(kept)
+            numbers, texts = [numbers[i] for i in kept], [texts[i] for i in kept]
+        return Lines(numbers=numbers, texts=texts)

@@ -1,0 +1,122 @@
+"""Which name in a log is the loss, the gradient norm, the step: by words, not by a list of projects."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_OTHER = re.compile(r"[^a-z0-9]+")
+_EVAL = frozenset({"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"})
+_NOT_A_LOSS = frozenset({"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"})
+_PART = frozenset({
+    "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic", "value",
+    "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
+})  # fmt: skip
+_LOSSES = (
+    "loss", "train_loss", "training_loss", "lm_loss", "train_lm_loss", "train_cross_entropy_loss",
+    "metrics_train_language_cross_entropy", "cross_entropy_loss", "reduced_train_loss", "train_loss_step",
+    "loss_step", "trl", "loss_train", "loss_train_total",
+)  # fmt: skip
+_EVAL_LOSSES = ("eval_loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "loss_val")
+_NORMS = (
+    "grad_norm", "gnorm", "gradnorm", "gradient_norm", "global_grad_norm", "total_grad_norm",
+    "optim_total_grad_norm", "train_grad_norm", "train_gnorm", "l2_norm_grad_global", "norm", "grad",
+)  # fmt: skip
+_NOT_THE_NORM = frozenset({"layer", "layers", "max", "min", "clip", "clipped", "std", "embed", "block", "blocks", "h"})
+_RATES = ("learning_rate", "lr", "train_learning_rate", "train_lr", "learning_rate_group0", "lr_0")
+_SINGLE = {
+    "loss_scale": ("loss_scale", "train_loss_scale", "loss_scaler", "scaler"),
+    "skipped": ("skipped", "number_of_skipped_iterations", "skipped_iterations", "skipped_steps"),
+    "time": ("timestamp", "wall_time", "time", "time_ms"),
+}
+STEPS = (
+    "step", "global_step", "trainer_global_step", "train_global_step", "iteration", "iter", "iterations",
+    "num_updates", "current_steps", "training_step", "train_step", "update", "updates", "steps", "batch", "it",
+)  # fmt: skip
+"""Names of the step, best first, as `plain` writes them."""
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case with single underscores: `train/CrossEntropyLoss` is `train_cross_entropy_loss`.
+
+    Arguments: name: the name in the log.
+    """
+    return _OTHER.sub("_", _CAMEL.sub("_", name).lower()).strip("_")
+
+
+def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
+    if name in _LOSSES:
+        return "loss", _LOSSES.index(name)
+    if name in _EVAL_LOSSES:
+        return "eval_loss", _EVAL_LOSSES.index(name)
+    lossy = "loss" in words or "nll" in words or name.endswith("cross_entropy") or name in {"tel", "xent"}
+    bits_per_byte = words[-1:] == ["bpb"]
+    if not (lossy or bits_per_byte) or _NOT_A_LOSS.intersection(words):
+        return None
+    part = 100 if _PART.intersection(words) else 0
+    if _EVAL.intersection(words):
+        return "eval_loss", 50 + part + 20 * bits_per_byte
+    return None if bits_per_byte else ("loss", 50 + part)
+
+
+def canonical_rank(name: str) -> tuple[str, int] | None:
+    """Return which canonical series a name can be, and how well it fits (0 best); None for an ordinary series.
+
+    Arguments: name: the name in the log.
+    """
+    simple = plain(name)
+    words = simple.split("_")
+    for canonical, names in _SINGLE.items():
+        if simple in names:
+            return canonical, names.index(simple)
+    if simple in _NORMS:
+        return "grad_norm", _NORMS.index(simple)
+    if "norm" in words and ("grad" in words or "gradient" in words) and not _NOT_THE_NORM.intersection(words):
+        return None if any(word.isdigit() for word in words) else ("grad_norm", 50 + len(words))
+    if simple in _RATES:
+        return "learning_rate", _RATES.index(simple)
+    if (words[0] == "lr" and len(words) > 1) or simple.endswith("learning_rate_group0"):
+        return ("learning_rate", 50) if words[1:2] not in (["mul"], ["scale"], ["multiplier"]) else None
+    return _loss_rank(words, simple)
+
+
+def bind_names(
+    counts: Mapping[str, int], *, preferred: Mapping[str, tuple[str, ...]], loss_key: str | None = None
+) -> dict[str, str]:
+    """Choose the series of the log that bear the canonical names.
+
+    A series that is recorded far less often than its rivals is no candidate: the one `train_loss` of a closing summary
+    is not the training loss.
+
+    Arguments: counts: values per series, in order of appearance; preferred: the format's own choice, best first;
+    loss_key: the user's choice of the loss. Returns: canonical name -> name in the log.
+    """
+    ranked: dict[str, list[tuple[int, int, str]]] = {}
+    for position, name in enumerate(counts):
+        found = _rank(name, preferred)
+        if found is not None:
+            ranked.setdefault(found[0], []).append((found[1], position, name))
+    chosen: dict[str, str] = {}
+    for canonical, candidates in ranked.items():
+        most = max(counts[name] for _, _, name in candidates)
+        often = [entry for entry in candidates if entry[0] < 0 or counts[entry[2]] >= 0.3 * most]
+        chosen[canonical] = min(often)[2]
+    if loss_key is not None and loss_key in counts:
+        chosen = {canonical: name for canonical, name in chosen.items() if name != loss_key}
+        chosen["loss"] = loss_key
+    return chosen
+
+
+def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:
+    for canonical, names in preferred.items():
+        if name in names:
+            return canonical, names.index(name) - len(names)
+    return canonical_rank(name)
+
+
+def step_name(names: Iterable[str]) -> str | None:
+    """Return the name that holds the step, or None.
+
+    Arguments: names: the names in the log.
+    """
+    ranked = [(STEPS.index(plain(name)), name.startswith("_"), name) for name in names if plain(name) in STEPS]
+    return min(ranked)[2] if ranked else None

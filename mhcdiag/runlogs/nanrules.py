@@ -1,0 +1,82 @@
+"""Which NaN a run produced, and which the log only left out: NaN seldom stands as "nan" in the field of the loss."""
+
+import math
+from dataclasses import dataclass
+
+from mhcdiag.runlogs.interface import NanFamily
+
+_NOT_METRICS = frozenset({"epoch", "step", "time"})
+_TINY = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedRecord:
+    """A record after the rules: what was recorded, and which of it is an event."""
+
+    values: dict[str, float]
+    """Series by name; what was not recorded is left out."""
+    nan: frozenset[str]
+    """Series that are NaN or infinite because the run made them so."""
+
+
+class NanRules:
+    """The rules of one pass; every record goes through `judge` in the order of the log.
+
+    Arguments: family: habits of the format. `golden`: Megatron's golden values write "nan" for "not recorded".
+    `megatron`: the loss is left out when it is NaN. `huggingface`: a NaN loss is printed as 0.0.
+    """
+
+    def __init__(self, family: NanFamily) -> None:
+        self.family = family
+        self.empty = 0
+        """Records whose every metric was NaN, taken as not recorded."""
+        self._last_loss = math.nan
+        self._zeros = 0
+        self._scale = math.nan
+
+    def judge(self, values: dict[str, float]) -> JudgedRecord:
+        """Tell events from gaps in one record.
+
+        Arguments: values: series by name, canonical names where there are any.
+        """
+        strange = {name for name, value in values.items() if not math.isfinite(value)}
+        if strange and self._nothing_recorded(values):
+            self.empty += 1
+            kept = {name: value for name, value in values.items() if name in _NOT_METRICS}
+            return JudgedRecord(values=kept, nan=frozenset())
+        if self.family == "golden":
+            strange &= {"loss", "grad_norm"}
+            values = {k: v for k, v in values.items() if math.isfinite(v) or k in strange}
+        elif self.family == "megatron":
+            values, strange = self._left_out(values, strange)
+        return self._zero_loss(values, strange)
+
+    def _nothing_recorded(self, values: dict[str, float]) -> bool:
+        metrics = [value for name, value in values.items() if name not in _NOT_METRICS]
+        # Loss and gradient norm alone may both be NaN in a run that has died: that must not pass as a gap.
+        enough = 1 if self.family == "golden" else 3
+        return len(metrics) >= enough and all(map(math.isnan, metrics))
+
+    def _left_out(self, values: dict[str, float], strange: set[str]) -> tuple[dict[str, float], set[str]]:
+        scale = values.get("loss_scale", math.nan)
+        scaling = scale < self._scale or (values.get("skipped", 0.0) > 0 and scale > 1)
+        self._scale = scale if not math.isnan(scale) else self._scale
+        if "loss" in values or "eval_loss" in values:
+            return values, strange
+        if scaling:  # the fp16 scaler found its overflow and skipped the step: no event
+            return {k: v for k, v in values.items() if k not in strange}, set()
+        if "grad_norm" in strange:
+            return {**values, "loss": math.nan}, strange | {"loss"}
+        return values, strange
+
+    def _zero_loss(self, values: dict[str, float], strange: set[str]) -> JudgedRecord:
+        loss = values.get("loss")
+        if loss == 0.0 and self.family == "huggingface":
+            self._zeros += 1
+            died = "grad_norm" in strange
+            silent = "grad_norm" not in values and self._zeros >= 3 and self._last_loss > _TINY
+            if died or silent:
+                values, strange = {**values, "loss": math.nan}, strange | {"loss"}
+        elif loss is not None:
+            self._zeros, self._last_loss = 0, loss
+        return JudgedRecord(values=values, nan=frozenset(strange))

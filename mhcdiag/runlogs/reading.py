@@ -1,0 +1,114 @@
+"""A whole log to its table."""
+
+from collections.abc import Callable
+
+from mhcdiag.runlogs.builder import TableBuilder
+from mhcdiag.runlogs.detection import best_text_format, file_format, named_format, sample_lines, unknown
+from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
+from mhcdiag.runlogs.formats.generic import GENERIC
+from mhcdiag.runlogs.formats.regex import REGEX
+from mhcdiag.runlogs.interface import FileFormat, Keys, LogFormat, LogTable, Record, Sample, TextFormat
+from mhcdiag.runlogs.lines import Lines, LineSplitter
+from mhcdiag.runlogs.sources import LogSource, open_source
+from mhcdiag.runlogs.tables import finish_table
+from mhcdiag.runlogs.textpass import Found, TextPass
+
+HEAD_LINES = 2000
+"""Lines of a stream on which its format is recognised."""
+
+
+def read_log(
+    path: str,
+    *,
+    log_format: str | None = None,
+    loss_key: str | None = None,
+    step_key: str | None = None,
+    regex: str | None = None,
+) -> LogTable:
+    """Read a training log.
+
+    Arguments: path: file, run folder, or `-` for standard input; log_format: name of the format, recognised when
+    None; loss_key, step_key: names in the log; regex: pattern with the groups `loss` and `step`, in place of a format.
+    Returns: one row per record. Raises: LogError, SettingError, MissingExtraError.
+    """
+    keys = Keys(loss=loss_key, step=step_key, regex=regex)
+    source = open_source(path)
+    try:
+        chosen = choose_format(source, log_format=log_format, keys=keys)
+        table = TableBuilder()
+        if chosen in FILE_FORMATS:
+            as_file: FileFormat = chosen  # type: ignore[assignment]
+            as_file.read(source, table)
+        else:
+            as_text: TextFormat = chosen  # type: ignore[assignment]
+            read_text(source, as_text, table, keys)
+        table.notes[:0] = source.notes
+        if not table.rows:
+            raise unknown(path, source.piece(0.0) or source.first)
+        return finish_table(table, path=path, log_format=chosen, keys=keys)
+    finally:
+        source.close()
+
+
+def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> LogFormat:
+    """Return the format to read a log with.
+
+    Arguments: source: the log, not yet read; log_format: the user's choice; keys: names the user gave. Raises:
+    LogError, SettingError.
+    """
+    if keys.regex is not None:
+        return REGEX
+    if log_format is not None:
+        return named_format(log_format, FORMATS)
+    sample = take_sample(source)
+    whole = file_format(FILE_FORMATS, sample)
+    if whole is not None:
+        return whole
+    pieces = sample_lines((sample.head, *sample.pieces))
+    choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, pieces, keys)
+    if choice is None:
+        raise unknown(source.path, sample.head)
+    return choice.format
+
+
+def take_sample(source: LogSource) -> Sample:
+    """Return pieces of a log without consuming it.
+
+    Arguments: source: the log, not yet read.
+    """
+    if not source.seekable:
+        return Sample(path=source.path, head=source.head(HEAD_LINES), pieces=())
+    head, middle, tail = (source.piece(where) for where in (0.0, 0.5, 1.0))
+    pieces = (middle, tail) if len(head) >= 65536 else ()
+    return Sample(path=source.path, head=head, pieces=pieces)
+
+
+def read_text(source: LogSource, log_format: TextFormat, table: TableBuilder, keys: Keys) -> None:
+    """Read all lines of a text log.
+
+    Arguments: source: the log; log_format: how; table: takes the records; keys: names the user gave.
+    """
+    parser = log_format.parser(keys)
+    feed_block: Callable[..., bool] | None = getattr(parser, "feed_block", None)
+    splitter, text = LineSplitter(), TextPass(parser)
+    for block in source.blocks():
+        lines = splitter.feed(block)
+        if feed_block is not None and feed_block(lines.numbers, lines.texts, table):
+            continue
+        for found in text.feed(lines):
+            _take(table, found)
+    last: Lines = splitter.finish()
+    for found in text.finish(last):
+        _take(table, found)
+    table.lines = splitter.count
+    table.notes.extend(text.notes)
+    if splitter.too_long:
+        table.notes.append(f"{splitter.too_long:,} lines longer than a million characters: left out")
+
+
+def _take(table: TableBuilder, found: Found) -> None:
+    if isinstance(found.item, Record):
+        table.add(found.item, rank=found.rank)
+    else:
+        table.events.append(found.item)
+

@@ -1,0 +1,67 @@
+"""JSON values to the numbers of a record."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from mhcdiag.runlogs.numbers import parse_number
+
+_DEEPEST = 3
+
+try:
+    import orjson
+
+    loads_strictly = orjson.loads
+except ImportError:  # an optional accelerator: the plain parser reads the same
+    loads_strictly = json.loads
+
+
+def parse_json(raw: bytes | str) -> Any:
+    """Return the value of a JSON text; NaN and Infinity, which strict JSON does not know, are read too.
+
+    Arguments: raw: the text. Raises: ValueError, also for text nested too deep.
+    """
+    try:
+        return loads_strictly(raw)
+    except ValueError:
+        pass
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def numbers_of(record: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of a JSON object by name; objects inside join their names with `/`.
+
+    `null` is a value that was not recorded; a text counts if it is a number ("25.2", "nan").
+
+    Arguments: record: the object.
+    """
+    return dict(_walk(record, "", 0))
+
+
+def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, float]]:
+    for key, value in record.items():
+        if type(value) is float or type(value) is int:
+            yield prefix + key, as_float(value)
+        elif isinstance(value, str):
+            number = parse_number(value) if len(value) < 64 else None
+            if number is not None:
+                yield prefix + key, number
+        elif isinstance(value, bool):
+            yield prefix + key, float(value)
+        elif isinstance(value, dict) and depth < _DEEPEST:
+            yield from _walk(value, f"{prefix}{key}/", depth + 1)
+
+
+def as_float(value: float) -> float:
+    """Return a number as a float; an integer beyond its range is infinite.
+
+    Arguments: value: from JSON.
+    """
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return math.inf

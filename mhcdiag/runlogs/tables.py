@@ -1,0 +1,129 @@
+"""From the columns of a log to the table: names, steps, NaN, ranks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhcdiag.runlogs.builder import TableBuilder
+from mhcdiag.runlogs.interface import CANONICAL, Keys, LogFormat, LogTable
+from mhcdiag.runlogs.names import bind_names
+from mhcdiag.runlogs.nanrules import NanRules
+from mhcdiag.runlogs.steps import StepCount, as_steps
+
+Columns = dict[str, NDArray[np.float64]]
+
+
+def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, keys: Keys) -> LogTable:
+    """Return the table of all records a reader has found.
+
+    Arguments: builder: the records; path: the log as the user named it; log_format: what read it; keys: names the
+    user gave.
+    """
+    notes = list(builder.notes)
+    if builder.dropped_series:
+        notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
+    counted = StepCount(builder, keys=keys, notes=notes)
+    names = bind_names(
+        {name: count for name, count in builder.counts.items() if name != counted.name},
+        preferred=log_format.preferred,
+        loss_key=keys.loss,
+    )
+    ours = {source: canonical for canonical, source in names.items()}
+    columns = {ours.get(name, name): builder.column(name) for name in builder.counts if name != counted.name}
+    strange = _masks(builder, ours, counted.name)
+    _judge_nan(columns, strange, family=NanRules(log_format.nan_family), notes=notes)
+    _promote_eval(columns, strange, names, notes)
+    table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
+    losses = _recorded(table_columns, strange, "loss")
+    if log_format.nan_family == "huggingface" and "loss" in table_columns:
+        notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
+    return LogTable(
+        path=path,
+        format=log_format.name,
+        step=as_steps(counted.values),
+        line=np.frombuffer(builder.line, dtype=np.int64) if builder.rows else np.empty(0, dtype=np.int64),
+        columns=table_columns,
+        source_names={name: names[name] for name in CANONICAL if name in names},
+        nan_rows={name: mask for name, mask in strange.items() if mask.any()},
+        total_steps=builder.totals(),
+        rank=builder.ranks(),
+        lines=builder.lines,
+        loss_lines=int(losses.sum()) + builder.garbled,
+        unreadable_lines=builder.garbled,
+        notes=tuple(notes),
+        scaler_events=tuple(builder.events),
+    )
+
+
+def _masks(builder: TableBuilder, ours: Mapping[str, str], step: str | None) -> dict[str, NDArray[np.bool_]]:
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, rows in builder.strange.items():
+        if name != step:
+            mask = masks[ours.get(name, name)] = np.zeros(builder.rows, dtype=np.bool_)
+            mask[np.frombuffer(rows, dtype=np.int64)] = True
+    return masks
+
+
+def _recorded(columns: Columns, strange: dict[str, NDArray[np.bool_]], name: str) -> NDArray[np.bool_]:
+    if name not in columns:
+        return np.zeros(0, dtype=np.bool_)
+    finite: NDArray[np.bool_] = np.isfinite(columns[name])
+    return finite | strange[name] if name in strange else finite
+
+
+def _candidates(columns: Columns, strange: dict[str, NDArray[np.bool_]], family: str) -> NDArray[np.int64]:
+    """Rows on which a NaN rule can act, and the rows before them that the rules look back to."""
+    some = next(iter(columns.values()), np.empty(0))
+    rows = np.zeros(len(some), dtype=np.bool_)
+    for mask in strange.values():
+        rows |= mask
+    has_loss = _recorded(columns, strange, "loss") if "loss" in columns else rows & False
+    if family == "huggingface" and "loss" in columns:
+        rows |= columns["loss"] == 0.0
+    if family == "megatron":
+        rows |= ~has_loss
+    found = np.flatnonzero(rows)
+    losses = np.flatnonzero(has_loss)
+    before = losses[np.maximum(np.searchsorted(losses, found) - 1, 0)] if len(losses) else found
+    return np.unique(np.concatenate([found, before, np.maximum(found - 1, 0)]))
+
+
+def _judge_nan(
+    columns: Columns, strange: dict[str, NDArray[np.bool_]], *, family: NanRules, notes: list[str]
+) -> None:
+    rows = _candidates(columns, strange, family.family)
+    if not len(rows):
+        return
+    total = len(next(iter(columns.values())))
+    masks = {name: strange.get(name, np.zeros(total, dtype=np.bool_)) for name in columns}
+    for row in rows.tolist():
+        values = {
+            name: float(column[row])
+            for name, column in columns.items()
+            if masks[name][row] or not np.isnan(column[row])
+        }
+        judged = family.judge(values)
+        for name in values.keys() | judged.nan:
+            if name not in judged.values or name in judged.nan or masks[name][row]:
+                masks.setdefault(name, np.zeros(total, dtype=np.bool_))[row] = name in judged.nan
+                target = columns.get(name)
+                if target is None:
+                    target = columns[name] = np.full(total, np.nan)
+                target[row] = judged.values.get(name, np.nan)
+    strange.update({name: mask for name, mask in masks.items() if mask.any() or name in strange})
+    if family.empty:
+        notes.append(f"{family.empty:,} records whose every metric is NaN: taken as not recorded")
+
+
+def _promote_eval(
+    columns: Columns, strange: dict[str, NDArray[np.bool_]], names: dict[str, str], notes: list[str]
+) -> None:
+    if "loss" in columns or "eval_loss" not in columns:
+        return
+    columns["loss"] = columns.pop("eval_loss")
+    names["loss"] = names.pop("eval_loss")
+    if "eval_loss" in strange:
+        strange["loss"] = strange.pop("eval_loss")
+    notes.append(f"no training loss: the evaluation loss '{names['loss']}' is judged")
+

@@ -1,0 +1,80 @@
+"""One pass over a text log: lines to records and messages, the same for a whole file and for one that still grows."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mhcdiag.runlogs.interface import LineParser, Record, ScalerEvent
+from mhcdiag.runlogs.lines import Lines
+from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
+from mhcdiag.runlogs.prefixes import clean_line
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record or a message, and who wrote it."""
+
+    item: Record | ScalerEvent
+    """What was found."""
+    rank: int | None
+    """Rank of the writer, where a prefix told it."""
+
+
+class TextPass:
+    """Feeds a parser with clean lines, and watches for messages between its records.
+
+    Arguments: parser: of the format.
+    """
+
+    def __init__(self, parser: LineParser) -> None:
+        self.notes: list[str] = []
+        """What the end of the log told."""
+        self._parser = parser
+        self._messages = MessageReader()
+        self._step = math.nan
+        self._names: frozenset[str] = frozenset()
+        self._rank: int | None = None
+
+    def feed(self, lines: Lines) -> Iterator[Found]:
+        """Yield what some whole lines hold.
+
+        Arguments: lines: in the order of the log.
+        """
+        talkative = may_hold_messages(b"\n".join(lines.texts))
+        for number, raw in zip(lines.numbers, lines.texts, strict=True):
+            if not raw:
+                continue
+            clean = clean_line(raw)
+            record = self._parser.feed(number, clean.text)
+            if record is not None:
+                yield self._keep(record, clean.rank)
+            elif talkative and may_hold_messages(raw):
+                event = self._messages.read(number, clean.text, self._step)
+                if event is not None:
+                    yield Found(event, clean.rank)
+
+    def finish(self, lines: Lines) -> Iterator[Found]:
+        """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
+
+        A number that was cut in the middle still reads as a number: a last line with fewer fields than the record
+        before it is left out.
+
+        Arguments: lines: at most one line.
+        """
+        names = self._names
+        for found in self.feed(lines):
+            if isinstance(found.item, Record) and names and not names <= found.item.values.keys():
+                self.notes.append("the last line is half-written: left out")
+                continue
+            yield found
+        last = self._parser.finish()
+        if last is not None:
+            yield self._keep(last, self._rank)
+
+    def _keep(self, record: Record, rank: int | None) -> Found:
+        self._rank = rank
+        if record.step is not None:
+            self._step = record.step
+        if record.values:
+            self._names = frozenset(record.values)
+        return Found(record, rank)
