@@ -3,5 +3,6 @@
 from mhcdiag.runlogs.formats import FORMATS
 from mhcdiag.runlogs.interface import CANONICAL, Entry, Keys, LogTable, Row, Run, ScalerEvent
 from mhcdiag.runlogs.reading import read_log
+from mhcdiag.runlogs.runs import split_runs
 
-__all__ = ["CANONICAL", "FORMATS", "Entry", "Keys", "LogTable", "Row", "Run", "ScalerEvent", "read_log"]
+__all__ = ["CANONICAL", "FORMATS", "Entry", "Keys", "LogTable", "Row", "Run", "ScalerEvent", "read_log", "split_runs"]

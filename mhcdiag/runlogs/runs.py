@@ -1,0 +1,165 @@
+"""Runs inside one log: resumes that go back, runs appended to the same file, writers that talk at the same time."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhcdiag.runlogs.interface import LogTable, Run
+
+Rows = NDArray[np.int64]
+
+INTERLEAVED = 0.2
+"""Share of backward moves from which several writers are assumed."""
+
+
+def goes_back_to_start(
+    step: float, *, first: float, last: float, interval: float, total: float, total_before: float
+) -> bool:
+    """Say whether a step that goes back begins a new run; if not, the run was resumed from a checkpoint.
+
+    A new run begins near the first step of the one before. A planned number of steps that is gone marks a phase
+    (pre-training, then fine-tuning in the same log).
+
+    Arguments: step: the new step; first, last: steps of the run so far; interval: between its last two records;
+    total, total_before: planned number of steps now and before, NaN where not told.
+    """
+    if step <= first + 2 * interval:
+        return True
+    if np.isfinite(total_before) and not np.isfinite(total):
+        return True
+    changed = np.isfinite(total) and np.isfinite(total_before) and total != total_before
+    return bool(changed and step <= first + 0.05 * (last - first))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Open:
+    """A run while its rows are collected; positions count the loss rows."""
+
+    start: int
+    replaced: list[Rows] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def split_runs(table: LogTable) -> list[Run]:
+    """Split a table into the runs that wrote it.
+
+    Arguments: table: of one log. Returns: at least one run if the table has rows; rows are in the order of steps.
+    """
+    step = table.step.astype(np.float64)
+    judged = _loss_rows(table)
+    notes: list[str] = []
+    judged = _lowest_rank(table, judged, notes)
+    if not len(judged):
+        return [_run(np.arange(len(step)), step, [], notes, points=0)] if len(step) else []
+    moves = np.diff(step[judged])
+    back = np.flatnonzero(moves < 0) + 1
+    if _interleaved(step[judged], back):
+        notes.append(f"{len(judged):,} records of several writers: sorted by step")
+        others = np.setdiff1d(np.arange(len(step)), _loss_rows(table))
+        return [_close(np.union1d(judged, others), judged, step, _Open(start=0, notes=notes))]
+    return _split_at(table, step, judged, back, notes)
+
+
+def _loss_rows(table: LogTable) -> Rows:
+    if "loss" not in table.columns:
+        return np.arange(len(table.step))
+    rows = np.isfinite(table.columns["loss"])
+    if "loss" in table.nan_rows:
+        rows = rows | table.nan_rows["loss"]
+    return np.flatnonzero(rows)
+
+
+def _lowest_rank(table: LogTable, judged: Rows, notes: list[str]) -> Rows:
+    """Keep the lowest rank's record of each step."""
+    if table.rank is None:
+        return judged
+    ranks = table.rank[judged]
+    found = np.unique(ranks[ranks >= 0])
+    if len(found) < 2:
+        return judged
+    known = table.step[judged[ranks == found[0]]]
+    dropped = (ranks > found[0]) & np.isin(table.step[judged], known)
+    notes.append(f"lines of {len(found)} ranks: rank {found[0]} counts")
+    bad = table.nan_rows.get("loss")
+    if bad is not None and (hidden := judged[dropped][bad[judged[dropped]]]).size:
+        steps = table.step[hidden]
+        if not np.isin(steps, table.step[judged[~dropped]][bad[judged[~dropped]]]).all():
+            notes.append(f"a rank that does not count logs a NaN loss at step {_number(steps[0])}")
+    return judged[~dropped]
+
+
+def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
+    if len(steps) < 10 or len(back) <= INTERLEAVED * (len(steps) - 1):
+        return False
+    restarts = np.count_nonzero(steps[back] == steps[0])
+    return bool(restarts < 0.5 * len(back))
+
+
+def _split_at(table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, notes: list[str]) -> list[Run]:
+    totals = table.total_steps if table.total_steps is not None else np.full(len(step), np.nan)
+    current = _Open(start=0, notes=notes)
+    runs: list[Run] = []
+    bounds = [0]
+    for position in back.tolist():
+        row, before = judged[position], judged[position - 1]
+        first = step[judged[current.start]]
+        interval = step[before] - step[judged[max(position - 2, current.start)]]
+        new = goes_back_to_start(
+            step[row],
+            first=first,
+            last=step[before],
+            interval=max(interval, 0.0),
+            total=totals[row],
+            total_before=totals[before],
+        )
+        if not new:
+            seen = np.arange(bounds[-1], before + 1)
+            current.replaced.append(seen[step[seen] >= step[row]])
+            current.notes.append(f"resumed at {_number(step[row])} from {_number(step[before])}")
+            continue
+        bound = _bound(step, before, row)
+        runs.append(_close(np.arange(bounds[-1], bound), judged[current.start : position], step, current))
+        bounds.append(bound)
+        note = f"a new run begins in line {table.line[row]:,}: step {_number(step[row])} after {_number(step[before])}"
+        current = _Open(start=position, notes=[note])
+    runs.append(_close(np.arange(bounds[-1], len(step)), judged[current.start :], step, current))
+    return runs
+
+
+def _bound(step: NDArray[np.float64], before: int, row: int) -> int:
+    """Return the first row of the new run: an evaluation in between belongs to the run whose step is nearer."""
+    for between in range(before + 1, row):
+        if abs(step[between] - step[row]) < abs(step[between] - step[before]):
+            return between
+    return int(row)
+
+
+def _close(span: Rows, judged: Rows, step: NDArray[np.float64], current: _Open) -> Run:
+    """Make a run of the rows in `span`; those with the loss count only if they are in `judged`."""
+    replaced = np.unique(np.concatenate(current.replaced)) if current.replaced else np.empty(0, dtype=np.int64)
+    kept_losses = judged[~np.isin(judged, replaced)]
+    order = kept_losses[np.argsort(step[kept_losses], kind="stable")]
+    twice = np.concatenate([[False], np.diff(step[order]) == 0]) if len(order) else np.empty(0, dtype=np.bool_)
+    notes = list(current.notes)
+    if twice.any():
+        notes.append(f"{int(twice.sum()):,} records of a step that was logged before: left out")
+    return _run(span, step, [replaced, order[twice]], notes, points=int(len(order) - twice.sum()))
+
+
+def _run(span: Rows, step: NDArray[np.float64], out: list[Rows], notes: list[str], *, points: int) -> Run:
+    dropped = np.concatenate([*out, np.empty(0, dtype=np.int64)])
+    rows = span[~np.isin(span, dropped)] if len(dropped) else span
+    rows = rows[np.argsort(step[rows], kind="stable")]
+    return Run(
+        rows=rows,
+        replaced=np.sort(dropped).astype(np.int64),
+        first_step=float(step[rows[0]]),
+        last_step=float(step[rows[-1]]),
+        points=points,
+        notes=tuple(notes),
+    )
+
+
+def _number(step: float) -> str:
+    return f"{step:,.0f}" if float(step).is_integer() else f"{step:,g}"
