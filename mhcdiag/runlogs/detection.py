@@ -77,9 +77,10 @@ def best_text_format(
     clean = [[clean_line(raw).text for raw in lines] for lines in pieces]
     choices = [Choice(format=one, score=score(one, clean, keys)) for one in formats]
     best = max(choices, key=lambda choice: choice.score)
-    general = Choice(format=fallback, score=score(fallback, clean, keys))
-    if general.score > 2 * best.score:
-        best = general
+    most = _WORTH["loss"] * sum(map(len, clean))
+    if most > 2 * best.score:
+        general = Choice(format=fallback, score=score(fallback, clean, keys))
+        best = general if general.score > 2 * best.score else best
     return best if best.score else None
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
@@ -35,6 +36,7 @@ STEPS = (
 """Names of the step, best first, as `plain` writes them."""
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """Return a name in lower case with single underscores: `train/CrossEntropyLoss` is `train_cross_entropy_loss`.
 
@@ -58,6 +60,7 @@ def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
     return None if bits_per_byte else ("loss", 50 + part)
 
 
+@lru_cache(maxsize=4096)
 def canonical_rank(name: str) -> tuple[str, int] | None:
     """Return which canonical series a name can be, and how well it fits (0 best); None for an ordinary series.
 

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from mhcdiag.errors import LogError, MissingExtraError
 
-BLOCK = 1 << 20
-"""Bytes per block."""
+BLOCK = 1 << 17
+"""Bytes per block; objects parsed from a larger one no longer fit the cache."""
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)

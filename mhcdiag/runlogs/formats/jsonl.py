@@ -11,7 +11,7 @@ from typing import Any
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
 from mhcdiag.runlogs.names import canonical_rank
-from mhcdiag.runlogs.records import as_float, loads_strictly, numbers_of, parse_json
+from mhcdiag.runlogs.records import loads_strictly, numbers_of, parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,13 +91,18 @@ def _columns(texts: list[bytes]) -> dict[str, array[float]] | None:
         same = len(records) == len(texts) and set(map(tuple, records)) == {keys}
     except (ValueError, TypeError, IndexError, RecursionError):
         return None
-    if not same or not isinstance(records[0], dict):
-        return None
+    return _float_columns(keys, records) if same and isinstance(records[0], dict) else None
+
+
+def _float_columns(keys: tuple[str, ...], records: list[dict[str, Any]]) -> dict[str, array[float]] | None:
     columns: dict[str, array[float]] = {}
     for key, values in zip(keys, zip(*map(dict.values, records), strict=True), strict=True):
         kinds = set(map(type, values))
         if kinds <= {float, int}:
-            columns[key] = array("d", map(as_float, values) if int in kinds else values)
+            try:
+                columns[key] = array("d", values)
+            except OverflowError:  # an integer of more than 308 digits
+                return None
         elif kinds == {str}:
             if any(numbers_of({key: value}) for value in values):
                 return None
