@@ -1,8 +1,21 @@
 """Training logs to one table: one file per format, tried in the order of FORMATS."""
 
+from mhcdiag.runlogs.folders import iter_logs
 from mhcdiag.runlogs.formats import FORMATS
 from mhcdiag.runlogs.interface import CANONICAL, Entry, Keys, LogTable, Row, Run, ScalerEvent
 from mhcdiag.runlogs.reading import read_log
 from mhcdiag.runlogs.runs import split_runs
 
-__all__ = ["CANONICAL", "FORMATS", "Entry", "Keys", "LogTable", "Row", "Run", "ScalerEvent", "read_log", "split_runs"]
+__all__ = [
+    "CANONICAL",
+    "FORMATS",
+    "Entry",
+    "Keys",
+    "LogTable",
+    "Row",
+    "Run",
+    "ScalerEvent",
+    "iter_logs",
+    "read_log",
+    "split_runs",
+]

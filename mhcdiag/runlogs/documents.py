@@ -1,6 +1,7 @@
 """Logs that are one JSON document."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ from mhcdiag.errors import LogError
 from mhcdiag.runlogs.interface import Sample
 from mhcdiag.runlogs.records import parse_json
 from mhcdiag.runlogs.sources import LogSource
+
+_OPENING = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\]]")
 
 LARGEST_DOCUMENT = 1 << 30
 """Bytes of a document that are read; it has to be in memory as a whole."""
@@ -19,16 +22,19 @@ def opens_document(sample: Sample) -> bool:
     Arguments: sample: of the file.
     """
     head = sample.head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if head[:1] not in (b"{", b"["):
+    if _OPENING.match(head) is None:
         return False
     first, newline, rest = head.partition(b"\n")
     if not newline or not rest.strip():
         return True
+    return not any(_is_object(line) for line in [first, *rest.split(b"\n")[:4]])
+
+
+def _is_object(line: bytes) -> bool:
     try:
-        parse_json(first)
+        return isinstance(parse_json(line), dict)
     except ValueError:
-        return True
-    return False
+        return False
 
 
 def read_document(source: LogSource) -> bytes:
@@ -42,7 +48,9 @@ def read_document(source: LogSource) -> bytes:
         parts.append(block)
         size += len(block)
         if size > LARGEST_DOCUMENT:
-            raise LogError(source.path, found="a JSON document of more than 1 GiB", expected="one record per line")
+            raise LogError(
+                source.path, found="a JSON document of more than 1 GiB", expected="one record per line"
+            )
     return b"".join(parts).removeprefix(b"\xef\xbb\xbf")
 
 
@@ -55,7 +63,9 @@ def load_document(source: LogSource, data: bytes) -> Any:
         return parse_json(data)
     except ValueError as error:
         reason = str(error).partition(":")[0]
-        raise LogError(source.path, found=f"broken JSON ({reason})", expected="a whole JSON document") from error
+        raise LogError(
+            source.path, found=f"broken JSON ({reason})", expected="a whole JSON document"
+        ) from error
 
 
 def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:

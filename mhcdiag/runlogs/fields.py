@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from mhcdiag.runlogs.numbers import NUMBER, parse_number
+from mhcdiag.runlogs.records import numbers_of, parse_json
 
 LONGEST_TEXT = 8192
 """Characters of a line that are searched for fields."""
@@ -12,6 +13,8 @@ _KEY = r"[A-Za-z_][\w./@()%\-]*"
 _VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.:]|-\d)"
 _SPACED = re.compile(rf"({_KEY})\s*[:=]\s*{_VALUE}")
 _LOOSE = re.compile(rf"(?<![\w\[/.])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
+_PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|nan\b|inf\b))(.*)$")
+_QUOTED = re.compile(r"'([\w /.@-]+)':\s*('[^']*'|[^,'{}\[\]\s]+)")
 _COMMA = re.compile(r",(?!\d{3}\b)\s*")
 
 
@@ -33,13 +36,34 @@ def comma_fields(text: str) -> Iterator[tuple[str, float]]:
 
 def _pieces(pieces: list[str]) -> Iterator[tuple[str, float]]:
     for piece in pieces:
-        for separator in (":", "=", None):
-            key, found, value = piece.partition(separator) if separator else piece.strip().rpartition(" ")
-            if found:
-                number = parse_number(value.strip())
-                if number is not None:
-                    yield key.strip(), number
-                break
+        match = _PIECE.match(piece)
+        number = parse_number(match[2].strip()) if match is not None else None
+        if match is not None and number is not None:
+            yield match[1], number
+
+
+def json_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the fields of a JSON object; texts that are numbers count.
+
+    Arguments: text: the line behind its mark.
+    """
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return
+    if isinstance(found, dict):
+        yield from numbers_of(found).items()
+
+
+def quoted_fields(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the fields of a printed Python dictionary, `{'loss': 0.2, 'grad_norm': nan}`.
+
+    Arguments: text: from the opening brace.
+    """
+    for match in _QUOTED.finditer(text, 0, LONGEST_TEXT):
+        number = parse_number(match[2].strip("'\""))
+        if number is not None:
+            yield match[1], number
 
 
 def spaced_fields(text: str) -> Iterator[tuple[str, float]]:

@@ -22,6 +22,8 @@ class Rule:
     """Put before the names, so that an evaluation's "loss" is not the training loss."""
     garbled: re.Pattern[str] | None = None
     """A line of this kind that holds this, but no loss, has lost its loss to damage."""
+    same_step: bool = False
+    """The line belongs to the step of the record before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +40,8 @@ class Grammar:
     """Canonical name -> names in the log, best first."""
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
-    step_field: str | None = None
-    """The field that holds the step, where the mark does not."""
+    step_fields: tuple[str, ...] = ()
+    """Fields that hold the step where the mark does not, best first."""
 
     def parser(self, keys: Keys) -> "GrammarParser":
         """Return the state for one pass.
@@ -50,12 +52,13 @@ class Grammar:
 
 
 class GrammarParser:
-    """Reads lines by the rules of a grammar; it keeps nothing between lines."""
+    """Reads lines by the rules of a grammar; all it keeps is the last step."""
 
     def __init__(self, grammar: Grammar, keys: Keys) -> None:
         self._grammar = grammar
         self._losses = grammar.preferred.get("loss", ()) if keys.loss is None else (keys.loss,)
-        self._step = keys.step or grammar.step_field
+        self._steps = (keys.step,) if keys.step is not None else grammar.step_fields
+        self._last = 0.0
 
     def feed(self, line: int, text: str) -> Record | None:
         """Return the record of a line, or None.
@@ -78,8 +81,12 @@ class GrammarParser:
         values = {name: value for name, value in groups.items() if value is not None}
         if rule.fields is not None:
             values.update(rule.fields(text[match.end() :]))
-        if self._step is not None and self._step in values:
-            step = values.pop(self._step)
+        for name in self._steps:
+            if name in values:
+                step = values.pop(name)
+                break
+        step = self._last if rule.same_step else step
+        self._last = self._last if step is None else step
         if rule.prefix:
             values = {rule.prefix + name: value for name, value in values.items()}
         garbled = (

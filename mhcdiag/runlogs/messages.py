@@ -27,10 +27,14 @@ _KINDS: tuple[tuple[ScalerKind, re.Pattern[str]], ...] = (
         ),
     ),
 )
-_SCALE = re.compile(rf"(?i)(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale (?:to|is now))\s*{_NUMBER}")
+_SCALE = re.compile(
+    rf"(?i)(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale (?:to|is now))\s*{_NUMBER}"
+)
 _STEP = re.compile(r"(?i)\b(?:iteration|step|update)[ :=]+(\d+)\b")
 _STAMP = re.compile(r"\[[^\]]*\]|\d\d:\d\d:\S+|(?i:rank) ?\d+")
-_SOURCE_CODE = re.compile(r"""^\s*(?:raise|if|assert|print|logger|log|warnings|#|def|msg|f?["'])\b|raise \w+\(|\bprint\(|\.format\(""")
+_SOURCE_CODE = re.compile(
+    r"""^\s*(?:raise|if|assert|print|logger|log|warnings|#|def|msg|f?["'])\b|raise \w+\(|\bprint\(|\.format\("""
+)
 
 
 def may_hold_messages(block: bytes) -> bool:

@@ -1,9 +1,13 @@
 """A whole log to its table."""
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 
+from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.detection import best_text_format, file_format, named_format, sample_lines, unknown
+from mhcdiag.runlogs.folders import folder_kind, iter_logs
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.generic import GENERIC
 from mhcdiag.runlogs.formats.regex import REGEX
@@ -32,7 +36,7 @@ def read_log(
     Returns: one row per record. Raises: LogError, SettingError, MissingExtraError.
     """
     keys = Keys(loss=loss_key, step=step_key, regex=regex)
-    source = open_source(path)
+    source, log_format = open_log(path, log_format)
     try:
         chosen = choose_format(source, log_format=log_format, keys=keys)
         table = TableBuilder()
@@ -48,6 +52,26 @@ def read_log(
         return finish_table(table, path=path, log_format=chosen, keys=keys)
     finally:
         source.close()
+
+
+def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
+    """Open a log, or the folder of one run.
+
+    Arguments: path: as the user named it; log_format: the user's choice. Returns: the source, and the format if a
+    folder decides it. Raises: LogError when a folder is no run, or holds several logs.
+    """
+    folder = Path(path)
+    if path == "-" or not folder.is_dir():
+        return open_source(path), log_format
+    kind = folder_kind(folder)
+    if kind is not None:
+        return LogSource(path, io.BytesIO(), packed=True), kind
+    logs = iter_logs(path)
+    if len(logs) > 1:
+        raise LogError(
+            path, found=f"a folder with {len(logs)} logs", expected="one log, or the folder of one run"
+        )
+    return open_source(logs[0]), log_format
 
 
 def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> LogFormat:
@@ -111,4 +135,3 @@ def _take(table: TableBuilder, found: Found) -> None:
         table.add(found.item, rank=found.rank)
     else:
         table.events.append(found.item)
-

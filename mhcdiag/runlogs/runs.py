@@ -96,7 +96,9 @@ def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
     return bool(restarts < 0.5 * len(back))
 
 
-def _split_at(table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, notes: list[str]) -> list[Run]:
+def _split_at(
+    table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, notes: list[str]
+) -> list[Run]:
     totals = table.total_steps if table.total_steps is not None else np.full(len(step), np.nan)
     current = _Open(start=0, notes=notes)
     runs: list[Run] = []
@@ -137,10 +139,14 @@ def _bound(step: NDArray[np.float64], before: int, row: int) -> int:
 
 def _close(span: Rows, judged: Rows, step: NDArray[np.float64], current: _Open) -> Run:
     """Make a run of the rows in `span`; those with the loss count only if they are in `judged`."""
-    replaced = np.unique(np.concatenate(current.replaced)) if current.replaced else np.empty(0, dtype=np.int64)
+    replaced = (
+        np.unique(np.concatenate(current.replaced)) if current.replaced else np.empty(0, dtype=np.int64)
+    )
     kept_losses = judged[~np.isin(judged, replaced)]
     order = kept_losses[np.argsort(step[kept_losses], kind="stable")]
-    twice = np.concatenate([[False], np.diff(step[order]) == 0]) if len(order) else np.empty(0, dtype=np.bool_)
+    twice = (
+        np.concatenate([[False], np.diff(step[order]) == 0]) if len(order) else np.empty(0, dtype=np.bool_)
+    )
     notes = list(current.notes)
     if twice.any():
         notes.append(f"{int(twice.sum()):,} records of a step that was logged before: left out")

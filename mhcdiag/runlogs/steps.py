@@ -63,7 +63,9 @@ class StepCount:
         if not missing:
             return
         if missing > 0.5 * len(known):
-            notes.append(f"{missing:,} of {len(known):,} records without a step: the number of the record stands for it")
+            notes.append(
+                f"{missing:,} of {len(known):,} records without a step: the number of the record stands for it"
+            )
             self.values, self.name = np.arange(len(known), dtype=np.float64), None
             return
         self.values = fill_steps(self.values)

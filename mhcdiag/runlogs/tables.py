@@ -22,7 +22,9 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     """
     notes = list(builder.notes)
     if builder.dropped_series:
-        notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
+        notes.append(
+            f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out"
+        )
     counted = StepCount(builder, keys=keys, notes=notes)
     names = bind_names(
         {name: count for name, count in builder.counts.items() if name != counted.name},
@@ -37,7 +39,9 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
     if log_format.nan_family == "huggingface" and "loss" in table_columns:
-        notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
+        notes.append(
+            "the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here"
+        )
     return LogTable(
         path=path,
         format=log_format.name,
@@ -126,4 +130,3 @@ def _promote_eval(
     if "eval_loss" in strange:
         strange["loss"] = strange.pop("eval_loss")
     notes.append(f"no training loss: the evaluation loss '{names['loss']}' is judged")
-

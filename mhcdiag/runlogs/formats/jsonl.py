@@ -27,7 +27,7 @@ class JsonLines:
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
 
-    def parser(self, keys: Keys) -> "JsonLineParser":
+    def parser(self, keys: Keys) -> JsonLineParser:
         """Return the state for one pass.
 
         Arguments: keys: what the user said about names.
@@ -55,7 +55,9 @@ class JsonLineParser:
         if not isinstance(found, dict):
             return Record(line=line, values={}, garbled=self._names_loss(text))
         values = numbers_of(found)
-        garbled = any(self._is_loss(key) and isinstance(found[key], str) and key not in values for key in found)
+        garbled = any(
+            self._is_loss(key) and isinstance(found[key], str) and key not in values for key in found
+        )
         return Record(line=line, values=values, garbled=garbled)
 
     def finish(self) -> Record | None:

@@ -17,9 +17,16 @@ MEGATRON = Grammar(
             garbled=re.compile(r"\blm[ _]loss\s*:"),
         ),
         Rule(
-            mark=re.compile(r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:the )?(?:iteration|step) (?P<step>\d+)[^|]*\|"),
+            mark=re.compile(
+                r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:the )?(?:iteration|step) (?P<step>\d+)[^|]*\|"
+            ),
             fields=piped_fields,
             prefix="validation ",
+        ),
+        Rule(
+            mark=re.compile(r"\s*(?=(?:learning rate|lm[ _]loss|number of \w+ iterations)\s*:)"),
+            fields=piped_fields,
+            same_step=True,
         ),
     ),
     preferred={
