@@ -1,6 +1,7 @@
 """Training logs to one table: one file per format, tried in the order of FORMATS."""
 
 from mhcdiag.runlogs.folders import iter_logs
+from mhcdiag.runlogs.following import LineReader
 from mhcdiag.runlogs.formats import FORMATS
 from mhcdiag.runlogs.interface import CANONICAL, Entry, Keys, LogTable, Row, Run, ScalerEvent
 from mhcdiag.runlogs.reading import read_log
@@ -10,7 +11,7 @@ __all__ = [
     "CANONICAL",
     "FORMATS",
     "Entry",
-    "Keys",
+    "Keys", "LineReader",
     "LogTable",
     "Row",
     "Run",
