@@ -30,16 +30,17 @@ class BlockGrammar:
     def parser(self, keys: Keys) -> "BlockParser":
         """Return the state for one pass.
 
-        Arguments: keys: names the user gave; the formats of this kind fix theirs.
+        Arguments: keys: what the user said about names.
         """
-        return BlockParser(self)
+        return BlockParser(self, keys)
 
 
 class BlockParser:
     """Collects the lines of a record until the next heading, or until a series comes twice."""
 
-    def __init__(self, grammar: BlockGrammar) -> None:
+    def __init__(self, grammar: BlockGrammar, keys: Keys) -> None:
         self._grammar = grammar
+        self._step = keys.step
         self._open: Record | None = None
 
     def feed(self, line: int, text: str) -> Record | None:
@@ -50,7 +51,9 @@ class BlockParser:
         head = self._grammar.head.match(text)
         if head is not None:
             step, total = parse_number(head["step"]), parse_number(head["total"] or "")
-            return self._start(Record(line=line, step=step, total_steps=total, values={}))
+            return self._start(
+                Record(line=line, step=None if self._step else step, total_steps=total, values={})
+            )
         series = self._grammar.series.match(text)
         number = parse_number(series["value"]) if series is not None else None
         if series is None or number is None:

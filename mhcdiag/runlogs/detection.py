@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.runlogs.interface import FileFormat, Keys, LogFormat, Record, Sample, TextFormat
+from mhcdiag.runlogs.interface import FileFormat, Keys, Record, Sample, TextFormat
 from mhcdiag.runlogs.lines import LineSplitter
 from mhcdiag.runlogs.names import canonical_rank
 from mhcdiag.runlogs.prefixes import clean_line
@@ -71,8 +71,8 @@ def best_text_format(
 ) -> Choice | None:
     """Return the text format that reads most, or None if none reads anything.
 
-    Arguments: formats: candidates, first wins a tie; fallback: taken if it finds twice as much as all others; pieces:
-    raw lines; keys: names the user gave.
+    Arguments: formats: candidates, first wins a tie; fallback: taken if it finds twice as much as all others;
+    pieces: raw lines; keys: names the user gave.
     """
     clean = [[clean_line(raw).text for raw in lines] for lines in pieces]
     choices = [Choice(format=one, score=score(one, clean, keys)) for one in formats]
@@ -92,7 +92,7 @@ def file_format(formats: Sequence[FileFormat], sample: Sample) -> FileFormat | N
     return next((one for one in formats if one.fits(sample)), None)
 
 
-def named_format(name: str, formats: Sequence[LogFormat]) -> LogFormat:
+def named_format(name: str, formats: Sequence[TextFormat | FileFormat]) -> TextFormat | FileFormat:
     """Return a format by its name.
 
     Arguments: name: from the command line; formats: all of them. Raises: SettingError.

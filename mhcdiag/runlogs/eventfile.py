@@ -1,7 +1,7 @@
 """Scalars of TensorBoard event files: framed protobuf, read without TensorBoard and without dropping points.
 
-Most events of a file differ only in time, step and value. Each shape of event is parsed once; after that, the bytes
-around the value are looked up.
+Most events of a file differ only in time, step and value. Each shape of event is parsed once; after that, the
+bytes around the value are looked up.
 """
 
 import struct
@@ -32,6 +32,7 @@ class ScalarReader:
         """Step of each value."""
         self._values = bytearray()
         self._times = bytearray()
+        self._doubles: dict[int, float] = {}
         self._index: dict[str, int] = {}
         self._slots: dict[int, int] = {}
         self._shapes: dict[bytes, int] = {}
@@ -42,63 +43,74 @@ class ScalarReader:
         Arguments: blocks: its bytes. Returns: what was wrong with its end, or an empty text.
         """
         rest = b""
-        for block in blocks:
-            data = rest + block if rest else block
-            position, size = 0, len(data)
-            while position + 12 <= size:
-                (length,) = _LENGTH.unpack_from(data, position)
-                if length > LONGEST_EVENT:
-                    return "damaged: an event of impossible length"
-                end = position + 16 + length
-                if end > size:
-                    break
-                try:
-                    self._event(data[position + 12 : end - 4])
-                except ValueError as error:
-                    return f"damaged: {error}"
-                position = end
-            rest = data[position:]
+        try:
+            for block in blocks:
+                data = rest + block if rest else block
+                rest = data[self._read_block(data) :]
+        except ValueError as error:
+            return f"damaged: {error}"
         return "the last event is half-written" if rest else ""
+
+    def _read_block(self, data: bytes) -> int:
+        """Read the whole events of a block; return where the next one begins.
+
+        This loop sees every event: shapes that were parsed before are taken here, all others go to `_parse`.
+        """
+        slots, shapes, length_at = self._slots, self._shapes, _LENGTH.unpack_from
+        add_tag, add_step, values, times = self.tag.append, self.step.append, self._values, self._times
+        position, size = 0, len(data)
+        while position + 12 <= size:
+            (length,) = length_at(data, position)
+            start = position + 12
+            end = start + length
+            if length > LONGEST_EVENT:
+                raise ValueError("an event of impossible length")
+            if end + 4 > size:
+                break
+            position = end + 4
+            if data[start] != 0x09:
+                continue
+            body, step = start + 9, 0
+            if data[body] == 0x10:
+                step, body = read_varint(data, body + 1)
+            slot = slots.get(end - body)
+            tag = None if slot is None else shapes.get(data[body : body + slot] + data[body + slot + 4 : end])
+            if slot is None or tag is None:
+                self._parse(data[start:end], body - start, step)
+                continue
+            add_tag(tag)
+            add_step(step if step < 1 << 63 else step - (1 << 64))
+            times += data[start + 1 : start + 9]
+            values += data[body + slot : body + slot + 4]
+        return position
 
     @property
     def values(self) -> NDArray[np.float64]:
         """All values, in order of writing."""
-        return np.frombuffer(self._values, dtype="<f8")
+        values = np.frombuffer(self._values, dtype="<f4").astype(np.float64)
+        values[list(self._doubles)] = list(self._doubles.values())
+        return values
 
     @property
     def times(self) -> NDArray[np.float64]:
         """Wall time of each value, seconds."""
         return np.frombuffer(self._times, dtype="<f8")
 
-    def _event(self, event: bytes) -> None:
-        if event[:1] != b"\x09":
-            return
-        position, step = 9, 0
-        if event[9:10] == b"\x10":
-            step, position = read_varint(event, 10)
-        size = len(event) - position
-        slot = self._slots.get(size)
-        if slot is not None:
-            slot += position
-            tag = self._shapes.get(event[position:slot] + event[slot + 4 :])
-            if tag is not None:
-                self._take(tag, step, event, *_SINGLE.unpack_from(event, slot))
-                return
-        self._parse(event, position, step)
-
     def _take(self, tag: int, step: int, event: bytes, value: float) -> None:
         self.tag.append(tag)
         self.step.append(step if step < 1 << 63 else step - (1 << 64))
         self._times += event[1:9]
-        self._values += _TWICE.pack(value)
+        self._values += _single(value)
+        if _SINGLE.unpack(_single(value))[0] != value:
+            self._doubles[len(self.tag) - 1] = value
 
     def _parse(self, event: bytes, position: int, step: int) -> None:
         found: list[tuple[int, float]] = []
-        for number, value in fields(event):
-            if number == 5 and isinstance(value, bytes):
-                found.extend(self._summary(value))
-        for tag, number in found:
-            self._take(tag, step, event, number)
+        for number, content in fields(event):
+            if number == 5 and isinstance(content, bytes):
+                found.extend(self._summary(content))
+        for tag, value in found:
+            self._take(tag, step, event, value)
         if len(found) == 1:
             self._learn(event, position, *found[0])
 
@@ -135,6 +147,13 @@ class ScalarReader:
 
 
 _LENGTH, _SINGLE, _TWICE = struct.Struct("<Q"), struct.Struct("<f"), struct.Struct("<d")
+
+
+def _single(value: float) -> bytes:
+    try:
+        return _SINGLE.pack(value)
+    except OverflowError:
+        return _SINGLE.pack(0.0)
 
 
 def _scalar(parts: dict[int, Value]) -> float | None:

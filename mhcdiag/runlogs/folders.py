@@ -29,8 +29,8 @@ def folder_kind(path: Path) -> FolderKind | None:
 def iter_logs(path: str) -> list[str]:
     """Return the logs behind a path: itself, or those inside a folder, run folders as one log each.
 
-    Files named `.log` and `.out` are always logs; others are if a format recognises them. Of the checkpoints of a
-    Hugging Face run, whose states repeat each other, the last counts.
+    Files named `.log` and `.out` are always logs; others are if a format recognises them. Of the checkpoints
+    of a Hugging Face run, whose states repeat each other, the last counts.
 
     Arguments: path: file, folder, or `-`. Raises: LogError when a folder holds no log.
     """

@@ -21,11 +21,12 @@ _SURE = 32
 class LineReader:
     """Reads a text log piece by piece.
 
-    The format is recognised on the first 2,000 lines at most, earlier if it is clear. A log that has evaluation
-    losses only gives rows with `eval_loss` and none with `loss`: whether a training loss will follow cannot be known.
+    The format is recognised on the first 2,000 lines at most, earlier if it is clear. A log that has
+    evaluation losses only gives rows with `eval_loss` and none with `loss`: whether a training loss will
+    follow cannot be known.
 
-    Arguments: path: for messages; log_format, loss_key, step_key, regex: as for `read_log`. Raises: SettingError, also
-    for a format that cannot be read line by line.
+    Arguments: path: for messages; log_format, loss_key, step_key, regex: as for `read_log`. Raises:
+    SettingError, also for a format that cannot be read line by line.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ def _text_format(path: str, name: str) -> TextFormat:
     for one in TEXT_FORMATS:
         if one.name == chosen.name:
             return one
-    raise LogError(path, found=f"the format {name}, which is read as a whole", expected="a text format to follow")
+    raise LogError(
+        path, found=f"the format {name}, which is read as a whole", expected="a text format to follow"
+    )
 
 
 class RowMaker:
@@ -238,7 +241,9 @@ class _StepKeeper:
         return step
 
     def _offset_of(self, record: Record, raw: float) -> float:
-        epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
+        epoch = next(
+            (value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None
+        )
         if epoch is not None and epoch == math.floor(epoch):
             if epoch > self._epoch and raw < self._raw:
                 self._offset += self._raw + (raw == 0)

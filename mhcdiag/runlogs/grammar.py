@@ -15,7 +15,7 @@ class Rule:
     """One kind of line."""
 
     mark: re.Pattern[str]
-    """Matched at the start of a line: the groups `step` and `total` are the count, other named groups are series."""
+    """Matched at the start of a line; the groups `step` and `total` count, other groups are series."""
     fields: Fields | None = None
     """Reads the rest of the line, from the end of the mark."""
     prefix: str = ""

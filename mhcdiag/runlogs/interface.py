@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,14 @@ ScalerKind = Literal["overflow", "minimum", "nan"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalerEvent:
-    """A line of plain text that reports trouble of the fp16 loss scaler, or a NaN the code itself has found."""
+    """A line of plain text that reports trouble of the fp16 loss scaler, or a NaN the code has found."""
 
     line: int
     """1-based line of the message."""
     step: float
     """The step in the message, else the last step logged before it; NaN when there is none."""
     kind: ScalerKind
-    """`overflow`: one skipped step; `minimum`: the scaler gave up; `nan`: the code says that the loss is NaN."""
+    """`overflow`: one skipped step; `minimum`: the scaler gave up; `nan`: the code found a NaN loss."""
     loss_scale: float
     """The new loss scale the message names; NaN when it names none."""
     text: str
@@ -46,9 +46,9 @@ class Row:
     step: float
     """The log's own step; the index of the record when the log has none."""
     values: dict[str, float]
-    """Series of this record by name, canonical names where there is one; a series not logged here is missing."""
+    """Series of this record by name, canonical names where there are; what was not logged is missing."""
     nan: frozenset[str]
-    """Series whose value was recorded and is not finite (or was left out because it was NaN): these are events."""
+    """Series whose value was recorded and is not finite, or left out because it was NaN: events."""
     rank: int | None = None
     """Rank of the writer, where the line has a prefix that tells it."""
     total_steps: float = float("nan")
@@ -67,7 +67,7 @@ class LogTable:
     format: str
     """Name of the format that read it."""
     step: NDArray[np.int64] | NDArray[np.float64]
-    """The log's own step of each row (float64 only if a step is fractional); the record's index if it has none."""
+    """The log's own step of each row (float64 only if one is fractional), else the index of the record."""
     line: NDArray[np.int64]
     """1-based line of each row; the 1-based number of the record in a format that has no lines."""
     columns: dict[str, NDArray[np.float64]]
@@ -89,7 +89,7 @@ class LogTable:
     notes: tuple[str, ...] = ()
     """What was dropped, assumed or repaired: one clause each, ready to print."""
     scaler_events: tuple[ScalerEvent, ...] = ()
-    """Messages of the loss scaler and NaN messages, in order of lines; the same message of several ranks once."""
+    """Messages of the loss scaler and NaN messages, in order of lines; that of several ranks once."""
 
     def require(self, series: str = "loss") -> NDArray[np.float64]:
         """Return a series, or raise LogError that names the series there are.
@@ -109,7 +109,7 @@ class LogTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """One training run inside a log: its rows in the order of its steps, each step at most once per series."""
+    """One training run inside a log: its rows in the order of its steps, each step with one loss."""
 
     rows: NDArray[np.int64]
     """Indices into the table's rows: those that count, in order of steps."""
@@ -134,7 +134,7 @@ class Keys:
     step: str | None = None
     """Name of the step in the log (`--step-key`)."""
     regex: str | None = None
-    """Pattern with the named groups `loss` and (better) `step`; other named groups become series (`--regex`)."""
+    """Pattern with the named groups `loss` and (better) `step`; others become series (`--regex`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +206,7 @@ class TextFormat(LogFormat, Protocol):
         ...
 
 
+@runtime_checkable
 class FileFormat(LogFormat, Protocol):
     """A format that has no lines, or that only makes sense as a whole."""
 

@@ -12,7 +12,7 @@ _ENDS = re.compile(rb"\r\n|\n|\r")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lines:
-    """Some whole lines; the pieces of a line that a terminal would overwrite (`\\r`) share its number."""
+    r"""Some whole lines; the pieces of a line that a terminal would overwrite (`\r`) share its number."""
 
     numbers: Sequence[int]
     """1-based number of each line."""

@@ -6,8 +6,8 @@ import re
 from mhcdiag.runlogs.interface import ScalerEvent, ScalerKind
 
 _NEEDLES = (
-    b"verflow", b"VERFLOW", b"inimum loss scale", b"at minimum", b"FloatingPointError", b"is nan", b"is NaN", b"NaN loss",
-    b"nan loss", b"ound NaN", b"ound nan", b"NaN detected",
+    b"verflow", b"VERFLOW", b"inimum loss scale", b"at minimum", b"FloatingPointError", b"is nan", b"is NaN",
+    b"NaN loss", b"nan loss", b"ound NaN", b"ound nan", b"NaN detected",
 )  # fmt: skip
 _NUMBER = r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)"
 _KINDS: tuple[tuple[ScalerKind, re.Pattern[str]], ...] = (
@@ -15,7 +15,8 @@ _KINDS: tuple[tuple[ScalerKind, re.Pattern[str]], ...] = (
     (
         "nan",
         re.compile(
-            r"(?i)loss is nan|floatingpointerror.*\b(?:nan|loss)|found nan in local (?:forward loss|grad norm)"
+            r"(?i)loss is nan|floatingpointerror.*\b(?:nan|loss)"
+            r"|found nan in local (?:forward loss|grad norm)"
             r"|\bnan (?:loss|detected in loss)|rerun.*result is nan"
         ),
     ),
@@ -33,7 +34,8 @@ _SCALE = re.compile(
 _STEP = re.compile(r"(?i)\b(?:iteration|step|update)[ :=]+(\d+)\b")
 _STAMP = re.compile(r"\[[^\]]*\]|\d\d:\d\d:\S+|(?i:rank) ?\d+")
 _SOURCE_CODE = re.compile(
-    r"""^\s*(?:raise|if|assert|print|logger|log|warnings|#|def|msg|f?["'])\b|raise \w+\(|\bprint\(|\.format\("""
+    r"""^\s*(?:raise|if|assert|print|logger|log|warnings|#|def|msg|f?["'])\b"""
+    r"""|raise \w+\(|\bprint\(|\.format\("""
 )
 
 

@@ -13,8 +13,8 @@ _NOT_A_LOSS = frozenset(
     {"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"}
 )
 _PART = frozenset({
-    "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic", "value",
-    "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
+    "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic",
+    "value", "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
 })  # fmt: skip
 _LOSSES = (
     "loss", "train_loss", "training_loss", "lm_loss", "train_lm_loss", "train_cross_entropy_loss",
@@ -37,14 +37,15 @@ _SINGLE = {
 }
 STEPS = (
     "step", "global_step", "trainer_global_step", "train_global_step", "iteration", "iter", "iterations",
-    "num_updates", "current_steps", "training_step", "train_step", "update", "updates", "steps", "batch", "it",
+    "num_updates", "current_steps", "training_step", "train_step", "update", "updates", "steps", "batch",
+    "it",
 )  # fmt: skip
 """Names of the step, best first, as `plain` writes them."""
 
 
 @lru_cache(maxsize=4096)
 def plain(name: str) -> str:
-    """Return a name in lower case with single underscores: `train/CrossEntropyLoss` is `train_cross_entropy_loss`.
+    """Return a name as words: `train/CrossEntropyLoss` is `train_cross_entropy_loss`.
 
     Arguments: name: the name in the log.
     """
@@ -68,7 +69,7 @@ def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=4096)
 def canonical_rank(name: str) -> tuple[str, int] | None:
-    """Return which canonical series a name can be, and how well it fits (0 best); None for an ordinary series.
+    """Return which canonical series a name can be, and how well it fits (0 best), or None.
 
     Arguments: name: the name in the log.
     """
@@ -93,11 +94,11 @@ def bind_names(
 ) -> dict[str, str]:
     """Choose the series of the log that bear the canonical names.
 
-    A series that is recorded far less often than its rivals is no candidate: the one `train_loss` of a closing summary
-    is not the training loss.
+    A series that is recorded far less often than its rivals is no candidate: the one `train_loss` of a
+    closing summary is not the training loss.
 
-    Arguments: counts: values per series, in order of appearance; preferred: the format's own choice, best first;
-    loss_key: the user's choice of the loss. Returns: canonical name -> name in the log.
+    Arguments: counts: values per series, in order of appearance; preferred: the format's own choice, best
+    first; loss_key: the user's choice of the loss. Returns: canonical name -> name in the log.
     """
     ranked: dict[str, list[tuple[int, int, str]]] = {}
     for position, name in enumerate(counts):

@@ -1,4 +1,4 @@
-"""Which NaN a run produced, and which the log only left out: NaN seldom stands as "nan" in the field of the loss."""
+"""Which NaN a run produced, and which value the log only left out: NaN seldom stands there as "nan"."""
 
 import math
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class JudgedRecord:
 class NanRules:
     """The rules of one pass; every record goes through `judge` in the order of the log.
 
-    Arguments: family: habits of the format. `golden`: Megatron's golden values write "nan" for "not recorded".
-    `megatron`: the loss is left out when it is NaN. `huggingface`: a NaN loss is printed as 0.0.
+    Arguments: family: habits of the format. `golden`: Megatron's golden values write "nan" for "not
+    recorded". `megatron`: the loss is left out when it is NaN. `huggingface`: a NaN loss is printed as 0.0.
     """
 
     def __init__(self, family: NanFamily) -> None:

@@ -14,7 +14,8 @@ _PREFIX = re.compile(
     r"|\[(?P<index>\d{1,5})\]:[ ]?"
     r"|\[\d+,(?P<mpirun>\d+)\]<std(?:out|err)>:[ ]?"  # mpirun --tag-output
     r"|\((?:\w+[ ])?pid=\d+(?:,[ ]ip=[\d.]+)?\)[ ]"  # Ray
-    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)[ ](?:std(?:out|err)[ ][FP][ ])?"  # k8s, containerd
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)[ ]"  # Kubernetes
+    r"(?:std(?:out|err)[ ][FP][ ])?"  # containerd
     r")"
 )
 _RANKS = ("srun", "torchrun", "local", "index", "mpirun")

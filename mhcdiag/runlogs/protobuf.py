@@ -10,6 +10,8 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 
     Arguments: data: a message; position: of the number. Raises: ValueError when it does not end.
     """
+    if position < len(data) and data[position] < 0x80:
+        return data[position], position + 1
     result = shift = 0
     while True:
         if position >= len(data) or shift > 63:

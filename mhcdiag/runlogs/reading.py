@@ -11,7 +11,7 @@ from mhcdiag.runlogs.folders import folder_kind, iter_logs
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.generic import GENERIC
 from mhcdiag.runlogs.formats.regex import REGEX
-from mhcdiag.runlogs.interface import FileFormat, Keys, LogFormat, LogTable, Record, Sample, TextFormat
+from mhcdiag.runlogs.interface import FileFormat, Keys, LogTable, Record, Sample, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.sources import LogSource, open_source
 from mhcdiag.runlogs.tables import finish_table
@@ -31,21 +31,19 @@ def read_log(
 ) -> LogTable:
     """Read a training log.
 
-    Arguments: path: file, run folder, or `-` for standard input; log_format: name of the format, recognised when
-    None; loss_key, step_key: names in the log; regex: pattern with the groups `loss` and `step`, in place of a format.
-    Returns: one row per record. Raises: LogError, SettingError, MissingExtraError.
+    Arguments: path: file, run folder, or `-` for standard input; log_format: name of the format, recognised
+    when None; loss_key, step_key: names in the log; regex: pattern with the groups `loss` and `step`, in
+    place of a format. Returns: one row per record. Raises: LogError, SettingError, MissingExtraError.
     """
     keys = Keys(loss=loss_key, step=step_key, regex=regex)
     source, log_format = open_log(path, log_format)
     try:
         chosen = choose_format(source, log_format=log_format, keys=keys)
         table = TableBuilder()
-        if chosen in FILE_FORMATS:
-            as_file: FileFormat = chosen  # type: ignore[assignment]
-            as_file.read(source, table)
+        if isinstance(chosen, FileFormat):
+            chosen.read(source, table)
         else:
-            as_text: TextFormat = chosen  # type: ignore[assignment]
-            read_text(source, as_text, table, keys)
+            read_text(source, chosen, table, keys)
         table.notes[:0] = source.notes
         if not table.rows:
             raise unknown(path, source.piece(0.0) or source.first)
@@ -57,15 +55,15 @@ def read_log(
 def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
     """Open a log, or the folder of one run.
 
-    Arguments: path: as the user named it; log_format: the user's choice. Returns: the source, and the format if a
-    folder decides it. Raises: LogError when a folder is no run, or holds several logs.
+    Arguments: path: as the user named it; log_format: the user's choice. Returns: the source, and the format
+    if a folder decides it. Raises: LogError when a folder is no run, or holds several logs.
     """
     folder = Path(path)
     if path == "-" or not folder.is_dir():
         return open_source(path), log_format
     kind = folder_kind(folder)
     if kind is not None:
-        return LogSource(path, io.BytesIO(), packed=True), kind
+        return LogSource(path, io.BytesIO()), kind
     logs = iter_logs(path)
     if len(logs) > 1:
         raise LogError(
@@ -74,11 +72,11 @@ def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
     return open_source(logs[0]), log_format
 
 
-def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> LogFormat:
+def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> TextFormat | FileFormat:
     """Return the format to read a log with.
 
-    Arguments: source: the log, not yet read; log_format: the user's choice; keys: names the user gave. Raises:
-    LogError, SettingError.
+    Arguments: source: the log, not yet read; log_format: the user's choice; keys: names the user gave.
+    Raises: LogError, SettingError.
     """
     if keys.regex is not None:
         return REGEX

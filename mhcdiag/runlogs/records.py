@@ -2,18 +2,20 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mhcdiag.runlogs.numbers import parse_number
 
 _DEEPEST = 3
 
+loads_strictly: Callable[[bytes | str], Any]
+"""The faster parser if it is installed; it need not know NaN."""
 try:
     import orjson
 
     loads_strictly = orjson.loads
-except ImportError:  # an optional accelerator: the plain parser reads the same
+except ImportError:
     loads_strictly = json.loads
 
 

@@ -1,4 +1,4 @@
-"""Runs inside one log: resumes that go back, runs appended to the same file, writers that talk at the same time."""
+"""Runs inside one log: resumes that go back, runs appended to a file, writers that talk at the same time."""
 
 from dataclasses import dataclass, field
 
@@ -18,11 +18,11 @@ def goes_back_to_start(
 ) -> bool:
     """Say whether a step that goes back begins a new run; if not, the run was resumed from a checkpoint.
 
-    A new run begins near the first step of the one before. A planned number of steps that is gone marks a phase
-    (pre-training, then fine-tuning in the same log).
+    A new run begins near the first step of the one before. A planned number of steps that is gone marks a
+    phase (pre-training, then fine-tuning in the same log).
 
-    Arguments: step: the new step; first, last: steps of the run so far; interval: between its last two records;
-    total, total_before: planned number of steps now and before, NaN where not told.
+    Arguments: step: the new step; first, last: steps of the run so far; interval: between its last two
+    records; total, total_before: planned number of steps now and before, NaN where not told.
     """
     if step <= first + 2 * interval:
         return True
@@ -44,7 +44,8 @@ class _Open:
 def split_runs(table: LogTable) -> list[Run]:
     """Split a table into the runs that wrote it.
 
-    Arguments: table: of one log. Returns: at least one run if the table has rows; rows are in the order of steps.
+    Arguments: table: of one log. Returns: at least one run if the table has rows; rows are in the order of
+    steps.
     """
     step = table.step.astype(np.float64)
     judged = _loss_rows(table)
@@ -86,7 +87,8 @@ def _lowest_rank(table: LogTable, judged: Rows, notes: list[str]) -> Rows:
         steps = table.step[hidden]
         if not np.isin(steps, table.step[judged[~dropped]][bad[judged[~dropped]]]).all():
             notes.append(f"a rank that does not count logs a NaN loss at step {_number(steps[0])}")
-    return judged[~dropped]
+    kept: Rows = judged[~dropped]
+    return kept
 
 
 def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
@@ -123,14 +125,14 @@ def _split_at(
         bound = _bound(step, before, row)
         runs.append(_close(np.arange(bounds[-1], bound), judged[current.start : position], step, current))
         bounds.append(bound)
-        note = f"a new run begins in line {table.line[row]:,}: step {_number(step[row])} after {_number(step[before])}"
-        current = _Open(start=position, notes=[note])
+        after = f"step {_number(step[row])} after {_number(step[before])}"
+        current = _Open(start=position, notes=[f"a new run begins in line {table.line[row]:,}: {after}"])
     runs.append(_close(np.arange(bounds[-1], len(step)), judged[current.start :], step, current))
     return runs
 
 
 def _bound(step: NDArray[np.float64], before: int, row: int) -> int:
-    """Return the first row of the new run: an evaluation in between belongs to the run whose step is nearer."""
+    """Return the first row of the new run: an evaluation in between goes to the nearer step."""
     for between in range(before + 1, row):
         if abs(step[between] - step[row]) < abs(step[between] - step[before]):
             return between

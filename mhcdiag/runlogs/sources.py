@@ -1,4 +1,4 @@
-"""Opening logs: plain or compressed files and standard input, as blocks of bytes that never raise half-way."""
+"""Opening logs: plain or compressed files and standard input, as blocks that never raise half-way."""
 
 import bz2
 import codecs
@@ -8,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from mhcdiag.errors import LogError, MissingExtraError
 
@@ -19,21 +19,51 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
-class LogSource:
-    """A log that is read once, from front to back."""
+class ByteReader(Protocol):
+    """What a log is read from."""
 
-    def __init__(self, path: str, stream: BinaryIO, *, packed: bool) -> None:
+    def read(self, size: int, /) -> bytes:
+        """Return at most this many bytes, none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class PackedReader(Protocol):
+    """A decompressing file."""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return what one step of the decompressor gives, none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class LogSource:
+    """A log that is read once, from front to back.
+
+    Arguments: path: as the user named it; stream: gives the bytes; file: the same, if it can be sampled.
+    """
+
+    def __init__(self, path: str, stream: ByteReader, *, file: BinaryIO | None = None) -> None:
         self.path = path
         """The log as the user named it."""
         self.notes: list[str] = []
         """What went wrong while reading."""
-        self.seekable = not packed and stream.seekable()
-        """Whether parts of it can be looked at before it is read."""
         self._stream = stream
-        self._packed = packed
+        self._file = file
         self._ahead: list[bytes] = []
         self.first = b""
         """The first bytes that were read."""
+
+    @property
+    def seekable(self) -> bool:
+        """Whether parts of it can be looked at before it is read."""
+        return self._file is not None
 
     def head(self, lines: int, most: int = 4 << 20) -> bytes:
         """Return the first bytes of a stream, which `blocks` yields again.
@@ -61,16 +91,16 @@ class LogSource:
             yield decoder.decode(block).encode() if decoder else block
 
     def piece(self, start: float) -> bytes:
-        """Return 64 KiB from a relative position (0 first, 0.5 middle, 1 last) without moving the reading position.
+        """Return 64 KiB from a relative position: 0 first, 0.5 middle, 1 last.
 
         Arguments: start: where to look, as a share of the file.
         """
-        if not self.seekable:
+        if self._file is None:
             return b""
-        size = self._stream.seek(0, 2)
-        self._stream.seek(int(max(size - 65536, 0) * start))
-        found = self._stream.read(65536)
-        self._stream.seek(0)
+        size = self._file.seek(0, 2)
+        self._file.seek(int(max(size - 65536, 0) * start))
+        found = self._file.read(65536)
+        self._file.seek(0)
         return found
 
     def close(self) -> None:
@@ -82,56 +112,55 @@ class LogSource:
         try:
             return self._stream.read(BLOCK)
         except _BROKEN as error:
-            if not self._packed:
+            if not isinstance(self._stream, _Packed):
                 raise LogError(self.path, found=f"reading fails: {error}") from error
             self.notes.append(f"the compressed file is damaged or cut short ({error}): read up to there")
             return b""
 
 
-class _SmallSteps:
+class _Packed:
     """A decompressor read in small steps, so that damage costs no more than the last step."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: PackedReader) -> None:
         self._stream = stream
         self._error: Exception | None = None
 
-    def read(self, size: int) -> bytes:
-        if self._error is not None:
-            raise self._error
+    def read(self, size: int, /) -> bytes:
+        """Return at most this many bytes; the error of a damaged file comes after its last whole step."""
         parts: list[bytes] = []
-        while size > 0:
+        while size > 0 and self._error is None:
             try:
-                part = self._stream.read(min(size, 4096))
+                part = self._stream.read1(min(size, 4096))
             except _BROKEN as error:
                 self._error = error
-                if not parts:
-                    raise
                 break
             if not part:
                 break
             parts.append(part)
             size -= len(part)
+        if self._error is not None and not parts:
+            raise self._error
         return b"".join(parts)
 
-    def seekable(self) -> bool:
-        return False
-
     def close(self) -> None:
+        """Close the file."""
         self._stream.close()
 
 
-def _open_zstd(path: Path) -> BinaryIO:
+def _open_zstd(path: Path) -> PackedReader:
     try:
         import zstandard
     except ImportError as error:
         raise MissingExtraError("reading .zst files", extra="zstd") from error
-    return zstandard.open(path, "rb")  # type: ignore[return-value]
+    decompressor = zstandard.ZstdDecompressor()
+    reader: PackedReader = decompressor.stream_reader(path.open("rb"), read_across_frames=True)
+    return reader
 
 
-_PACKED: dict[bytes, Callable[[Path], BinaryIO]] = {
-    b"\x1f\x8b": lambda path: gzip.open(path, "rb"),  # type: ignore[dict-item,return-value]
-    b"BZh": lambda path: bz2.open(path, "rb"),
-    b"\xfd7zXZ\x00": lambda path: lzma.open(path, "rb"),  # type: ignore[dict-item,return-value]
+_OPENERS: dict[bytes, Callable[[Path], PackedReader]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
 
@@ -142,17 +171,16 @@ def open_source(path: str) -> LogSource:
     Arguments: path: file, or `-` for standard input. Raises: LogError, MissingExtraError.
     """
     if path == "-":
-        return LogSource("-", sys.stdin.buffer, packed=False)
+        return LogSource("-", sys.stdin.buffer)
     try:
-        stream = Path(path).open("rb")
-        head = stream.read(6)
-        stream.seek(0)
+        stream = Path(path).open("rb")  # noqa: SIM115
+        head = stream.peek(6)[:6]
     except IsADirectoryError as error:
         raise LogError(path, found="a directory", expected="a log file") from error
     except OSError as error:
         raise LogError(path, found=error.strerror or str(error), expected="a readable log file") from error
-    for magic, opener in _PACKED.items():
+    for magic, opener in _OPENERS.items():
         if head.startswith(magic):
             stream.close()
-            return LogSource(path, _SmallSteps(opener(Path(path))), packed=True)  # type: ignore[arg-type]
-    return LogSource(path, stream, packed=False)
+            return LogSource(path, _Packed(opener(Path(path))))
+    return LogSource(path, stream, file=stream if stream.seekable() else None)

@@ -14,8 +14,8 @@ _EPOCHS = ("epoch", "ep")
 class StepCount:
     """The step of each row, and the series it was taken from.
 
-    Arguments: builder: the records; keys: names the user gave; notes: takes what was assumed. Raises: SettingError
-    when the user's key is not in the log.
+    Arguments: builder: the records; keys: names the user gave; notes: takes what was assumed. Raises:
+    SettingError when the user's key is not in the log.
     """
 
     def __init__(self, builder: TableBuilder, *, keys: Keys, notes: list[str]) -> None:
@@ -64,7 +64,7 @@ class StepCount:
             return
         if missing > 0.5 * len(known):
             notes.append(
-                f"{missing:,} of {len(known):,} records without a step: the number of the record stands for it"
+                f"{missing:,} of {len(known):,} records without a step: the record's number stands for it"
             )
             self.values, self.name = np.arange(len(known), dtype=np.float64), None
             return
@@ -97,8 +97,8 @@ def fill_steps(steps: NDArray[np.float64]) -> NDArray[np.float64]:
 def join_epochs(steps: NDArray[np.float64], epochs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return steps that count on where they begin again at the first record of the next epoch.
 
-    Arguments: steps: of each row; epochs: of each row, NaN where absent. Returns: `steps` itself if nothing begins
-    again.
+    Arguments: steps: of each row; epochs: of each row, NaN where absent. Returns: `steps` itself if nothing
+    begins again.
     """
     known = np.flatnonzero(np.isfinite(epochs))
     if len(known) < 2:

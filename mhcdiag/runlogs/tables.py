@@ -17,8 +17,8 @@ Columns = dict[str, NDArray[np.float64]]
 def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, keys: Keys) -> LogTable:
     """Return the table of all records a reader has found.
 
-    Arguments: builder: the records; path: the log as the user named it; log_format: what read it; keys: names the
-    user gave.
+    Arguments: builder: the records; path: the log as the user named it; log_format: what read it; keys: names
+    the user gave.
     """
     notes = list(builder.notes)
     if builder.dropped_series:

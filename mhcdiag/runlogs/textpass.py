@@ -1,4 +1,4 @@
-"""One pass over a text log: lines to records and messages, the same for a whole file and for one that still grows."""
+"""One pass over a text log: lines to records and messages, for whole files and growing ones."""
 
 import math
 from collections.abc import Iterator
@@ -56,8 +56,8 @@ class TextPass:
     def finish(self, lines: Lines) -> Iterator[Found]:
         """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
 
-        A number that was cut in the middle still reads as a number: a last line with fewer fields than the record
-        before it is left out.
+        A number that was cut in the middle still reads as a number: a last line with fewer fields than the
+        record before it is left out.
 
         Arguments: lines: at most one line.
         """

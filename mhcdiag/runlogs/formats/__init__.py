@@ -29,7 +29,7 @@ from mhcdiag.runlogs.formats.torchtitan import TORCHTITAN
 from mhcdiag.runlogs.formats.trainer_state import TRAINER_STATE
 from mhcdiag.runlogs.formats.two_columns import TWO_COLUMNS
 from mhcdiag.runlogs.formats.wandb_file import WANDB_FILE
-from mhcdiag.runlogs.interface import FileFormat, LogFormat, TextFormat
+from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
     TENSORBOARD,
@@ -63,4 +63,4 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     LITGPT,
     GENERIC,
 )
-FORMATS: tuple[LogFormat, ...] = (*FILE_FORMATS, *TEXT_FORMATS, REGEX)
+FORMATS: tuple[TextFormat | FileFormat, ...] = (*FILE_FORMATS, *TEXT_FORMATS, REGEX)

@@ -98,9 +98,8 @@ class CsvParser:
     def _without_digits(self, line: int, text: str, cells: list[str]) -> Record | None:
         words = {cell.lower() for cell in cells if cell}
         if words <= {"nan", "inf"} and words:
-            return Record(
-                line=line, values={name: float("nan") for name, cell in zip(self._header, cells) if cell}
-            )
+            found = zip(self._header, cells, strict=True)
+            return Record(line=line, values={name: float(cell) for name, cell in found if cell})
         if cells != self._header:
             self._find_header(text)
         return None

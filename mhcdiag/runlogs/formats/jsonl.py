@@ -67,8 +67,8 @@ class JsonLineParser:
     def feed_block(self, numbers: Sequence[int], texts: list[bytes], table: TableBuilder) -> bool:
         """Read many lines in one go, if all are objects with the same keys and finite values.
 
-        Arguments: numbers: 1-based, of each line; texts: the lines; table: takes the records. Returns: whether it
-        could; if not, nothing was taken.
+        Arguments: numbers: 1-based, of each line; texts: the lines; table: takes the records. Returns:
+        whether it could; if not, nothing was taken.
         """
         columns = _columns(texts)
         if columns is None:

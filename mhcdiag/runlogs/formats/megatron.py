@@ -18,7 +18,7 @@ MEGATRON = Grammar(
         ),
         Rule(
             mark=re.compile(
-                r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:the )?(?:iteration|step) (?P<step>\d+)[^|]*\|"
+                r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:iteration|step) (?P<step>\d+)[^|]*\|"
             ),
             fields=piped_fields,
             prefix="validation ",

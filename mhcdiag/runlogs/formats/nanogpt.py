@@ -17,7 +17,8 @@ NANOGPT = Grammar(
         ),
         Rule(
             mark=re.compile(
-                rf"(?:.*\s)?step (?P<step>\d+): train loss (?P<eval_train_loss>{NUMBER}), val loss (?P<val_loss>{NUMBER})"
+                r"(?:.*\s)?step (?P<step>\d+): "
+                rf"train loss (?P<eval_train_loss>{NUMBER}), val loss (?P<val_loss>{NUMBER})"
             )
         ),
     ),

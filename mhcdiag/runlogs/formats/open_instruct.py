@@ -11,7 +11,8 @@ OPEN_INSTRUCT = Grammar(
     rules=(
         Rule(
             mark=re.compile(
-                r"(?:[^|]*\|[^|]*\|\s*\d+/(?P<total>\d+)\s*\[[^\]]*\])?.*?\bStep: (?P<step>\d+), (?=LR:|Loss:)"
+                r"(?:[^|]*\|[^|]*\|\s*\d+/(?P<total>\d+)\s*\[[^\]]*\])?"
+                r".*?\bStep: (?P<step>\d+), (?=LR:|Loss:)"
             ),
             fields=comma_fields,
             garbled=re.compile(r"\bLoss:"),

@@ -10,7 +10,8 @@ TWO_COLUMNS = Grammar(
     rules=(
         Rule(
             mark=re.compile(
-                r"(?P<step>\d+)[ \t]+(?P<loss>[-+]?\d+\.\d+(?:[eE][-+]?\d+)?|(?i:nan|[-+]?inf(?:inity)?))[ \t]*$"
+                r"(?P<step>\d+)[ \t]+"
+                r"(?P<loss>[-+]?\d+\.\d+(?:[eE][-+]?\d+)?|(?i:nan|[-+]?inf(?:inity)?))[ \t]*$"
             )
         ),
     ),
