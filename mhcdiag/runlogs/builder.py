@@ -59,7 +59,7 @@ class TableBuilder:
         Arguments: record: from a parser; rank: of the writer, where a prefix told it.
         """
         self.garbled += record.garbled
-        if not record.values and record.step is None:
+        if not record.values:
             return
         row = len(self.line)
         self.line.append(record.line)

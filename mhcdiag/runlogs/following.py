@@ -179,7 +179,7 @@ class RowMaker:
         record = found.item
         self.garbled += record.garbled
         self.loss_lines += record.garbled
-        if not record.values and record.step is None:
+        if not record.values:
             return
         step = self._steps.take(record)
         values = {self._name(name, record): value for name, value in record.values.items()}

@@ -10,7 +10,10 @@ from mhcdiag.runlogs.names import canonical_rank, step_name
 
 _FRACTION = re.compile(r"(?<![\d:/.])(\d+)\s*/\s*(\d+)(?![\d:/.])")
 _LOSS_WITHOUT_VALUE = re.compile(r"\bloss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
-_STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[^\]]*\]")
+_STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[\d:?]+")
+_SOURCE_CODE = re.compile(
+    r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
+)
 _LOSS_AT = re.compile(r"(?i)\b(?:train(?:ing)? )?loss at (?:step |iteration )?(\d+):?\s+(\S+)")
 
 
@@ -48,6 +51,8 @@ class GenericParser:
         Arguments: line: 1-based; text: without prefix and line end.
         """
         if self._keys.loss is None and "loss" not in text.lower() and "norm" not in text:
+            return None
+        if _SOURCE_CODE.search(text) is not None:
             return None
         bare = _STAMPS.sub(" ", text)
         at = _LOSS_AT.search(bare)

@@ -7,7 +7,7 @@ from mhcdiag.runlogs.blocks import BlockGrammar
 OLMO = BlockGrammar(
     name="olmo",
     title="OLMo, OLMo-core",
-    head=re.compile(r".*\[step=(?P<step>[\d,]+)(?:/(?P<total>[\d,]+))?[^\]]*\]\s*$"),
+    head=re.compile(r".*\[step=(?P<step>\d+(?:,\d{3})*)(?:/(?P<total>\d+(?:,\d{3})*))?[^\]]*\]\s*$"),
     series=re.compile(r"\s+(?P<name>[A-Za-z][^=]*)=(?P<value>[-+.\d\w,%]+)\s*$"),
     garbled=re.compile(r"\s+train/(?:CrossEntropyLoss|CE loss)="),
     preferred={

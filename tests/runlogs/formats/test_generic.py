@@ -1,0 +1,88 @@
+import pytest
+from runlogs.textchecks import check_text, rows_of, same_as_rows
+
+from mhcdiag.runlogs import read_log
+
+
+@pytest.mark.parametrize(
+    ("line", "step", "loss", "others"),
+    [
+        (
+            "[2022-08-31 16:19:16,008] [    INFO] - loss: 3.25806541, learning_rate: 2.9e-05, global_step: 10, epoch: 0.02",
+            10,
+            3.25806541,
+            {"learning_rate": 2.9e-05},
+        ),  # PaddleNLP
+        (
+            "Step 3 | loss:1.613 lr:2e-05 tokens_per_second_per_gpu:4117.3",
+            3,
+            1.613,
+            {"learning_rate": 2e-05},
+        ),  # torchtune
+        (
+            "0: INFO    24-11-30 11:13:17 - step: 7  acc: 0  loss: 9.3130  grad: 1.27e+00  wps: 3.11e+04",
+            7,
+            9.313,
+            {"grad_norm": 1.27, "wps": 3.11e4},
+        ),  # lingua
+        (
+            "[INFO|DP=0]: iteration: 11 / 701 | consumed_tokens: 2.1M | lm_loss: 5.213 | lr: 0.0003 | grad_norm: 1.71",
+            11,
+            5.213,
+            {"consumed_tokens": 2.1e6, "grad_norm": 1.71},
+        ),  # nanotron
+        ("ep: 0, batch: 20, time: 9.17, ntokens: 485.20/513, loss: 10.984375", 20, 10.984375, {"ep": 0}),
+        (
+            "[2026-06-25 19:33:56] step 000013 | loss 10.340952 | lrm 0.0500 | dt_ms 8124.4",
+            13,
+            10.340952,
+            {"lrm": 0.05},
+        ),
+        ("loss at 2404 1.3125", 2404, 1.3125, {}),  # GaLore
+        (
+            "epoch 1:  12%|##  | 120/1000 [00:10<01:20, 11.0it/s, loss=2.31, grad_norm=0.9]",
+            120,
+            2.31,
+            {"grad_norm": 0.9},
+        ),
+        (
+            "| epoch   1 |   200/ 2983 batches | lr 20.0000 | ms/batch  7.65 | loss 12.28 | ppl 216359.45",
+            200,
+            12.28,
+            {},
+        ),
+    ],
+)
+def test_lines_of_scripts_without_a_format(tmp_path, line, step, loss, others):
+    path = tmp_path / "train.log"
+    path.write_text(f"{line}\n")
+    table = read_log(str(path))
+    assert table.format == "generic"
+    assert table.step.tolist() == [step]
+    assert table.columns["loss"].tolist() == [loss]
+    for name, value in others.items():
+        assert table.columns[name].tolist() == [value]
+    same_as_rows(table, rows_of(f"{line}\n".encode(), "generic", 5))
+
+
+def test_a_batch_that_counts_within_an_epoch_is_joined_to_one_count(tmp_path):
+    log = "".join(
+        f"ep: {ep}, batch: {batch}, loss: {7 - ep - batch / 100}\n"
+        for ep in range(2)
+        for batch in (20, 40, 60)
+    )
+    table = check_text(tmp_path, log, "generic", steps=[20, 40, 60, 80, 100, 120], lines=[1, 2, 3, 4, 5, 6])
+    assert any("begins again with every epoch" in note for note in table.notes)
+
+
+def test_a_loss_without_its_number_counts_as_unreadable(read):
+    table = read("step: 1 loss: 3.1\nstep: 2 loss: ###\nstep: 3 loss: 2.9\n")
+    assert (table.unreadable_lines, table.loss_lines) == (1, 3)
+    assert table.columns["loss"].tolist() == [3.1, 2.9]
+
+
+def test_a_progress_bar_overwrites_one_line(read):
+    bar = "\r".join(f"training: {n}/97 [00:{n}<01:00, loss={5 - n / 10:.1f}]" for n in range(1, 6))
+    table = read(bar + "\n")
+    assert table.step.tolist() == [1, 2, 3, 4, 5]
+    assert table.line.tolist() == [1, 1, 1, 1, 1]
