@@ -1,0 +1,171 @@
+"""Everything that is watched in one log: its series, its loss scaler, and which events belong together."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mhcdiag.detectors.companions import with_companions
+from mhcdiag.detectors.interface import Records, Rule
+from mhcdiag.detectors.scaler import MINIMUM, ScalerTracker, scaler_event
+from mhcdiag.detectors.series import GRADIENT_NORM, SeriesWatcher
+from mhcdiag.detectors.settings import Settings
+from mhcdiag.results.spikes import Event, Kind
+
+LOSS = "loss"
+LOSS_SCALE = "loss_scale"
+
+OVERFLOWS = 4
+"""Consecutive gradient norms that are not finite and no longer look like the search of an fp16 scaler."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A line in which the code itself reports trouble."""
+
+    line: int
+    """1-based line."""
+    step: float
+    """Step it belongs to; NaN when not known."""
+    kind: str
+    """`overflow`, `minimum` or `nan`."""
+    loss_scale: float
+    """The loss scale it names; NaN for none."""
+    text: str
+    """The message."""
+
+
+class LogWatcher:
+    """Reads the records of one log run by run, in constant memory but for the events it finds.
+
+    Arguments: series: names of the series to judge; settings: of our rule; rule: a published rule in place
+    of ours; least_scale: the scale at which the loss scaler gives up.
+    """
+
+    def __init__(
+        self,
+        series: tuple[str, ...],
+        settings: Settings,
+        *,
+        rule: Rule | None = None,
+        least_scale: float = MINIMUM,
+    ) -> None:
+        self.series = {name: SeriesWatcher(name, settings, rule) for name in series}
+        """Watched series by name; one that never came has no points."""
+        self.overflows = 0
+        """Messages of skipped steps."""
+        self.halvings = 0
+        """Times the loss scale went down."""
+        self._least_scale = least_scale
+        self._scaler = ScalerTracker(least_scale)
+        self._scaler_events: list[Event] = []
+        self._nan_messages: list[Event] = []
+        self._has_scaler = False
+        self._run = 0
+
+    def feed(self, records: Records) -> None:
+        """Take the next records of the run."""
+        for name, watcher in self.series.items():
+            if name not in records.columns:
+                continue
+            value = records.columns[name]
+            bad = records.bad.get(name, np.zeros(len(value), dtype=np.bool_))
+            here = np.isfinite(value) | bad
+            if here.all():
+                watcher.feed(step=records.step, line=records.line, value=value, bad=bad)
+            elif here.any():
+                watcher.feed(
+                    step=records.step[here], line=records.line[here], value=value[here], bad=bad[here]
+                )
+        if LOSS_SCALE in records.columns:
+            scale = records.columns[LOSS_SCALE]
+            here = np.isfinite(scale)
+            self._has_scaler |= bool(here.any())
+            closed = self._scaler.feed(step=records.step[here], line=records.line[here], scale=scale[here])
+            self._scaler_events += [replace(event, run=self._run) for event in closed]
+
+    def message(self, message: Message) -> None:
+        """Take a message that stands between the records."""
+        if message.kind == "overflow":
+            self.overflows += 1
+            self._has_scaler = True
+            return
+        if message.kind == "minimum":
+            event = scaler_event(
+                line=message.line, step=message.step, value=message.loss_scale, note=message.text
+            )
+            self._scaler_events.append(replace(event, run=self._run))
+            return
+        event = scaler_event(line=message.line, step=message.step, value=np.nan, note=message.text)
+        self._nan_messages.append(replace(event, kind=Kind.NAN, run=self._run))
+
+    def new_run(self) -> None:
+        """Begin another run."""
+        self._end_scaler()
+        self._run += 1
+        for watcher in self.series.values():
+            watcher.new_run()
+
+    def rewind(self, step: float) -> None:
+        """Go back to a checkpoint of the same run.
+
+        Arguments: step: the first step that is written again.
+        """
+        for watcher in self.series.values():
+            watcher.rewind(step)
+
+    def finish(self) -> None:
+        """End the log: what is open stays open."""
+        self._end_scaler()
+        for watcher in self.series.values():
+            watcher.finish()
+
+    def events(self) -> dict[str, tuple[Event, ...]]:
+        """Return all events by series, as they stand now."""
+        found = {name: watcher.events() for name, watcher in self.series.items()}
+        if GRADIENT_NORM in found and self._has_scaler:
+            found[GRADIENT_NORM] = tuple(
+                event for event in found[GRADIENT_NORM] if not self._is_overflow(event)
+            )
+        if LOSS in found:
+            found[LOSS] = with_companions(
+                _with_messages(found[LOSS], self._nan_messages), found.get(GRADIENT_NORM, ())
+            )
+        scaler = [*self._scaler_events]
+        if (event := self._scaler.open_event()) is not None:
+            scaler.append(replace(event, run=self._run))
+        if scaler:
+            found[LOSS_SCALE] = tuple(sorted(scaler, key=lambda event: event.line))
+        return found
+
+    def skipped_norms(self) -> int:
+        """Return how many gradient norms were not finite because the scaler was searching."""
+        watcher = self.series.get(GRADIENT_NORM)
+        if watcher is None or not self._has_scaler:
+            return 0
+        return sum(event.points for event in watcher.events() if self._is_overflow(event))
+
+    def scaler_halvings(self) -> int:
+        """Return how often the loss scale went down."""
+        return self.halvings + self._scaler.halvings
+
+    def _is_overflow(self, event: Event) -> bool:
+        return event.kind is Kind.NAN and event.points < OVERFLOWS
+
+    def _end_scaler(self) -> None:
+        self._scaler_events += [replace(event, run=self._run) for event in self._scaler.finish()]
+        self.halvings += self._scaler.halvings
+        self._scaler = ScalerTracker(self._least_scale)
+
+
+def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Event, ...]:
+    """Add the NaN messages that no recorded NaN explains."""
+    recorded = [event for event in events if event.kind is Kind.NAN]
+    extra: list[Event] = []
+    for message in messages:
+        known = any(
+            event.run == message.run and event.start - 1 <= message.start <= event.end + 1
+            for event in recorded
+        )
+        if not known and (not extra or extra[-1].note != message.note):
+            extra.append(message)
+    return tuple(sorted([*events, *extra], key=lambda event: (event.run, event.line)))

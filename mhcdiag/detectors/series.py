@@ -1,0 +1,151 @@
+"""Everything that is watched in one series: excursions, divergence, values that are not finite, scores."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhcdiag.detectors.excursions import ExcursionTracker
+from mhcdiag.detectors.flagged import FlagTracker
+from mhcdiag.detectors.interface import Floats, Points, Rule, Tracker
+from mhcdiag.detectors.nonfinite import NonfiniteTracker
+from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
+from mhcdiag.detectors.settings import Settings
+from mhcdiag.detectors.spike_scores import SpikeScores
+from mhcdiag.results.spikes import Event, Kind
+
+GRADIENT_NORM = "grad_norm"
+
+
+class SeriesWatcher:
+    """Reads one series run by run, in constant memory but for the events it finds.
+
+    Arguments: name: of the series; settings: of our rule; rule: a published rule in place of ours for
+    blips and spikes.
+    """
+
+    def __init__(self, name: str, settings: Settings, rule: Rule | None = None) -> None:
+        self.points = 0
+        """Finite values and NaN."""
+        self.finite = 0
+        """Finite values."""
+        self.judged = False
+        """Whether any run was longer than the warm-up."""
+        self.ratio_applies = True
+        """False once a run has reached zero or less, where the running minimum says nothing."""
+        self.closed: list[Event] = []
+        """Events that are over, as they were found."""
+        self.scores = SpikeScores()
+        self._name = name
+        self._settings = settings
+        self._rule = rule
+        self._run = -1
+        self.new_run()
+
+    def new_run(self) -> None:
+        """Begin a run: nothing is known about its course."""
+        if self._run >= 0:
+            self._end_trackers()
+        self._run += 1
+        self._last_step = np.nan
+        self._in_run = 0
+        self._excursions: Tracker = (
+            FlagTracker(self._rule)
+            if self._rule is not None
+            else ExcursionTracker(self._settings, self._settings.thresholds(self._name))
+        )
+        self._divergence = DivergenceTracker()
+        self._nonfinite = NonfiniteTracker()
+        self.scores.new_run()
+
+    def feed(self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]) -> None:
+        """Take the next records that carry the series.
+
+        Arguments: step, line, value: of each record; bad: where the value is not finite.
+        """
+        if not len(step):
+            return
+        # A step that is printed twice in a row is one point.
+        fresh = np.diff(step, prepend=self._last_step) != 0
+        if not fresh.all():
+            step, line, value, bad = step[fresh], line[fresh], value[fresh], bad[fresh]
+            if not len(step):
+                return
+        self._last_step = float(step[-1])
+        self.points += len(step)
+        self._keep(self._nonfinite.feed(step=step, line=line, value=value, bad=bad))
+        good = ~bad
+        points = Points(step=step[good], line=line[good], value=value[good])
+        self.finite += len(points)
+        self._in_run += len(points)
+        self.judged |= self._in_run > self._settings.warmup
+        self.scores.feed(points.value)
+        self._keep(self._excursions.feed(points))
+        if self._name != GRADIENT_NORM:
+            self._keep(self._divergence.feed(points))
+            self.ratio_applies &= self._divergence.applies
+
+    def rewind(self, step: float) -> None:
+        """Go back to a checkpoint.
+
+        Arguments: step: the first step that is written again.
+        """
+        self._keep(self._nonfinite.rewind() + self._excursions.rewind(step) + self._divergence.rewind())
+        self._last_step = np.nan
+
+    def finish(self) -> None:
+        """End the log: what is open stays open."""
+        self._end_trackers()
+
+    def open_events(self) -> list[Event]:
+        """Return what is open now."""
+        trackers = (self._nonfinite, self._excursions, self._divergence)
+        return [self._named(event) for tracker in trackers if (event := tracker.open_event()) is not None]
+
+    def events(self) -> tuple[Event, ...]:
+        """Return all events, each stretch of the series once, in the order of the log."""
+        return settled([*self.closed, *self.open_events()])
+
+    def _end_trackers(self) -> None:
+        self._keep(self._nonfinite.finish() + self._excursions.finish() + self._divergence.finish())
+
+    def _keep(self, events: list[Event]) -> None:
+        self.closed.extend(self._named(event) for event in events)
+
+    def _named(self, event: Event) -> Event:
+        kind = event.kind
+        if self._name == GRADIENT_NORM and kind is not Kind.NAN:
+            kind = Kind.GRADSPIKE
+        return replace(event, run=self._run, kind=kind)
+
+
+def settled(events: list[Event]) -> tuple[Event, ...]:
+    """Return events in order, where one stretch that two rules found is told once.
+
+    A divergence that is open takes in the shifts and the open spike it consists of. A long rise that came
+    back is left out where blips, spikes or shifts of the same stretch tell it in more detail.
+
+    Arguments: events: of one series.
+    """
+    diverged = [event for event in events if event.kind is Kind.DIVERGENCE and event.recovered is None]
+    smoothed = [event for event in events if event.note.startswith(SMOOTHED)]
+    sharp = [event for event in events if not event.note.startswith(SMOOTHED) and event.kind is not Kind.NAN]
+    kept: list[Event] = []
+    for event in events:
+        if event.kind is Kind.NAN or event in diverged:
+            kept.append(event)
+        elif event in smoothed:
+            if not any(_overlap(event, other) for other in sharp):
+                kept.append(event)
+        elif not any(_part_of(event, divergence) for divergence in diverged):
+            kept.append(event)
+    return tuple(sorted(kept, key=lambda event: (event.run, event.start, event.line)))
+
+
+def _overlap(first: Event, second: Event) -> bool:
+    return first.run == second.run and first.start <= second.end and second.start <= first.end
+
+
+def _part_of(event: Event, divergence: Event) -> bool:
+    whole = event.kind is Kind.SHIFT or event.recovered is None
+    return whole and event.run == divergence.run and event.end >= divergence.start

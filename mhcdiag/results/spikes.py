@@ -1,0 +1,185 @@
+"""What was found in a training log: events, spike scores, and how far the log could be judged."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mhcdiag.results.verdict import Limit, Verdict
+
+
+class Kind(StrEnum):
+    """Class of an event."""
+
+    BLIP = "blip"
+    """One logged point stands out; the next is back."""
+    SPIKE = "spike"
+    """Two or more logged points stand out, and the series came back (or the log ended before)."""
+    SHIFT = "shift"
+    """The level changed and the new level is stable."""
+    DIVERGENCE = "divergence"
+    """The smoothed series stays above its own running minimum until the end of the log."""
+    NAN = "nan"
+    """Values that are not finite."""
+    GRADSPIKE = "gradspike"
+    """Any excursion of the gradient norm."""
+    LOSS_SCALE = "loss_scale"
+    """The fp16 loss scaler reached its minimum or gave up."""
+
+
+SEVERITY = (
+    Kind.NAN,
+    Kind.DIVERGENCE,
+    Kind.LOSS_SCALE,
+    Kind.SHIFT,
+    Kind.SPIKE,
+    Kind.GRADSPIKE,
+    Kind.BLIP,
+)
+"""Kinds of events, the most severe first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Companion:
+    """The event of the gradient norm that coincides with an event of the loss."""
+
+    start: float
+    """Step at which the gradient norm left its course."""
+    peak: float
+    """Step of its largest value."""
+    value: float
+    """That value; NaN when it was not finite."""
+    first: str
+    """What moved first: `grad_norm`, `loss`, or `same step`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A stretch of a series that left its own course. Steps are the log's."""
+
+    kind: Kind
+    """Class of the event."""
+    run: int
+    """Index of the run inside the log, from 0."""
+    line: int
+    """Line of the first point, from 1."""
+    start: float
+    """Step of the first point that stands out."""
+    peak: float
+    """Step of the largest value; the first one for NaN."""
+    end: float
+    """Step of the last point that stands out (so far, if the event is open)."""
+    value: float
+    """Largest value of the event, in the unit of the series; NaN when nothing finite was logged."""
+    baseline: float
+    """Where the series stood before, in its unit: frozen at the start; running minimum for a divergence."""
+    z: float
+    """Height of the peak over the baseline in robust standard deviations of the noise; NaN for NaN."""
+    points: int
+    """Logged points that stand out, between start and end."""
+    duration: float
+    """Steps from the start to the first point that was back; up to the last point seen, where none was."""
+    area: float
+    """Sum of the excess over the baseline, point by point, in the unit of the series."""
+    recovered: bool | None
+    """Whether the series came back; None while the event is open at the end of the run."""
+    recovery_steps: float | None
+    """Steps from the peak to the first point that was back; None if it did not come back."""
+    companion: Companion | None = None
+    """For an event of the loss: the event of the gradient norm at the same time."""
+    note: str = ""
+    """What else is known: "ended by a resume"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpikeScore:
+    """Share of the points that two published rules flag, between 0 and 1; NaN without a full window."""
+
+    olmo2: float
+    """7 standard deviations from the mean of the last 1000 points, both sides (arXiv 2501.00656)."""
+    olmo_core: float
+    """6 standard deviations above the mean of the last 128 points (OLMo-core's stability monitor)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpan:
+    """One run inside a log."""
+
+    first_step: float
+    """Smallest step."""
+    last_step: float
+    """Largest step."""
+    points: int
+    """Records with a loss."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesResult:
+    """What was found in one series, over all runs of the log."""
+
+    source_name: str
+    """Name of the series in the log."""
+    points: int
+    """Finite values and NaN."""
+    spike_score: SpikeScore
+    """Published scores, for comparison."""
+    events: tuple[Event, ...]
+    """Events in order of run and step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogResult:
+    """The report on one log."""
+
+    path: str
+    """The log as the user named it."""
+    format: str
+    """Format that read it."""
+    rule: str
+    """Name of the detection rule."""
+    lines: int
+    """Lines of the log (records, in a format without lines)."""
+    loss_lines: int
+    """Lines that carry the key of the loss."""
+    unreadable_lines: int
+    """Of these, lines that give neither a number nor NaN."""
+    runs: tuple[RunSpan, ...]
+    """Runs in order of the log."""
+    series: dict[str, SeriesResult]
+    """Judged series by name; the main loss is `loss`."""
+    notes: tuple[str, ...]
+    """What was dropped, assumed or is worth knowing: one clause each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedLog:
+    """A report and what the gate says about it."""
+
+    result: LogResult
+    """The report."""
+    verdict: Verdict
+    """Pass, fail, or could not judge."""
+    limits: tuple[Limit, ...]
+    """Every number that was held against a limit."""
+    reason: str = ""
+    """Why it could not be judged, else why it failed; empty for a pass."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadableLog:
+    """A log that could not be read at all."""
+
+    path: str
+    """The log as the user named it."""
+    reason: str
+    """What is wrong with it and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpikesReport:
+    """The outcome of one command over all its inputs."""
+
+    verdict: Verdict
+    """Fail if any log failed, else unjudged if any could not be judged or read, else pass."""
+    logs: tuple[JudgedLog, ...]
+    """Logs that were read, in the order given."""
+    unreadable: tuple[UnreadableLog, ...] = ()
+    """Logs that were not."""
