@@ -7,6 +7,7 @@ from typing import Any
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.names import canonical_rank, step_name
 from mhcdiag.runlogs.records import parse_json
 from mhcdiag.runlogs.sources import LogSource
 
@@ -26,15 +27,20 @@ def opens_document(sample: Sample) -> bool:
         return False
     first, newline, rest = head.partition(b"\n")
     if not newline or not rest.strip():
-        return True
-    return not any(_is_object(line) for line in [first, *rest.split(b"\n")[:4]])
+        return not _is_record(first, known=True)
+    return not any(_is_record(line) for line in [first, *rest.split(b"\n")[:4]])
 
 
-def _is_object(line: bytes) -> bool:
+def _is_record(line: bytes, *, known: bool = False) -> bool:
+    """Say whether a line is a whole JSON object with values of its own; `known`: and a step or a loss among them."""
     try:
-        return isinstance(parse_json(line), dict)
+        found = parse_json(line)
     except ValueError:
         return False
+    if not isinstance(found, dict):
+        return False
+    names = [name for name, value in found.items() if isinstance(value, int | float | str)]
+    return bool(names) and (not known or step_name(names) is not None or any(map(canonical_rank, names)))
 
 
 def read_document(source: LogSource) -> bytes:

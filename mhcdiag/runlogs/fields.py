@@ -11,7 +11,7 @@ LONGEST_TEXT = 8192
 
 _KEY = r"[A-Za-z_][\w./@()%\-]*"
 _VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.:]|-\d)"
-_SPACED = re.compile(rf"({_KEY})\s*[:=]\s*{_VALUE}")
+_SPACED = re.compile(rf"(?<![\w./@()%\-])({_KEY})\s*[:=]\s*{_VALUE}")
 _LOOSE = re.compile(rf"(?<![\w\[/.])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
 _PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|nan\b|inf\b))(.*)$")
 _QUOTED = re.compile(r"'([\w /.@-]+)':\s*('[^']*'|[^,'{}\[\]\s]+)")

@@ -30,6 +30,7 @@ class LineSplitter:
         """Lines that were longer than LONGEST_LINE and were left out."""
         self._rest = b""
         self._skipping = False
+        self._begun = False
 
     def feed(self, block: bytes) -> Lines:
         """Return the lines that end in this block.
@@ -44,6 +45,7 @@ class LineSplitter:
             texts.pop()
             numbers: Sequence[int] = range(self.count + 1, self.count + 1 + len(texts))
             self.count += len(texts)
+            self._begun = self._begun and not texts
             return self._drop_long(Lines(numbers=numbers, texts=texts))
         # A carriage return at the very end may be half of "\r\n": wait for the next byte.
         cut = max(cut, data.rfind(b"\r", 0, len(data) - 1) + 1)
@@ -52,8 +54,8 @@ class LineSplitter:
 
     def finish(self) -> Lines:
         """Return the last line if it has no end."""
+        self.count += bool(self._rest) or self._skipping or self._begun
         rest, self._rest = self._rest.rstrip(b"\r"), b""
-        self.count += bool(rest) or self._skipping
         if not rest or self._skipping:
             self._skipping = False
             return Lines(numbers=(), texts=[])
@@ -66,7 +68,8 @@ class LineSplitter:
         for end in _ENDS.finditer(data):
             texts.append(data[start : end.start()])
             numbers.append(self.count + 1)
-            self.count += end.group() != b"\r"
+            self._begun = end.group() == b"\r"
+            self.count += not self._begun
             start = end.end()
         return Lines(numbers=numbers, texts=texts)
 

@@ -48,18 +48,19 @@ def split_runs(table: LogTable) -> list[Run]:
     steps.
     """
     step = table.step.astype(np.float64)
-    judged = _loss_rows(table)
     notes: list[str] = []
-    judged = _lowest_rank(table, judged, notes)
+    losses = _loss_rows(table)
+    judged = _lowest_rank(table, losses, notes)
+    hidden = np.setdiff1d(losses, judged)
     if not len(judged):
         return [_run(np.arange(len(step)), step, [], notes, points=0)] if len(step) else []
     moves = np.diff(step[judged])
     back = np.flatnonzero(moves < 0) + 1
     if _interleaved(step[judged], back):
         notes.append(f"{len(judged):,} records of several writers: sorted by step")
-        others = np.setdiff1d(np.arange(len(step)), _loss_rows(table))
-        return [_close(np.union1d(judged, others), judged, step, _Open(start=0, notes=notes))]
-    return _split_at(table, step, judged, back, notes)
+        current = _Open(start=0, notes=notes, replaced=[hidden])
+        return [_close(np.arange(len(step)), judged, step, current)]
+    return _split_at(table, step, judged, back, _Open(start=0, notes=notes, replaced=[hidden]))
 
 
 def _loss_rows(table: LogTable) -> Rows:
@@ -99,10 +100,10 @@ def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
 
 
 def _split_at(
-    table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, notes: list[str]
+    table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, current: _Open
 ) -> list[Run]:
     totals = table.total_steps if table.total_steps is not None else np.full(len(step), np.nan)
-    current = _Open(start=0, notes=notes)
+    hidden = current.replaced[0]
     runs: list[Run] = []
     bounds = [0]
     for position in back.tolist():
@@ -126,7 +127,11 @@ def _split_at(
         runs.append(_close(np.arange(bounds[-1], bound), judged[current.start : position], step, current))
         bounds.append(bound)
         after = f"step {_number(step[row])} after {_number(step[before])}"
-        current = _Open(start=position, notes=[f"a new run begins in line {table.line[row]:,}: {after}"])
+        current = _Open(
+            start=position,
+            notes=[f"a new run begins in line {table.line[row]:,}: {after}"],
+            replaced=[hidden],
+        )
     runs.append(_close(np.arange(bounds[-1], len(step)), judged[current.start :], step, current))
     return runs
 
@@ -140,10 +145,8 @@ def _bound(step: NDArray[np.float64], before: int, row: int) -> int:
 
 
 def _close(span: Rows, judged: Rows, step: NDArray[np.float64], current: _Open) -> Run:
-    """Make a run of the rows in `span`; those with the loss count only if they are in `judged`."""
-    replaced = (
-        np.unique(np.concatenate(current.replaced)) if current.replaced else np.empty(0, dtype=np.int64)
-    )
+    """Make a run of the rows in `span` that nothing replaced."""
+    replaced = np.intersect1d(np.concatenate(current.replaced), span)
     kept_losses = judged[~np.isin(judged, replaced)]
     order = kept_losses[np.argsort(step[kept_losses], kind="stable")]
     twice = (

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
@@ -11,8 +11,8 @@ from mhcdiag.runlogs.numbers import parse_decimal_comma, parse_number
 
 _DELIMITERS = ("\t", ";", ",")
 _NAME = re.compile(r"[^:={}<>]*[A-Za-z][^:={}<>]*$")
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?$")
-_EXPORT = re.compile(r".* - (?=\S)")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+(?:\.\d{3})*,\d+(?:[eE][-+]?\d+)?$")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class CsvParser:
 
     def _find_header(self, text: str) -> None:
         for delimiter in _DELIMITERS:
-            cells = [_EXPORT.sub("", cell) for cell in _cells(text, delimiter)]
+            cells = [cell.rpartition(" - ")[2] for cell in _cells(text, delimiter)]
             if len(cells) > 1 and all(_NAME.match(cell) or not cell for cell in cells) and self._known(cells):
                 self._header, self._delimiter = cells, delimiter
                 self._losses = {cell for cell in cells if self._is_loss(cell)}
@@ -105,10 +105,8 @@ class CsvParser:
         return None
 
     def _number(self, cell: str) -> float | None:
-        read: Callable[[str], float | None] = parse_number
-        if self._delimiter != "," and _DECIMAL_COMMA.match(cell):
-            read = parse_decimal_comma
-        return read(cell)
+        comma = self._delimiter == ";" or (self._delimiter == "\t" and not _THOUSANDS.match(cell))
+        return parse_decimal_comma(cell) if comma and _DECIMAL_COMMA.match(cell) else parse_number(cell)
 
 
 def _cells(text: str, delimiter: str) -> list[str]:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mhcdiag.runlogs.fields import loose_fields
+from mhcdiag.runlogs.fields import LONGEST_TEXT, loose_fields
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
 from mhcdiag.runlogs.names import canonical_rank, step_name
 
 _FRACTION = re.compile(r"(?<![\d:/.])(\d+)\s*/\s*(\d+)(?![\d:/.])")
-_LOSS_WITHOUT_VALUE = re.compile(r"\bloss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
 _STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[\d:?]+")
 _SOURCE_CODE = re.compile(
     r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
@@ -54,7 +54,7 @@ class GenericParser:
             return None
         if _SOURCE_CODE.search(text) is not None:
             return None
-        bare = _STAMPS.sub(" ", text)
+        bare = _STAMPS.sub(" ", text[:LONGEST_TEXT])
         at = _LOSS_AT.search(bare)
         values = dict(loose_fields(bare if at is None else f"step {at[1]} loss {at[2]}"))
         step_key = self._keys.step or step_name(values)
@@ -77,7 +77,7 @@ class GenericParser:
     def _judged(self, name: str) -> bool:
         if name == self._keys.loss:
             return True
-        rank = canonical_rank(name)
+        rank = canonical_rank(name.rpartition(" ")[2])  # "lm loss 2.5" is a loss, "loss was 2.5" is prose
         return rank is not None and rank[0] in {"loss", "eval_loss", "grad_norm"}
 
 

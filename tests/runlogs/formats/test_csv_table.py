@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from runlogs.textchecks import check_text
+
+from mhcdiag.errors import LogError
+
+
+def test_lightning_rows_are_sparse(tmp_path):
+    log = "epoch,step,train_loss_step,train_loss_epoch,val_loss\n0,49,2.5,,\n0,99,2.25,,\n0,101,,,2.125\n0,101,,2.375,\n"
+    table = check_text(
+        tmp_path,
+        log,
+        "csv",
+        steps=[49, 99, 101, 101],
+        lines=[2, 3, 4, 5],
+        loss=[2.5, 2.25, None, None],
+        eval_loss=[None, None, 2.125, None],
+        train_loss_epoch=[None, None, None, 2.375],
+    )
+    assert table.source_names["loss"] == "train_loss_step"
+    assert table.nan_rows == {}
+
+
+def test_chart_export_with_bands(tmp_path):
+    log = '"Step","llama - train/loss","llama - train/loss__MIN","llama - train/loss__MAX"\n"1","3.5","3.25","3.75"\n"3","3.0","2.5","3.5"\n'
+    table = check_text(tmp_path, log, "csv", steps=[1, 3], lines=[2, 3], loss=[3.5, 3.0])
+    assert table.source_names == {"loss": "train/loss"}
+
+
+def test_keras_counts_epochs(tmp_path):
+    log = "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1.5,0.25,1.75\n1,0.75,nan,0.5,1.5\n"
+    table = check_text(
+        tmp_path, log, "csv", steps=[0, 1], lines=[2, 3], loss=[1.5, None], eval_loss=[1.75, 1.5]
+    )
+    assert table.nan_rows["loss"].tolist() == [False, True]
+
+
+def test_tabs_and_decimal_commas(read):
+    table = read("step;loss;lr\r\n1;2,5;0,001\r\n2;1.234,25;0,002\r\n")
+    assert table.format == "csv"
+    assert table.columns["loss"].tolist() == [2.5, 1234.25]
+    assert table.columns["learning_rate"].tolist() == [0.001, 0.002]
+    assert read("step\tloss\n1\t2.5\n").columns["loss"].tolist() == [2.5]
+
+
+def test_thousands_separators_in_quotes(read):
+    assert read('step,loss\n"1,000","1,234.5"\n').columns["loss"].tolist() == [1234.5]
+
+
+def test_a_header_that_comes_again_opens_the_next_run(read):
+    table = read("step,loss\n1,2.5\n2,2.25\nstep,loss\n1,2.75\n")
+    assert table.step.tolist() == [1, 2, 1]
+    assert table.unreadable_lines == 0
+
+
+def test_cells_without_a_number_are_counted(read):
+    table = read("step,loss\n1,2.5\n2,bad\n3,\n4,2.0\n5\n")
+    np.testing.assert_array_equal(table.columns["loss"], [2.5, np.nan, np.nan, 2.0])
+    assert (table.loss_lines, table.unreadable_lines) == (3, 1)
+
+
+@pytest.mark.parametrize("text", ["dear all, the loss\nwas high, sorry\n", "name,city\nAda,Bern\nBob,Rome\n"])
+def test_text_with_commas_is_no_table(read, text):
+    with pytest.raises(LogError, match="no training records"):
+        read(text, name="notes.csv")
+
+
+def test_a_table_without_a_loss_says_what_it_has(read):
+    table = read("step,accuracy\n1,0.5\n2,0.75\n")
+    with pytest.raises(LogError, match=r"no series 'loss' \(format csv; it has accuracy\)"):
+        table.require("loss")

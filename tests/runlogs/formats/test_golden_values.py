@@ -1,0 +1,36 @@
+import json
+
+import numpy as np
+
+
+def golden(**series: dict[str, object]) -> str:
+    return json.dumps(
+        {
+            name.replace("_", " "): {"start_step": 1, "end_step": 15, "step_interval": 5, "values": values}
+            for name, values in series.items()
+        }
+    )
+
+
+def test_nan_for_all_series_is_a_gap_and_nan_for_the_loss_alone_an_event(read):
+    table = read(
+        golden(
+            lm_loss={"1": 12.5, "5": "nan", "10": "nan", "15": 11.5},
+            num_zeros={"1": 7.0, "5": "nan", "10": 5.0, "15": "nan"},
+            iteration_time={"1": "nan", "5": "nan", "10": "nan", "15": "nan"},
+        ),
+        name="golden_values_dev.json",
+    )
+    assert table.format == "golden_values"
+    assert table.step.tolist() == [1, 5, 10, 15]
+    np.testing.assert_array_equal(table.columns["loss"], [12.5, np.nan, np.nan, 11.5])
+    assert table.nan_rows["loss"].tolist() == [False, False, True, False]
+    assert set(table.nan_rows) == {"loss"}
+    assert any("never recorded (all nan): iteration time" in note for note in table.notes)
+    assert any("1 records whose every metric is NaN" in note for note in table.notes)
+
+
+def test_values_as_a_list_count_by_the_interval(read):
+    table = read(golden(lm_loss=[12.5, 12.25, 12.0]))
+    assert table.step.tolist() == [1, 6, 11]
+    assert table.columns["loss"].tolist() == [12.5, 12.25, 12.0]

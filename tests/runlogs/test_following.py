@@ -1,0 +1,118 @@
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runlogs.formats import test_megatron, test_olmo, test_torchtitan
+from runlogs.textchecks import rows_of
+
+from mhcdiag.errors import LogError, SettingError
+from mhcdiag.runlogs import LineReader, Row, ScalerEvent, read_log
+
+LOGS = {
+    "megatron": test_megatron.LOG.encode(),
+    "olmo": test_olmo.LOG.encode(),
+    "torchtitan": test_torchtitan.LOG.encode(),
+    "jsonl": b'{"step": 1, "loss": 2.5}\r\n{"step": 2, "loss": NaN, "lr": 1}\n{"step": 3, "lo',
+    "csv": "\ufeffstep,loss\r\n1,2.5\r\n2,\u00fc\r\n3,2.0".encode(),
+    "generic": b"3/97 loss=2.5\r4/97 loss=2.25\r\r\n5/97 loss=nan\r\n",
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_the_split_of_the_bytes_changes_nothing(name, data):
+    log = LOGS[name]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=13)))
+    reader = LineReader(log_format=name)
+    entries = [
+        entry for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True) for entry in reader.feed(log[a:b])
+    ]
+    entries += reader.close()
+    rows = [entry for entry in entries if isinstance(entry, Row)]
+    assert [repr(row) for row in rows] == [repr(row) for row in rows_of(log, name, len(log))]
+
+
+def test_rows_come_as_soon_as_their_line_has_ended():
+    reader = LineReader(log_format="nanogpt")
+    assert reader.feed(b"iter 7: loss 2.5, time 1ms") == []
+    (row,) = reader.feed(b"\n")
+    assert isinstance(row, Row)
+    assert (row.step, row.line, row.values["loss"]) == (7, 1, 2.5)
+
+
+def test_messages_stand_between_the_rows():
+    reader = LineReader(log_format="nanogpt")
+    entries = reader.feed(
+        b"iter 7: loss 2.5\nFloatingPointError: Minimum loss scale reached (0.0001).\niter 8: loss 2.4\n"
+    )
+    assert [type(entry) for entry in entries] == [Row, ScalerEvent, Row]
+    assert isinstance(entries[1], ScalerEvent)
+    assert (entries[1].kind, entries[1].step) == ("minimum", 7)
+
+
+def test_the_format_is_found_early_and_nothing_is_lost():
+    log = b"starting\n" + b"".join(b"iter %d: loss 2.5, time 1ms\n" % n for n in range(31))
+    reader = LineReader()
+    before = reader.feed(log[:200])
+    assert (reader.format, before) == (None, [])
+    entries = reader.feed(log[200:]) + reader.close()
+    assert reader.format == "nanogpt"
+    assert [entry.step for entry in entries if isinstance(entry, Row)] == list(range(31))
+
+
+def test_a_short_log_is_recognised_at_its_end():
+    reader = LineReader()
+    assert reader.feed(b"iter 7: loss 2.5, time 1ms\n") == []
+    assert len(reader.close()) == 1
+
+
+def test_a_log_without_records_is_an_error_at_its_end():
+    reader = LineReader(path="run.log")
+    reader.feed(b"hello\nworld\n" * 3001)
+    with pytest.raises(LogError, match=r"run.log: no training records"):
+        reader.close()
+
+
+def test_formats_that_need_the_whole_file():
+    with pytest.raises(LogError, match="trainer_state, which is read as a whole"):
+        LineReader(log_format="trainer_state")
+    with pytest.raises(SettingError, match="no such format"):
+        LineReader(log_format="klingon")
+
+
+def test_counts_and_names_while_it_grows():
+    reader = LineReader(log_format="generic")
+    reader.feed(b"step: 1 train_loss: 2.5\nstep: 2 train_loss: ###\nstep: 3 train_loss: nan gnorm: 1.5\n")
+    assert (reader.lines, reader.loss_lines, reader.unreadable_lines) == (3, 3, 1)
+    assert reader.source_names == {"loss": "train_loss", "grad_norm": "gnorm"}
+
+
+def test_options_name_the_loss_and_the_step():
+    reader = LineReader(log_format="jsonl", loss_key="ce", step_key="t")
+    (row,) = reader.feed(b'{"t": 3, "step": 0, "loss": 9, "ce": 2.5}\n')
+    assert isinstance(row, Row)
+    assert (row.step, row.values["loss"]) == (3, 2.5)
+
+
+def test_nothing_is_kept_of_what_was_read():
+    """Constant memory: after a thousand lines and after ten thousand, the reader holds as much."""
+    import pickle
+
+    def weight(count: int) -> int:
+        reader = LineReader(log_format="jsonl")
+        for n in range(count):
+            reader.feed(b'{"step": %d, "loss": 2.5, "epoch": 0.5}\n' % n)
+        state = vars(reader) | {"_rows": vars(reader._rows) | {"_format": None}, "_format": None}
+        return sum(
+            len(pickle.dumps(value)) for value in state.values() if not isinstance(value, io.IOBase | dict)
+        )
+
+    assert weight(1000) == weight(10_007) or abs(weight(1000) - weight(10_007)) < 100
+
+
+def test_a_growing_log_reads_as_the_whole(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_bytes(LOGS["megatron"])
+    assert len(read_log(str(path)).step) == len(rows_of(LOGS["megatron"], "megatron", 3))
