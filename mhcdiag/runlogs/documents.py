@@ -32,7 +32,7 @@ def opens_document(sample: Sample) -> bool:
 
 
 def _is_record(line: bytes, *, known: bool = False) -> bool:
-    """Say whether a line is a whole JSON object with values of its own; `known`: and a step or a loss among them."""
+    """Say whether a line is a whole JSON object with values (`known`: a step or a loss among them)."""
     try:
         found = parse_json(line)
     except ValueError:

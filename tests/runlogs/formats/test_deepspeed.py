@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a line of a log is as long as it is)
 import pytest
 from runlogs.textchecks import check_text
 
@@ -48,5 +49,5 @@ def test_perplexity_alone_is_no_loss(read):
     table = read("***** Evaluating perplexity, Epoch 0/3 *****\nppl: 4998.29\nppl: 2.017\n")
     assert table.format == "deepspeed"
     assert table.columns["ppl"].tolist() == [4998.29, 2.017]
-    with pytest.raises(LogError, match="no series 'loss'.*it has ppl.*--loss-key"):
+    with pytest.raises(LogError, match=r"no series 'loss'.*it has ppl.*--loss-key"):
         table.require("loss")

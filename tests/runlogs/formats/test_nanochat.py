@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a line of a log is as long as it is)
 import numpy as np
 from runlogs.textchecks import check_text
 

@@ -52,7 +52,7 @@ def test_a_state_that_is_cut_short_is_read_up_to_the_cut(read):
 
 @pytest.mark.parametrize("text", ['{"log_history": ', '{"log_history": 3}', '{"log_history": {"a": 1}}'])
 def test_a_state_without_records_is_an_error(read, text):
-    with pytest.raises(LogError, match="broken JSON|no list 'log_history'|no training records"):
+    with pytest.raises(LogError, match=r"broken JSON|no list 'log_history'|no training records"):
         read(text)
 
 

@@ -7,19 +7,25 @@ from runlogs.wire import message
 BLOCK = 32768
 
 
+def item(name: str, value: object) -> bytes:
+    """A plain name is field 1; a path of names repeats field 2."""
+    parts = name.split(".")
+    names = (
+        message(1, name.encode())
+        if len(parts) == 1
+        else b"".join(message(2, part.encode()) for part in parts)
+    )
+    return message(1, names + message(16, json.dumps(value).encode()))
+
+
 def history(record: dict[str, object]) -> bytes:
-    items = b"".join(
-        message(1, (message(1, name.encode()) if "." not in name else b"".join(message(2, part.encode()) for part in name.split(".")))
-                + b"\x82\x01" + bytes([len(json.dumps(value))]) + json.dumps(value).encode())
-        for name, value in record.items()
-    )  # fmt: skip
-    return message(2, items)
+    return message(2, b"".join(item(name, value) for name, value in record.items()))
 
 
 def leveldb(records: list[bytes]) -> bytes:
     out = bytearray(b":W&B" + struct.pack("<HB", 0xBEE1, 0))
-    for record in records:
-        first = True
+    for whole in records:
+        record, first = whole, True
         while True:
             left = BLOCK - len(out) % BLOCK
             if left < 7:
