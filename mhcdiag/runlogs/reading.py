@@ -46,7 +46,7 @@ def read_log(
             read_text(source, chosen, table, keys)
         table.notes[:0] = source.notes
         if not table.rows:
-            raise unknown(path, source.piece(0.0) or source.first)
+            raise unknown(path, source.first)
         return finish_table(table, path=path, log_format=chosen, keys=keys)
     finally:
         source.close()

@@ -12,9 +12,13 @@ _FRACTION = re.compile(r"(?<![\d:/.])(\d+)\s*/\s*(\d+)(?![\d:/.])")
 _LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
 _STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[\d:?]+")
 _SOURCE_CODE = re.compile(
-    r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
+    r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}"
+    r"|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
 )
-_LOSS_AT = re.compile(r"(?i)\b(?:train(?:ing)? )?loss at (?:step |iteration )?(\d+):?\s+(\S+)")
+_LOSS_AT = re.compile(
+    r"(?i)\b(?P<eval>(?:eval|val|test)\w* )?loss at (?:step |iteration )?(?P<step>\d+)"
+    r"\s*[:\s]\s*(?P<loss>[^\s,]+)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +60,9 @@ class GenericParser:
             return None
         bare = _STAMPS.sub(" ", text[:LONGEST_TEXT])
         at = _LOSS_AT.search(bare)
-        values = dict(loose_fields(bare if at is None else f"step {at[1]} loss {at[2]}"))
+        if at is not None:  # "loss at 2404 1.3125": the first number is the step
+            bare = f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"
+        values = dict(loose_fields(bare))
         step_key = self._keys.step or step_name(values)
         step = values.pop(step_key, None) if step_key else None
         total: float | None = None

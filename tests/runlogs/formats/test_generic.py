@@ -66,6 +66,23 @@ def test_lines_of_scripts_without_a_format(tmp_path, line, step, loss, others):
     same_as_rows(table, rows_of(f"{line}\n".encode(), "generic", 5))
 
 
+def test_an_evaluation_between_losses_that_name_their_step(tmp_path):
+    log = """\
+loss at 700 3.3125
+2024-05-11 | INFO | __main__:main:576 - Eval loss at step 701: 3.25,tokens_seen: 97
+loss at 701 3.28125
+"""
+    check_text(
+        tmp_path,
+        log,
+        "generic",
+        steps=[700, 701, 701],
+        lines=[1, 2, 3],
+        loss=[3.3125, None, 3.28125],
+        eval_loss=[None, 3.25, None],
+    )
+
+
 def test_a_batch_that_counts_within_an_epoch_is_joined_to_one_count(tmp_path):
     log = "".join(
         f"ep: {ep}, batch: {batch}, loss: {7 - ep - batch / 100}\n"
