@@ -10,9 +10,9 @@ LONGEST_TEXT = 8192
 """Characters of a line that are searched for fields."""
 
 _KEY = r"[A-Za-z_][\w./@()%\-]*"
-_VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.:]|-\d)"
+_VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.]|:\d|-\d)"
 _SPACED = re.compile(rf"(?<![\w./@()%\-])({_KEY})\s*[:=]\s*{_VALUE}")
-_LOOSE = re.compile(rf"(?<![\w\[/.])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
+_LOOSE = re.compile(rf"(?<![\w/.:])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
 _PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|nan\b|inf\b))(.*)$")
 _QUOTED = re.compile(r"'([\w /.@-]+)':\s*('[^']*'|[^,'{}\[\]\s]+)")
 _COMMA = re.compile(r",(?!\d{3}\b)\s*")

@@ -109,7 +109,7 @@ class LogTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """One training run inside a log: its rows in the order of its steps, each step with one loss."""
+    """One training run inside a log: its rows in the order of its steps; no loss counts twice."""
 
     rows: NDArray[np.int64]
     """Indices into the table's rows: those that count, in order of steps."""

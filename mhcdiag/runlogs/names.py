@@ -37,7 +37,8 @@ _SINGLE = {
 }
 STEPS = (
     "step", "global_step", "trainer_global_step", "train_global_step", "iteration", "iter", "iterations",
-    "num_updates", "current_steps", "training_step", "train_step", "update", "updates", "steps", "batch",
+    "num_updates", "current_steps", "training_step", "train_step", "update", "updates",
+    "update_step", "steps", "batch",
     "it",
 )  # fmt: skip
 """Names of the step, best first, as `plain` writes them."""

@@ -51,7 +51,7 @@ def split_runs(table: LogTable) -> list[Run]:
     notes: list[str] = []
     losses = _loss_rows(table)
     judged = _lowest_rank(table, losses, notes)
-    hidden = np.setdiff1d(losses, judged)
+    hidden = _without(losses, judged, len(step))
     if not len(judged):
         return [_run(np.arange(len(step)), step, [], notes, points=0)] if len(step) else []
     moves = np.diff(step[judged])
@@ -59,7 +59,7 @@ def split_runs(table: LogTable) -> list[Run]:
     if _interleaved(step[judged], back):
         notes.append(f"{len(judged):,} records of several writers: sorted by step")
         current = _Open(start=0, notes=notes, replaced=[hidden])
-        return [_close(np.arange(len(step)), judged, step, current)]
+        return [_close(table, np.arange(len(step)), judged, current)]
     return _split_at(table, step, judged, back, _Open(start=0, notes=notes, replaced=[hidden]))
 
 
@@ -124,7 +124,7 @@ def _split_at(
             current.notes.append(f"resumed at {_number(step[row])} from {_number(step[before])}")
             continue
         bound = _bound(step, before, row)
-        runs.append(_close(np.arange(bounds[-1], bound), judged[current.start : position], step, current))
+        runs.append(_close(table, np.arange(bounds[-1], bound), judged[current.start : position], current))
         bounds.append(bound)
         after = f"step {_number(step[row])} after {_number(step[before])}"
         current = _Open(
@@ -132,7 +132,7 @@ def _split_at(
             notes=[f"a new run begins in line {table.line[row]:,}: {after}"],
             replaced=[hidden],
         )
-    runs.append(_close(np.arange(bounds[-1], len(step)), judged[current.start :], step, current))
+    runs.append(_close(table, np.arange(bounds[-1], len(step)), judged[current.start :], current))
     return runs
 
 
@@ -144,23 +144,39 @@ def _bound(step: NDArray[np.float64], before: int, row: int) -> int:
     return int(row)
 
 
-def _close(span: Rows, judged: Rows, step: NDArray[np.float64], current: _Open) -> Run:
-    """Make a run of the rows in `span` that nothing replaced."""
-    replaced = np.intersect1d(np.concatenate(current.replaced), span)
-    kept_losses = judged[~np.isin(judged, replaced)]
+def _close(table: LogTable, span: Rows, judged: Rows, current: _Open) -> Run:
+    """Make a run of the rows in `span` that nothing replaced, without what was printed twice."""
+    step = table.step.astype(np.float64)
+    replaced = np.unique(np.concatenate(current.replaced))
+    replaced = replaced[(replaced >= span[0]) & (replaced <= span[-1])]
+    kept_losses = _without(judged, replaced, len(step))
     order = kept_losses[np.argsort(step[kept_losses], kind="stable")]
-    twice = (
-        np.concatenate([[False], np.diff(step[order]) == 0]) if len(order) else np.empty(0, dtype=np.bool_)
-    )
     notes = list(current.notes)
-    if twice.any():
-        notes.append(f"{int(twice.sum()):,} records of a step that was logged before: left out")
-    return _run(span, step, [replaced, order[twice]], notes, points=int(len(order) - twice.sum()))
+    copies = _copies(table, step, order, notes)
+    return _run(span, step, [replaced, copies], notes, points=len(order) - len(copies))
+
+
+def _copies(table: LogTable, step: NDArray[np.float64], order: Rows, notes: list[str]) -> Rows:
+    """Return the rows that repeat step and loss of another; another loss of a step is another point."""
+    if "loss" not in table.columns or np.all(np.diff(step[order]) > 0):
+        return np.empty(0, dtype=np.int64)
+    loss = table.columns["loss"][order]
+    ranked = order[np.lexsort((loss, step[order]))]
+    loss = table.columns["loss"][ranked]
+    same_step = np.diff(step[ranked]) == 0
+    same_loss = (loss[1:] == loss[:-1]) | (np.isnan(loss[1:]) & np.isnan(loss[:-1]))
+    copies: Rows = np.sort(ranked[1:][same_step & same_loss])
+    others = int(np.count_nonzero(same_step & ~same_loss))
+    if len(copies):
+        notes.append(f"{len(copies):,} records that were printed twice: left out")
+    if others:
+        notes.append(f"{others:,} records of a step that has another loss: all count")
+    return copies
 
 
 def _run(span: Rows, step: NDArray[np.float64], out: list[Rows], notes: list[str], *, points: int) -> Run:
     dropped = np.concatenate([*out, np.empty(0, dtype=np.int64)])
-    rows = span[~np.isin(span, dropped)] if len(dropped) else span
+    rows = _without(span, dropped, len(step))
     rows = rows[np.argsort(step[rows], kind="stable")]
     return Run(
         rows=rows,
@@ -170,6 +186,16 @@ def _run(span: Rows, step: NDArray[np.float64], out: list[Rows], notes: list[str
         points=points,
         notes=tuple(notes),
     )
+
+
+def _without(rows: Rows, dropped: Rows, size: int) -> Rows:
+    """Return rows in their order, without some; `size` is the number of all rows."""
+    if not len(dropped):
+        return rows
+    keep = np.ones(size, dtype=np.bool_)
+    keep[dropped] = False
+    kept: Rows = rows[keep[rows]]
+    return kept
 
 
 def _number(step: float) -> str:

@@ -66,7 +66,7 @@ def test_interleaved_writers_are_sorted(read):
     (run,) = split_runs(table)
     assert steps(table, run) == list(range(1000, 3000, 10))
     assert "300 records of several writers: sorted by step" in run.notes
-    assert any("100 records of a step that was logged before" in note for note in run.notes)
+    assert any("100 records that were printed twice" in note for note in run.notes)
 
 
 def test_many_short_runs_are_not_taken_for_interleaved_writers(read):
@@ -120,3 +120,21 @@ def test_nan_points_belong_to_the_run(read, repeat):
     )
     runs = split_runs(table)
     assert [run.points for run in runs] == [13] * repeat
+
+
+def test_a_second_loss_of_a_step_is_a_point_of_its_own(read):
+    lines = [
+        f"iter {step}: loss {loss}, time 1.0ms\n" for step in range(31) for loss in (2.5, 2.75, 2.5, "nan")
+    ]
+    table = read("".join(lines))
+    (run,) = split_runs(table)
+    assert run.points == 93
+    assert table.nan_rows["loss"][run.rows].sum() == 31
+    assert "31 records that were printed twice: left out" in run.notes
+    assert "62 records of a step that has another loss: all count" in run.notes
+
+
+def test_a_log_without_a_loss_keeps_all_its_rows(read):
+    table = read("".join(f'{{"step": {n}, "reward": 1}}\n{{"step": {n}, "lr": 2}}\n' for n in range(13)))
+    (run,) = split_runs(table)
+    assert sorted(run.rows.tolist()) == list(range(26))

@@ -76,7 +76,11 @@ class CsvParser:
 
     def _find_header(self, text: str) -> None:
         for delimiter in _DELIMITERS:
-            cells = [cell.rpartition(" - ")[2] for cell in _cells(text, delimiter)]
+            full = _cells(text, delimiter)
+            short = [cell.rpartition(" - ")[2] for cell in full]
+            cells = (
+                short if len(set(short)) == len(short) else full
+            )  # a chart of several runs needs their names
             if len(cells) > 1 and all(_NAME.match(cell) or not cell for cell in cells) and self._known(cells):
                 self._header, self._delimiter = cells, delimiter
                 self._losses = {cell for cell in cells if self._is_loss(cell)}

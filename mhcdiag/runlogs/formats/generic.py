@@ -15,6 +15,7 @@ _SOURCE_CODE = re.compile(
     r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}"
     r"|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
 )
+_COUNT = re.compile(r"\[(\d+)\s*/\s*\d+\]")
 _LOSS_AT = re.compile(
     r"(?i)\b(?P<eval>(?:eval|val|test)\w* )?loss at (?:step |iteration )?(?P<step>\d+)"
     r"\s*[:\s]\s*(?P<loss>[^\s,]+)"
@@ -59,6 +60,7 @@ class GenericParser:
         if _SOURCE_CODE.search(text) is not None:
             return None
         bare = _STAMPS.sub(" ", text[:LONGEST_TEXT])
+        bare = _COUNT.sub(r"\1", bare)  # "Step [10/100]" is step 10
         at = _LOSS_AT.search(bare)
         if at is not None:  # "loss at 2404 1.3125": the first number is the step
             bare = f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"

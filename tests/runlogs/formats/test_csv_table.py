@@ -70,3 +70,9 @@ def test_a_table_without_a_loss_says_what_it_has(read):
     table = read("step,accuracy\n1,0.5\n2,0.75\n")
     with pytest.raises(LogError, match=r"no series 'loss' \(format csv; it has accuracy\)"):
         table.require("loss")
+
+
+def test_a_chart_of_several_runs_keeps_their_names(read):
+    table = read('"Step","a - train/loss","a - train/loss__MIN","b - train/loss"\n"1","2.5","2.25","2.75"\n')
+    assert table.source_names["loss"] == "a - train/loss"
+    assert table.columns["b - train/loss"].tolist() == [2.75]

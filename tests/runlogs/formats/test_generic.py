@@ -40,6 +40,9 @@ from mhcdiag.runlogs import read_log
             {"lrm": 0.05},
         ),
         ("loss at 2404 1.3125", 2404, 1.3125, {}),  # GaLore
+        ("Epoch [3/7], Step [10/100], Loss: 2.6", 10, 2.6, {"Epoch": 3}),
+        ("INFO:root:[step 12] train loss = 2.5; grad norm = 0.7", 12, 2.5, {"grad_norm": 0.7}),
+        ("[11/30/24 11:13:17] INFO     Step 11: loss 3.1 lr 0.1", 11, 3.1, {"learning_rate": 0.1}),
         (
             "epoch 1:  12%|##  | 120/1000 [00:10<01:20, 11.0it/s, loss=2.31, grad_norm=0.9]",
             120,
