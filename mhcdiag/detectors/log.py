@@ -55,6 +55,8 @@ class LogWatcher:
         """Messages of skipped steps."""
         self.halvings = 0
         """Times the loss scale went down."""
+        self.scales = 0
+        """Records with a loss scale."""
         self._least_scale = least_scale
         self._scaler = ScalerTracker(least_scale)
         self._scaler_events: list[Event] = []
@@ -80,6 +82,7 @@ class LogWatcher:
             scale = records.columns[LOSS_SCALE]
             here = np.isfinite(scale)
             self._has_scaler |= bool(here.any())
+            self.scales += int(np.count_nonzero(here))
             closed = self._scaler.feed(step=records.step[here], line=records.line[here], scale=scale[here])
             self._scaler_events += [replace(event, run=self._run) for event in closed]
 

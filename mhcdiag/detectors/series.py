@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mhcdiag.detectors.curves import CurveBuilder
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.flagged import FlagTracker
 from mhcdiag.detectors.interface import Floats, Points, Rule, Tracker
@@ -36,6 +37,9 @@ class SeriesWatcher:
         self.closed: list[Event] = []
         """Events that are over, as they were found."""
         self.scores = SpikeScores()
+        """Published scores."""
+        self.curve = CurveBuilder()
+        """The series for drawing."""
         self._name = name
         self._settings = settings
         self._rule = rule
@@ -57,6 +61,7 @@ class SeriesWatcher:
         self._divergence = DivergenceTracker()
         self._nonfinite = NonfiniteTracker()
         self.scores.new_run()
+        self.curve.new_run(self._run)
 
     def feed(self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]) -> None:
         """Take the next records that carry the series.
@@ -80,6 +85,7 @@ class SeriesWatcher:
         self._in_run += len(points)
         self.judged |= self._in_run > self._settings.warmup
         self.scores.feed(points.value)
+        self.curve.feed(points.step, points.value)
         self._keep(self._excursions.feed(points))
         if self._name != GRADIENT_NORM:
             self._keep(self._divergence.feed(points))

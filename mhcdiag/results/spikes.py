@@ -112,6 +112,20 @@ class RunSpan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """A series in bins, small enough to draw; entries of equal index belong to one bin."""
+
+    run: tuple[int, ...]
+    """Run of the bin."""
+    step: tuple[float, ...]
+    """First step."""
+    low: tuple[float, ...]
+    """Smallest finite value."""
+    high: tuple[float, ...]
+    """Largest finite value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SeriesResult:
     """What was found in one series, over all runs of the log."""
 
@@ -123,6 +137,8 @@ class SeriesResult:
     """Published scores, for comparison."""
     events: tuple[Event, ...]
     """Events in order of run and step."""
+    curve: Curve
+    """The series for drawing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,12 +190,59 @@ class UnreadableLog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """What to do about an event that did not recover."""
+
+    path: str
+    """The log."""
+    run: int
+    """Run inside the log."""
+    rewind_to: float
+    """Step of the newest checkpoint that is old enough."""
+    skip_until: float
+    """Step up to which the data should be skipped."""
+    text: str
+    """The advice, with its source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The loss of one log minus that of another, step by step."""
+
+    path: str
+    """The log."""
+    other: str
+    """What it is compared with."""
+    points: int
+    """Steps that both have."""
+    first_step: float
+    """First of them."""
+    last_step: float
+    """Last of them."""
+    final_gap: float
+    """Median gap over the last tenth of these steps, in the unit of the loss."""
+    largest_gap: float
+    """The smoothed gap of largest size."""
+    largest_gap_step: float
+    """Its step."""
+    opens: float | None
+    """Step from which the smoothed gap stays outside its noise until the end; None if it closes or never
+    opens."""
+    step: tuple[float, ...]
+    """Steps of the smoothed gap, thinned for drawing."""
+    gap: tuple[float, ...]
+    """The smoothed gap at these steps."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SpikesReport:
     """The outcome of one command over all its inputs."""
 
     verdict: Verdict
     """Fail if any log failed, else unjudged if any could not be judged or read, else pass."""
-    logs: tuple[JudgedLog, ...]
-    """Logs that were read, in the order given."""
-    unreadable: tuple[UnreadableLog, ...] = ()
-    """Logs that were not."""
+    logs: tuple[JudgedLog | UnreadableLog, ...]
+    """The inputs in the order given."""
+    advice: tuple[Advice, ...] = ()
+    """Advice on events that did not recover, where it was asked for."""
+    comparison: Comparison | None = None
+    """The gap to another log, where it was asked for."""

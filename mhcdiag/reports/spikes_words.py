@@ -1,0 +1,74 @@
+"""How events are put into words, on the terminal and in a log that is followed."""
+
+import math
+
+from mhcdiag.results.numbers import text
+from mhcdiag.results.spikes import Companion, Event, Kind
+
+
+def step_text(step: float) -> str:
+    """Return a step as people write it.
+
+    >>> step_text(10400.0), step_text(0.25)
+    ('10,400', '0.25')
+    """
+    if not math.isfinite(step):
+        return "?"
+    return f"{step:,.0f}" if step == int(step) else f"{step:g}"
+
+
+def value_text(value: float) -> str:
+    """Return a value with four digits; NaN as what it is."""
+    return text(value) if value >= 0 or math.isnan(value) else f"-{text(-value)}"
+
+
+def score_text(share: float) -> str:
+    """Return a spike score in percent."""
+    return "n/a" if math.isnan(share) else f"{100 * share:.3f} %"
+
+
+def span_text(event: Event) -> str:
+    """Return the steps of an event."""
+    if event.end == event.start:
+        return step_text(event.start)
+    return f"{step_text(event.start)} to {step_text(event.end)}"
+
+
+def state_text(event: Event) -> str:
+    """Return what became of an event, and what the gradient norm did."""
+    words = [_outcome(event)]
+    if event.companion is not None:
+        words.append(_companion_text(event.companion))
+    if event.note:
+        words.append(event.note)
+    return "; ".join(words)
+
+
+def event_line(series: str, event: Event, *, opened: bool) -> str:
+    """Return one line for an event that has just opened or closed.
+
+    Arguments: series: its name; event: as it stands; opened: False when it has closed.
+    """
+    where = f"at step {step_text(event.start)}" if opened else f"steps {span_text(event)}"
+    words = f"{'open  ' if opened else 'closed'} {event.kind} in {series}, {where}, line {event.line:,}"
+    if not math.isnan(event.value):
+        words += f": {value_text(event.value)} from {value_text(event.baseline)}"
+    if math.isfinite(event.z):
+        words += f" (z {event.z:.1f})"
+    return words if opened else f"{words}: {state_text(event)}"
+
+
+def _outcome(event: Event) -> str:
+    if event.recovered is None:
+        return "open at the end" if event.kind is not Kind.LOSS_SCALE else "the scaler is at its minimum"
+    if event.recovered and event.recovery_steps is not None:
+        return f"back after {step_text(event.recovery_steps)} steps"
+    return "stays at the new level" if event.kind is Kind.SHIFT else "not back"
+
+
+def _companion_text(companion: Companion) -> str:
+    value = "not finite" if math.isnan(companion.value) else value_text(companion.value)
+    order = {"grad_norm": "moved first", "loss": "moved later", "same step": "at the same step"}[
+        companion.first
+    ]
+    return f"grad norm {value} at {step_text(companion.peak)}, {order}"
