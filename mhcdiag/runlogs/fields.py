@@ -36,6 +36,13 @@ def comma_fields(text: str) -> Iterator[tuple[str, float]]:
 
 def _pieces(pieces: list[str]) -> Iterator[tuple[str, float]]:
     for piece in pieces:
+        key, colon, value = piece.partition(":")
+        try:  # nearly all fields of the long lines are "name: number"; the pattern takes five times as long
+            if colon and "=" not in key and key.strip():
+                yield key.strip(), float(value)
+                continue
+        except ValueError:
+            pass
         match = _PIECE.match(piece)
         number = parse_number(match[2].strip()) if match is not None else None
         if match is not None and number is not None:
