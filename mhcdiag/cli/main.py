@@ -11,7 +11,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
+from mhcdiag.cli.spikes import spikes
 from mhcdiag.version import __version__
 
 COULD_NOT_JUDGE = 2
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(gain)
+app.command()(spikes)
+app.command()(explain)
 
 
 def _print_version(wanted: bool) -> None:

@@ -62,7 +62,8 @@ def _outcome(event: Event) -> str:
     if event.recovered is None:
         return "open at the end" if event.kind is not Kind.LOSS_SCALE else "the scaler is at its minimum"
     if event.recovered and event.recovery_steps is not None:
-        return f"back after {step_text(event.recovery_steps)} steps"
+        unit = "step" if event.recovery_steps == 1 else "steps"
+        return f"back after {step_text(event.recovery_steps)} {unit}"
     return "stays at the new level" if event.kind is Kind.SHIFT else "not back"
 
 

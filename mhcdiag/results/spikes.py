@@ -31,10 +31,10 @@ SEVERITY = (
     Kind.LOSS_SCALE,
     Kind.SHIFT,
     Kind.SPIKE,
-    Kind.GRADSPIKE,
     Kind.BLIP,
+    Kind.GRADSPIKE,
 )
-"""Kinds of events, the most severe first."""
+"""Kinds of events, the most severe first; those of the gradient norm explain the others, and come last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

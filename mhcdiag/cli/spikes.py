@@ -1,0 +1,92 @@
+"""`mhcdiag spikes`: from training logs to events and a verdict."""
+
+import typer
+
+from mhcdiag.cli import spikes_options as options
+
+
+def spikes(
+    logs: options.Logs,
+    log_format: options.LogFormat = None,
+    loss_key: options.LossKey = None,
+    step_key: options.StepKey = None,
+    regex: options.Regex = None,
+    series: options.Series = None,
+    steps: options.Steps = None,
+    list_series: options.ListSeries = False,
+    rule: options.RuleName = "mhcdiag",
+    z: options.Z = None,
+    min_rise: options.MinRise = None,
+    window: options.Window = None,
+    warmup: options.Warmup = None,
+    fail_on: options.FailOn = "nan,divergence,loss_scale",
+    max_spikes: options.MaxSpikes = None,
+    max_spike_score: options.MaxSpikeScore = None,
+    follow: options.Follow = False,
+    on_fail: options.OnFail = None,
+    idle_timeout: options.IdleTimeout = None,
+    as_json: options.AsJson = False,
+    as_csv: options.AsCsv = False,
+    plot: options.Plot = None,
+    log_scale: options.LogScale = False,
+    context: options.ContextLines = 0,
+    against: options.Against = None,
+    advice: options.Advice = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What went wrong in a training log: spikes, divergence, NaN, and whether the run came back.
+
+    Exit codes: 0 nothing of --fail-on, 1 a gate failed, 2 could not judge.
+
+    [bold]Examples[/bold]
+
+      mhcdiag spikes run.log
+      mhcdiag spikes runs/ --fail-on nan,divergence,spike --json
+      mhcdiag spikes --follow train.log --on-fail 'scancel $SLURM_JOB_ID'
+      mhcdiag spikes mhc.log --against baseline.log --plot gap.png
+    """
+    from mhcdiag.cli import spikes_choices as choices
+    from mhcdiag.cli import spikes_output as output
+
+    output.check_figure_path(plot)
+    gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
+    first_step, last_step = choices.parse_steps(steps)
+    from mhcdiag.cli.spikes_run import Request, run_spikes
+    from mhcdiag.detectors import adjusted
+    from mhcdiag.logapi import LogOptions
+
+    request = Request(
+        logs=tuple(logs),
+        options=LogOptions(
+            rule=rule,
+            settings=adjusted(z=z, min_rise=min_rise, window=window, warmup=warmup),
+            series=tuple(series or ()),
+            first_step=first_step,
+            last_step=last_step,
+            log_format=log_format,
+            loss_key=loss_key,
+            step_key=step_key,
+            regex=regex,
+        ),
+        gate=gate,
+        against=against,
+        advice=advice,
+    )
+    if list_series:
+        for path in logs:
+            output.list_series(path, request.options)
+        return
+    if follow:
+        from mhcdiag.cli.spikes_follow import follow_log
+
+        report = follow_log(
+            request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv
+        )
+    else:
+        report = run_spikes(request)
+    if plot is not None:
+        output.draw(report, plot, log_scale=log_scale)
+    output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
+    from mhcdiag.cli.spikes_run import exit_code
+
+    raise typer.Exit(exit_code(report, followed=follow))

@@ -1,0 +1,91 @@
+"""`mhcdiag spikes --follow`: a log that grows, one line per event, and an end at the first failed gate."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mhcdiag.cli.spikes_output import complain
+from mhcdiag.cli.spikes_run import Request, make_report
+from mhcdiag.errors import LogError, SettingError
+from mhcdiag.gates.spikes import judge
+from mhcdiag.logapi import Change, LiveLog, tail
+from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.spikes_json import event_json
+from mhcdiag.reports.spikes_words import event_line
+from mhcdiag.results.spikes import JudgedLog, SpikesReport, UnreadableLog
+from mhcdiag.results.verdict import Verdict
+
+
+def follow_log(
+    request: Request, *, on_fail: str | None, idle_timeout: float | None, quiet: bool
+) -> SpikesReport:
+    """Follow one log until a gate fails, it stands still, or the process is told to end.
+
+    Arguments: request: with one log; on_fail: command for the shell; idle_timeout: seconds; quiet: print no
+    lines for events. Raises: SettingError.
+    """
+    if len(request.logs) != 1:
+        raise SettingError("--follow reads one log: name one LOG")
+    path = request.logs[0]
+    live = LiveLog(path, request.options)
+    with _until_terminated() as stopped:
+        for block in tail(path, idle_timeout=idle_timeout, stopped=lambda: bool(stopped)):
+            changes = live.feed(block)
+            if _tell(live, changes, request, on_fail=on_fail, quiet=quiet):
+                return make_report(request, [judge(live.result(), request.gate)])
+    try:
+        _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
+    except LogError as error:
+        return make_report(request, [UnreadableLog(path=path, reason=str(error))])
+    return make_report(request, [judge(live.result(), request.gate)])
+
+
+def _tell(
+    live: LiveLog, changes: list[Change], request: Request, *, on_fail: str | None, quiet: bool
+) -> bool:
+    """Print the changes; run the command and return True when a gate has failed."""
+    for change in changes:
+        if not quiet:
+            print(printable(event_line(change.series, change.event, opened=change.opened)), flush=True)  # noqa: T201
+    if not changes:
+        return False
+    judged = judge(live.result(), request.gate)
+    if judged.verdict is not Verdict.FAIL:
+        return False
+    if on_fail is not None:
+        _run_command(on_fail, judged, changes[-1])
+    return True
+
+
+def _run_command(command: str, judged: JudgedLog, change: Change) -> None:
+    """Run the command as typed; text of the log reaches it only through its environment."""
+    event = {
+        "path": judged.result.path,
+        "reason": judged.reason,
+        "series": change.series,
+        **event_json(change.event),
+    }
+    environment = {**os.environ, "MHCDIAG_EVENT": json.dumps(event, allow_nan=False)}
+    sys.stdout.flush()
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        complain(f"--on-fail: the command ended with {done.returncode}")
+
+
+@contextmanager
+def _until_terminated() -> Iterator[list[int]]:
+    """Collect SIGTERM in a list instead of dying, so that the summary is still printed."""
+    received: list[int] = []
+    try:
+        before = signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)

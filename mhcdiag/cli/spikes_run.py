@@ -1,0 +1,61 @@
+"""One command over all its logs."""
+
+from dataclasses import dataclass
+
+from mhcdiag.cli.spikes_output import log_paths, or_unreadable
+from mhcdiag.detectors.advice import advice
+from mhcdiag.errors import SettingError
+from mhcdiag.gates.spikes import SpikeGate, judge
+from mhcdiag.logapi import LogOptions, compare, spikes
+from mhcdiag.results.spikes import JudgedLog, SpikesReport, UnreadableLog
+from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the command line asks for."""
+
+    logs: tuple[str, ...]
+    """Files, folders, or `-`."""
+    options: LogOptions
+    """How to read and judge them."""
+    gate: SpikeGate
+    """Limits."""
+    against: str | None = None
+    """Log to compare with."""
+    advice: bool = False
+    """Whether to advise on events that did not recover."""
+
+
+def run_spikes(request: Request) -> SpikesReport:
+    """Judge all logs. Raises: SettingError, LogError when there is nothing to compare."""
+    if request.against is not None and len(request.logs) != 1:
+        raise SettingError("--against compares one log with another: name one LOG")
+    request.options.published_rule()
+    logs = [
+        or_unreadable(path, lambda path: judge(spikes(path, request.options), request.gate))
+        for path in log_paths(request.logs)
+    ]
+    return make_report(request, logs)
+
+
+def make_report(request: Request, logs: list[JudgedLog | UnreadableLog]) -> SpikesReport:
+    """Return the report of the command, with advice and comparison where asked for."""
+    judged = [log for log in logs if isinstance(log, JudgedLog)]
+    comparison = None
+    if request.against is not None and judged:
+        comparison = compare(request.logs[0], request.against, request.options)
+    return SpikesReport(
+        verdict=combine(log.verdict if isinstance(log, JudgedLog) else Verdict.UNJUDGED for log in logs),
+        logs=tuple(logs),
+        advice=tuple(one for log in judged for one in advice(log.result)) if request.advice else (),
+        comparison=comparison,
+    )
+
+
+def exit_code(report: SpikesReport, *, followed: bool) -> int:
+    """Return the exit code: a log that was followed and tripped nothing ends with 0, if anything was read."""
+    short = all(isinstance(log, JudgedLog) and log.result.runs for log in report.logs)
+    if followed and report.verdict is Verdict.UNJUDGED and short:
+        return 0
+    return EXIT_CODES[report.verdict]
