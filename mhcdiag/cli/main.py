@@ -38,7 +38,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def mhcdiag(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Stability diagnostics for training large models.
@@ -56,16 +57,17 @@ def run(arguments: list[str] | None = None) -> int:
     arguments
         The words after `mhcdiag`; those of the process when None.
     """
+    from mhcdiag.cli.output import complain
     from mhcdiag.errors import MhcdiagError
 
     try:
         code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
         sys.stdout.flush()
     except MhcdiagError as error:
-        _complain(str(error))
+        complain(str(error))
         return COULD_NOT_JUDGE
     except typer.TyperException as error:
-        _complain(f"{error.format_message()} (see 'mhcdiag --help')")
+        complain(f"{error.format_message()} (see 'mhcdiag --help')")
         return COULD_NOT_JUDGE
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -77,7 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        _complain("this is a bug in mhcdiag: please report it with the lines above")
+        complain("this is a bug in mhcdiag: please report it with the lines above")
         return BUG
     return code if isinstance(code, int) else 0
 
@@ -85,9 +87,3 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> NoReturn:
     """Entry point of the console script."""
     sys.exit(run())
-
-
-def _complain(message: str) -> None:
-    """One line on stderr; control characters from file contents are escaped so that they cannot drive the terminal."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    sys.stderr.write(f"mhcdiag: {line}\n")

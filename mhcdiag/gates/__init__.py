@@ -1,0 +1,1 @@
+"""Verdicts: a result and its limits in, pass, fail or "could not judge" out. Gates fail closed."""
