@@ -4,12 +4,13 @@ import os
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles import safetensors_directory, safetensors_file
+from mhcdiag.tensorfiles import safetensors_directory, safetensors_file, torch_directory, torch_file
+from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
 from mhcdiag.tensorfiles.shards import listed
 
-CONTAINERS: tuple[Container, ...] = (safetensors_file, safetensors_directory)
+CONTAINERS: tuple[Container, ...] = (safetensors_file, safetensors_directory, torch_file, torch_directory)
 """All container formats; the first that recognises a place opens it."""
 
 _EXPECTED = "a .safetensors or torch checkpoint, or a directory with one"
@@ -21,7 +22,8 @@ def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     Parameters
     ----------
     path
-        A file, a directory of shards, or the index of shards. The content decides what it is, not the name.
+        A file, a directory of shards, the index of shards, or a model's folder in the cache of Hugging Face.
+        The content decides what it is, not the name.
     key
         Which of several state dicts of a torch file to take; dots lead into nested ones.
 
@@ -32,7 +34,7 @@ def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     SettingError
         `key` was given for a container that holds one set of tensors.
     """
-    place = look(os.fspath(path))
+    place = main_snapshot(look(os.fspath(path)))
     for container in CONTAINERS:
         if container.recognises(place):
             return container.open_place(place, key=key)

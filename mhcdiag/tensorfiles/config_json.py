@@ -36,9 +36,7 @@ def read_object(source: ByteSource) -> dict[str, Any]:
         The file is empty, a Git-LFS pointer, too large, or not a JSON object with unique keys.
     """
     if source.size > _LIMIT:
-        raise ContainerError(
-            source.name, found=f"{source.size} bytes", expected=f"a JSON file of at most {_LIMIT}"
-        )
+        raise ContainerError(source.name, found=f"{source.size} bytes", expected=f"a JSON file of at most {_LIMIT}")
     raw = source.read(0, source.size)
     refuse_other_content(source.name, bytes(raw[:64]), expected="a JSON object")
     return parse_object(raw, path=source.name, what="the file")

@@ -101,9 +101,7 @@ def regular_status(path: str) -> os.stat_result:
     status = any_status(path)
     if not stat.S_ISREG(status.st_mode):
         kind = _SPECIAL.get(stat.S_IFMT(status.st_mode), "a special file")
-        raise ContainerError(
-            path, found=kind, expected="a regular file", hint="copy its content to a file first"
-        )
+        raise ContainerError(path, found=kind, expected="a regular file", hint="copy its content to a file first")
     return status
 
 
@@ -132,7 +130,5 @@ def any_status(path: str) -> os.stat_result:
 def unreadable(path: str, error: OSError | ValueError) -> ContainerError:
     """The error of the operating system in the words of ours."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    hint = (
-        "check the owner and mode of the file and its directory" if isinstance(error, PermissionError) else ""
-    )
+    hint = "check the owner and mode of the file and its directory" if isinstance(error, PermissionError) else ""
     return ContainerError(path, found=f"cannot be read: {reason}", hint=hint)

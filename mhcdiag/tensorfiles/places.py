@@ -37,6 +37,8 @@ class Place:
     """What the file's first bytes say; None for a directory."""
     head: bytes = b""
     """The file's first bytes, for messages; empty for a directory."""
+    size: int = 0
+    """Length of the file in bytes; 0 for a directory."""
     names: tuple[str, ...] = ()
     """The directory's visible entries, sorted; empty for a file."""
 
@@ -79,7 +81,7 @@ def look(path: str) -> Place:
     # Not counted as read: the container reads these bytes again.
     file = LocalFile(path)
     head = bytes(file.read(0, min(_HEAD, file.size)))
-    return Place(path=path, content=content_of(head), head=head)
+    return Place(path=path, content=content_of(head), head=head, size=file.size)
 
 
 def _entries(path: str) -> tuple[str, ...]:

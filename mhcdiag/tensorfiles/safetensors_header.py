@@ -150,9 +150,7 @@ def _columns(source: ByteSource, start: int, fields: dict[str, Any], metadata: d
     try:
         begins, ends = (array("q", [start + pair[side] for pair in offsets]) for side in (0, 1))
     except OverflowError as error:
-        raise ContainerError(
-            source.name, found="data_offsets of 2**63 bytes and more", hint=_REWRITE
-        ) from error
+        raise ContainerError(source.name, found="data_offsets of 2**63 bytes and more", hint=_REWRITE) from error
     return Header(
         source=source,
         rows={name: row for row, name in enumerate(fields)},
@@ -198,6 +196,4 @@ def _refuse_gaps_in_another_order(header: Header, position: int) -> None:
 
 
 def _wrong(source: ByteSource, name: str, found: str, expected: str) -> ContainerError:
-    return ContainerError(
-        source.name, found=f"tensor {shown(name)}: {found}", expected=expected, hint=_REWRITE
-    )
+    return ContainerError(source.name, found=f"tensor {shown(name)}: {found}", expected=expected, hint=_REWRITE)

@@ -133,9 +133,7 @@ class _Infos(Mapping[str, TensorInfo]):
         return name in self._full_name_of
 
 
-def _add_shard(
-    header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None
-) -> None:
+def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None) -> None:
     names = list(header.rows)
     if shard_of is not None:
         # A shard may repeat a tensor that the index places elsewhere; one that it does not mention is kept.

@@ -76,9 +76,7 @@ def read_index(path: str) -> ShardIndex:
     if set(map(type, shard_of.values())) != {str}:
         tensor, shard = next(item for item in shard_of.items() if not isinstance(item[1], str))
         if True:
-            raise ContainerError(
-                path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name"
-            )
+            raise ContainerError(path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name")
     for shard in set(shard_of.values()):
         _refuse_outside(path, shard)
     return ShardIndex(source=source, shard_of=shard_of)
@@ -89,7 +87,7 @@ def _refuse_outside(path: str, shard: str) -> None:
     # outside: the cache of Hugging Face is made of them.
     pure = PureWindowsPath(shard)
     absolute = pure.drive or pure.root or PurePosixPath(shard).is_absolute()
-    if absolute or ".." in pure.parts or not pure.parts or "\0" in shard:
+    if absolute or ".." in pure.parts or not pure.parts or not shard.isprintable():
         raise ContainerError(
             path,
             found=f"the index names the shard {shown(shard)}",
@@ -119,6 +117,11 @@ def open_shards(place: Place, names: Iterable[str], *, named_by: str) -> list[Lo
     return sources
 
 
+def numbered(names: Iterable[str]) -> list[str]:
+    """Those of the names that count themselves, as in `model-00002-of-00003.safetensors`."""
+    return [name for name in names if _NUMBERED.fullmatch(name)]
+
+
 def refuse_incomplete(place: Place, names: Iterable[str]) -> None:
     """Raise if files numbered like `model-00002-of-00003.safetensors` are not all there.
 
@@ -130,17 +133,14 @@ def refuse_incomplete(place: Place, names: Iterable[str]) -> None:
         A number is missing.
     """
     present = set(names)
-    for name in sorted(present):
-        match = _NUMBERED.fullmatch(name)
-        if match is None:
-            continue
+    for match in filter(None, map(_NUMBERED.fullmatch, sorted(present))):
         for number in range(1, int(match["count"]) + 1):
             digits = str(number).zfill(len(match["number"]))
             sibling = f"{match['stem']}-{digits}-of-{match['count']}{match['suffix']}"
             if sibling not in present:
                 raise ContainerError(
                     place.beside(sibling),
-                    found=f"no such file, but {shown(name)} counts {int(match['count'])}",
+                    found=f"no such file, but {shown(match[0])} counts {int(match['count'])}",
                     hint="download or copy the missing shard",
                 )
 

@@ -41,15 +41,11 @@ def parse_object(raw: bytes | bytearray, *, path: str, what: str, unique: bool =
             path, found=f"{what} is not JSON at {position}: {error.msg}", expected="a JSON object"
         ) from error
     except RecursionError as error:
-        raise ContainerError(
-            path, found=f"{what} is JSON nested too deeply", expected="a JSON object"
-        ) from error
+        raise ContainerError(path, found=f"{what} is JSON nested too deeply", expected="a JSON object") from error
     except ValueError as error:  # also a number of more digits than Python converts
         raise ContainerError(path, found=f"{what} is not usable JSON: {error}") from error
     if not isinstance(value, dict):
-        kind = {list: "a list", str: "a string", type(None): "null"}.get(
-            type(value), "a number or truth value"
-        )
+        kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number or truth value")
         raise ContainerError(path, found=f"{what} is {kind}", expected="a JSON object")
     return value
 
