@@ -69,8 +69,8 @@ def _number(mantissa: float, exponent: float) -> Number:
 
 
 def multiply(
-    left: Float[Tensor, "*batch rows inner token"], right: Float[Tensor, "*#batch inner columns token"]
-) -> Float[Tensor, "*batch rows columns token"]:
+    left: Float[Tensor, "... rows inner token"], right: Float[Tensor, "... inner columns token"]
+) -> Float[Tensor, "... rows columns token"]:
     """Matrix product over the two axes before the last, one product per token.
 
     Written as a sum of `inner` broadcast products: with tokens contiguous this runs at memory speed, while a batched

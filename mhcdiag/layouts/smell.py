@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-WORDS = tuple(
-    "hc mhc hyper hyperconnection hyperconnections hyperconn sinkhorn stream streams h_res h_pre h_post hres hpre hpost "
-    "phi_res phi_pre phi_post b_res alpha_res static_alpha dynamic_alpha static_beta dynamic_beta residual_scale "
-    "residual_mix res_mix proj_res bias_res branch_alpha branch_beta mapping_proj mapping_weight mixing_logits".split()
-)
+WORDS = (
+    "hc", "mhc", "hyper", "hyperconnection", "hyperconnections", "hyperconn", "sinkhorn", "stream", "streams",
+    "h_res", "h_pre", "h_post", "hres", "hpre", "hpost", "phi_res", "phi_pre", "phi_post", "b_res",
+    "alpha_res", "static_alpha", "dynamic_alpha", "static_beta", "dynamic_beta", "residual_scale",
+    "residual_mix", "res_mix", "proj_res", "bias_res", "branch_alpha", "branch_beta", "mapping_proj",
+    "mapping_weight", "mixing_logits",
+)  # fmt: skip
 
 _PATTERN = re.compile(rf"(?:^|[._\-/])({'|'.join(WORDS)})\d*(?=$|[._\-/])", re.IGNORECASE)
 

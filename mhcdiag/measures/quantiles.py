@@ -20,8 +20,13 @@ class Quantiles(Protocol):
     def add(self, gains: Scaled) -> None:
         """Take the gains of one chunk."""
 
-    def at(self, q: float) -> tuple[Number, ...]:
-        """Per site the order statistic of rank ceil(q T), q in (0, 1]."""
+    def at(self, percent: int) -> tuple[Number, ...]:
+        """Per site the order statistic of rank ceil(percent T / 100), percent from 1 to 100."""
+
+
+def rank_of(percent: int, tokens: int) -> int:
+    """ceil(percent T / 100), in whole numbers: 0.99 * T is not exact."""
+    return -(-percent * tokens // 100)
 
 
 def quantiles_for(tokens: int) -> Quantiles:
@@ -39,11 +44,11 @@ class ExactQuantiles:
         """Take the gains of one chunk."""
         self._chunks.append(gains)
 
-    def at(self, q: float) -> tuple[Number, ...]:
-        """Per site the order statistic of rank ceil(q T)."""
+    def at(self, percent: int) -> tuple[Number, ...]:
+        """Per site the order statistic of that rank."""
         plain = all(chunk.exponent is None for chunk in self._chunks)
         values = torch.cat([chunk.mantissa if plain else chunk.log2() for chunk in self._chunks], dim=-1)
-        rank = math.ceil(q * values.shape[-1])
+        rank = rank_of(percent, values.shape[-1])
         found = values.kthvalue(rank, dim=-1).values.double().tolist()
         return tuple(found) if plain else tuple(from_log2(log2) for log2 in found)
 
@@ -71,18 +76,18 @@ class HistogramQuantiles:
         bins = (logs * BINS_PER_OCTAVE).floor().long()
         octaves = bins.div(BINS_PER_OCTAVE, rounding_mode="floor")
         site_index = torch.arange(sites)[:, None].expand_as(bins)
-        for octave in torch.unique(octaves).tolist():  # type: ignore[no-untyped-call]
+        for octave in torch.unique(octaves).tolist():
             inside = octaves == octave
             flat = site_index[inside] * BINS_PER_OCTAVE + bins[inside] - octave * BINS_PER_OCTAVE
             counts = torch.bincount(flat, minlength=sites * BINS_PER_OCTAVE).view(sites, BINS_PER_OCTAVE)
             self._octaves[octave] = self._octaves[octave] + counts if octave in self._octaves else counts
 
-    def at(self, q: float) -> tuple[Number, ...]:
-        """Per site the geometric middle of the bin that holds the order statistic of rank ceil(q T)."""
+    def at(self, percent: int) -> tuple[Number, ...]:
+        """Per site the geometric middle of the bin that holds the order statistic."""
         assert self._nan is not None
         order = sorted(self._octaves)
         counts = torch.cat([self._octaves[octave] for octave in order], dim=1).cumsum(dim=1)
-        rank = math.ceil(q * self._tokens)
+        rank = rank_of(percent, self._tokens)
         positions = torch.searchsorted(counts, torch.full((counts.shape[0], 1), rank)).squeeze(1).tolist()
         found: list[Number] = []
         for position, nan in zip(positions, self._nan.tolist(), strict=True):

@@ -64,9 +64,9 @@ class CurveReductions:
         quantiles = self._quantiles[kind, key]
         reductions = {
             Reduction.MEAN: (self._sums[kind, key] / self._tokens).numbers(),
-            Reduction.P50: quantiles.at(0.50),
-            Reduction.P99: quantiles.at(0.99),
-            Reduction.MAX: quantiles.at(1.0),
+            Reduction.P50: quantiles.at(50),
+            Reduction.P99: quantiles.at(99),
+            Reduction.MAX: quantiles.at(100),
         }
         if self._first and self._tokens > len(self._first):
             without = self._sums_without_first[kind, key] / (self._tokens - len(self._first))

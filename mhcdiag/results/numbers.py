@@ -39,13 +39,13 @@ def from_log2(log2: float) -> Number:
     if math.isnan(log2) or math.isinf(log2):
         return 0.0 if log2 == -math.inf else log2
     if log2 < 1024:
-        return 2.0**log2
+        return math.exp2(log2)
     return Huge(log2 * math.log10(2))
 
 
 def from_log10(log10: float) -> Number:
     """10 to the power of `log10`, as a float where it fits and as `Huge` where it does not."""
-    return math.pow(10.0, log10) if log10 < 308 else Huge(log10)
+    return Huge(log10) if log10 >= 308 else math.pow(10.0, log10)
 
 
 def log10_of(number: Number) -> float:
