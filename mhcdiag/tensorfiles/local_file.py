@@ -114,12 +114,12 @@ def any_status(path: str) -> os.stat_result:
         Nothing stands there, or it may not be looked at.
     """
     try:
-        return Path(path).stat()
+        return os.stat(path)  # not Path(path).stat(), for which "" is the current directory
     except FileNotFoundError as error:
-        if Path(path).is_symlink():
+        if os.path.islink(path):
             raise ContainerError(
                 path,
-                found=f"a symbolic link to {Path(path).readlink()}, which does not exist",
+                found=f"a symbolic link to {os.readlink(path)}, which does not exist",
                 hint="finish the download, or copy with links followed (cp -L)",
             ) from error
         raise ContainerError(path, found="no such file or directory") from error

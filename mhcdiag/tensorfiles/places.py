@@ -56,14 +56,14 @@ def content_of(head: bytes) -> Content:
     """Kind of a file by its first bytes; a suffix is no evidence."""
     if not head:
         return Content.EMPTY
-    # First, since the length of a header can look like the two opening bytes of a pickle.
+    # First, since the length of a header can begin like a pickle; hence also the byte after those two below.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= HEADER_LIMIT:
         return Content.SAFETENSORS
     if head.startswith(b"version https://git-lfs"):
         return Content.LFS_POINTER
     if head.startswith(b"PK\x03\x04"):
         return Content.ZIP
-    if re.match(rb"\x80[\x00-\x05]", head):
+    if re.match(rb"\x80[\x02-\x05][^\0]", head):
         return Content.PICKLE
     return Content.UNKNOWN
 
@@ -104,8 +104,8 @@ def refuse_other_content(path: str, head: bytes, *, expected: str) -> None:
     hints = {
         Content.EMPTY: "copy or download the file again",
         Content.LFS_POINTER: "run `git lfs pull`",
-        Content.PICKLE: "rename it to .pt if it comes from torch.save and you trust its source",
-        Content.ZIP: "rename it to .pt if it comes from torch.save",
+        Content.PICKLE: "if it comes from torch.save, its name should end in .pt",
+        Content.ZIP: "if it comes from torch.save, its name should end in .pt",
     }
     if content in hints:
         raise ContainerError(path, found=content.value, expected=expected, hint=hints[content])

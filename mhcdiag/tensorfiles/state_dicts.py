@@ -17,6 +17,8 @@ DEFAULT_KEYS = ("model", "model_state_dict", "state_dict", "module")
 _CONFIG_KEYS = ("config", "model_args")
 _DEEPEST = 16
 _MOST_DICTIONARIES = 1_000_000
+# What a state dict of torch.optim has, whatever name it was saved under.
+_PARAM_GROUPS = "param_groups"
 _OPTIMIZER = re.compile("optim", re.IGNORECASE)
 
 
@@ -45,6 +47,8 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
             expected="a dictionary of tensors",
             hint="save model.state_dict()",
         )
+    if _is_optimizer("", root):
+        raise ContainerError(path, found="the state of an optimizer", expected="a dictionary of tensors")
     _unfolded(root, {}, path=path)
     node = root if key is None else _walk(root, key, path=path)
     tensors = dict(_flat(_model_below(node, path=path, is_chosen=key is not None)))
@@ -132,12 +136,14 @@ def _has_tensors(value: Any) -> bool:
 
 
 def _is_optimizer(name: Any, value: Any) -> bool:
-    return bool(_OPTIMIZER.search(str(name))) or (isinstance(value, Mapping) and "param_groups" in value)
+    return bool(_OPTIMIZER.search(str(name))) or (isinstance(value, Mapping) and _PARAM_GROUPS in value)
 
 
 def _flat(node: Mapping[Any, Any], prefix: str = "") -> "Iterable[tuple[str, Tensor]]":
     import torch
 
+    if _PARAM_GROUPS in node:
+        return
     for name, value in node.items():
         if isinstance(value, torch.Tensor):
             yield f"{prefix}{name}", value
