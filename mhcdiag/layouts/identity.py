@@ -99,10 +99,10 @@ HY_V4 = Identity(
     model="hy_v4",
     # n pre and n post entries and, unlike DeepSeek-V4, no residual block. For n = 4 that is as many as DeepSeek-V4
     # has for n = 2: the number of scales decides.
+    # hc_pre.hc_attn_layer.hc_base (transformers), hc_attn_layer.hc_pre.hc_base (released) or attn_hc.base (the module).
     site=re.compile(
-        r"^(?:.*\.)?layers\.(?P<layer>\d+)\.(?:"
-        r"hc_pre\.hc_(?P<kind>attn|mlp|ffn)_layer\.hc_base|"
-        r"hc_(?:attn|mlp|ffn)_layer\.hc_pre\.hc_base|(?:attn|mlp|ffn)_hc\.base)$"
+        r"^(?:.*\.)?layers\.(?P<layer>\d+)\."
+        r"(?:hc_pre\.)?(?:hc_)?(?P<kind>attn|mlp|ffn)_(?:layer|hc)\.(?:hc_pre\.)?(?:hc_)?base$"
     ),
     excluded=re.compile(r"(?:^|\.)(?:hc_head|mtp)[._].*hc|(?:^|\.)hc_head[._]"),
     stream_keys=("hc_mult",),

@@ -5,7 +5,7 @@ Adding a layout is one file here and one entry in `LAYOUTS` (`layouts/__init__.p
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mhcdiag.mappings.interface import MapSource, Orientation, Stack
 from mhcdiag.mappings.parametric import ParametricStack
@@ -76,6 +76,7 @@ class Reading:
     """Sites whose parameters hold NaN or infinity."""
 
 
+@runtime_checkable
 class Layout(Protocol):
     """One implementation family."""
 

@@ -7,7 +7,7 @@ implementation stores them.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +18,7 @@ ROWS, COLUMNS = -2, -3
 """The axis that is summed over to normalise rows (over columns) and columns (over rows)."""
 
 
+@runtime_checkable
 class Constraint(Protocol):
     """One way to constrain a matrix of logits."""
 

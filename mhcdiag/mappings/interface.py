@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -34,6 +34,7 @@ class Stack:
     """Number n of residual streams."""
 
 
+@runtime_checkable
 class MapSource(Protocol):
     """Residual mappings of a stack, for a number of tokens, served in chunks."""
 

@@ -1,7 +1,7 @@
 """Order statistics over tokens, exact up to 65,536 tokens and from a logarithmic histogram above."""
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ BINS_PER_OCTAVE = 256
 """A quantile from the histogram is within 2**(1/512), 0.14 %, of the order statistic."""
 
 
+@runtime_checkable
 class Quantiles(Protocol):
     """Collects gains [site, token] chunk by chunk."""
 

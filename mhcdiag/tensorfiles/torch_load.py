@@ -66,10 +66,10 @@ def _stored_bytes(path: str) -> int | None:
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
-    except zipfile.BadZipFile as error:
-        raise ContainerError(path, found=f"a broken zip archive: {error}", hint=_DOWNLOAD) from error
     except OSError as error:
         raise unreadable(path, error) from error
+    except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
+        raise ContainerError(path, found=f"a broken zip archive: {error}", hint=_DOWNLOAD) from error
     names = [record.filename.partition("/")[2] for record in records]
     if "data.pkl" not in names:
         raise ContainerError(path, found="a zip archive without data.pkl", expected=_EXPECTED)

@@ -1,0 +1,49 @@
+"""Names from files, made fit to draw: nothing runs over its neighbour, and nothing is read as markup."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import TextToPath
+
+from mhcdiag.plots.style import FONT
+
+ELLIPSIS = "…"
+POINTS_PER_INCH = 72.0
+
+
+def text_width(text: str, *, size: float, weight: str = "normal") -> float:
+    """Width of one line in inches, `size` in points."""
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / POINTS_PER_INCH
+
+
+def fitted(text: str, *, width: float, size: float, weight: str = "normal") -> str:
+    """The text as it can be drawn within `width` inches; too long a text loses its beginning.
+
+    Paths and tensor names differ at their end more often than at their beginning.
+    """
+    whole = drawable(text)
+    cut = whole
+    while len(cut) > 1 and text_width(cut, size=size, weight=weight) > width:
+        cut = ELLIPSIS + cut.removeprefix(ELLIPSIS)[1:]
+    return cut
+
+
+def drawable(text: str) -> str:
+    """The text with characters that the font lacks, or that control a terminal, written as escapes."""
+    return "".join(c if c.isprintable() and _has_glyph(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The paths without the folders that all of them share; one path alone is its last component."""
+    parts = [[part for part in re.split(f"[/{re.escape(os.sep)}]", path) if part] or [path] for path in paths]
+    shared = len(os.path.commonprefix([each[:-1] for each in parts]))
+    return ["/".join(each[shared:]) for each in parts]
+
+
+@cache
+def _has_glyph(character: str) -> bool:
+    return bool(get_font(findfont(FontProperties(family=FONT))).get_char_index(ord(character)))
