@@ -71,12 +71,11 @@ def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quie
     if not measured:
         return  # what is wrong stands on stderr
     out = console()
-    if quiet:
-        for each in judged:
-            out.print(verdict_line(each), soft_wrap=True)
-        return
-    unicode = (out.encoding or "").lower().startswith("utf")
-    out.print(gain_report(judged, width=out.width, unicode=unicode, details=details))
+    if not quiet:
+        unicode = (out.encoding or "").lower().startswith("utf")
+        out.print(gain_report(judged, width=out.width, unicode=unicode, details=details))
+    for each in judged:
+        out.print(verdict_line(each), soft_wrap=True)
 
 
 def check_figure_path(path: Path | None) -> None:

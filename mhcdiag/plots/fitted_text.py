@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import takewhile
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import TextToPath
@@ -40,7 +41,8 @@ def drawable(text: str) -> str:
 def short_names(paths: Sequence[str]) -> list[str]:
     """The paths without the folders that all of them share; one path alone is its last component."""
     parts = [[part for part in re.split(f"[/{re.escape(os.sep)}]", path) if part] or [path] for path in paths]
-    shared = len(os.path.commonprefix([each[:-1] for each in parts]))
+    folders = zip(*(each[:-1] for each in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
     return ["/".join(each[shared:]) for each in parts]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -20,14 +21,14 @@ from mhcdiag.plots.gain_panel import (
     mark_broken,
     panel_limits,
 )
-from mhcdiag.plots.sheet import PANEL_WIDTH, Sheet
+from mhcdiag.plots.sheet import Sheet
 from mhcdiag.plots.site_axis import site_positions
 from mhcdiag.plots.span_heatmap import HEATMAP_HEIGHT, draw_span_heatmaps
 from mhcdiag.plots.style import CHECKPOINT_COLOURMAP, CHECKPOINT_COLOURS, GREY, LABEL_SIZE
 from mhcdiag.results.gain import Definition, Direction, GainResult
-from mhcdiag.results.numbers import is_finite, log10_of, text
+from mhcdiag.results.numbers import is_finite, log10_of
 
-LINE_STYLES = {Direction.FORWARD: "solid", Direction.BACKWARD: (0, (3.5, 1.5))}
+LINE_STYLES: dict[Direction, Any] = {Direction.FORWARD: "solid", Direction.BACKWARD: (0, (3.5, 1.5))}
 MOST_NAMES = 21
 """Checkpoints that the legend names; of more, evenly spaced ones."""
 NAME_COLUMNS = 3

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from mhcdiag.plots.fitted_text import fitted
 from mhcdiag.plots.log_axis import EXPLODED, exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import PANEL_WIDTH
-from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, LIGHT_GREY, RED, SMALL_SIZE
+from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, RED, SMALL_SIZE
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import is_finite, text
 

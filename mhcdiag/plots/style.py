@@ -74,9 +74,6 @@ def house_style() -> AbstractContextManager[None]:
 
     It begins from matplotlib's defaults, because a reader's matplotlibrc must not change a figure of ours.
     """
-    return matplotlib.rc_context({**_defaults(), **RC})
-
-
-def _defaults() -> dict[str, Any]:
     # The backend belongs to the caller: naming it here would switch it.
-    return {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    return matplotlib.rc_context(settings | RC)

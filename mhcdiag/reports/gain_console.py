@@ -1,7 +1,11 @@
-"""The terminal report of `mhcdiag gain`: rich renderables, verdict last because people read the tail."""
+"""The terminal report of `mhcdiag gain`, as rich renderables.
+
+Verdict lines are kept apart: they come last, because people read the tail, and are never wrapped, because scripts do.
+"""
 
 import math
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -27,7 +31,7 @@ DEFINITIONS = (
 def gain_report(
     judged: Sequence[JudgedGain | Unreadable], *, width: int, unicode: bool = True, details: bool = False
 ) -> RenderableType:
-    """The whole report: one input in full, several side by side.
+    """What was measured: one input in full, several side by side.
 
     Parameters
     ----------
@@ -46,8 +50,7 @@ def gain_report(
         for each in measured:
             parts += [*_one(each.result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS), Text()]
     else:
-        parts += [line for each in measured for line in _remarks(each.result, f"{each.path}: ")]
-    parts += [verdict_line(each) for each in judged]
+        parts += [*(line for each in measured for line in _remarks(each.result, f"{each.path}: ")), Text()]
     return Group(*parts)
 
 
@@ -112,8 +115,8 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     bound = result.bound[direction].worst
     band = band_of(worst.value)
     return {
-        "worst site": f"{text(single[peak])}  {result.sites[peak]}",
-        WORST: f"{text(worst.value)}  {stretch(worst)}",
+        "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
+        WORST: Text(f"{text(worst.value)}  {stretch(worst)}"),
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
@@ -194,11 +197,20 @@ def _remarks(result: GainResult, prefix: str) -> list[Text]:
     return lines
 
 
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The paths without the directories that all of them share; the verdict lines name them in full."""
+    parts = [PurePath(path).parts for path in paths]
+    shared = min(len(part) for part in parts) - 1
+    while any(part[:shared] != parts[0][:shared] for part in parts):
+        shared -= 1
+    return [str(PurePath(*part[shared:])) for part in parts]
+
+
 def _side_by_side(judged: Sequence[JudgedGain]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
-    for each in judged:
-        table.add_column(escape(each.path), overflow="fold")
+    for name in _short_names([each.path for each in judged]):
+        table.add_column(escape(name), overflow="fold")
     results = [each.result for each in judged]
     table.add_row("layout", *(result.layout for result in results))
     table.add_row("sites, streams", *(f"{len(result.sites)}, {result.streams}" for result in results))

@@ -13,10 +13,10 @@ import math
 from array import array
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, starmap
+from operator import gt, itemgetter
 from sys import intern
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.tensorfiles.element_types import BITS
@@ -25,7 +25,8 @@ from mhcdiag.tensorfiles.places import HEADER_LIMIT, refuse_other_content
 from mhcdiag.tensorfiles.strict_json import parse_object, shown
 
 _METADATA = "__metadata__"
-_ENTRY = '{"dtype": a string, "shape": [counts], "data_offsets": [begin, end]} with 0 <= begin <= end'
+_ENTRY = '{"dtype": a string, "shape": [counts], "data_offsets": [begin, end]}, 0 <= begin <= end'
+_FIELDS = ("dtype", "shape", "data_offsets")
 _TRUNCATED = "copy or download the file again: it is incomplete"
 _REWRITE = "write the file again with the safetensors library"
 
@@ -36,6 +37,8 @@ class Header:
 
     source: ByteSource
     """The file."""
+    data_start: int
+    """Byte of the file at which the data begin: the end of the header."""
     rows: dict[str, int]
     """Index of each tensor in the columns by name, in the order of the header."""
     dtypes: list[str]
@@ -43,11 +46,19 @@ class Header:
     shapes: list[tuple[int, ...]]
     """Shapes in elements."""
     begins: "array[int]"
-    """First byte of each tensor, counted from the beginning of the file."""
+    """First byte of each tensor, counted from `data_start`."""
     ends: "array[int]"
     """First byte after each tensor, counted likewise."""
     metadata: dict[str, str]
     """The file's own strings; empty where it has none."""
+
+
+class _Columns(NamedTuple):
+    """The three fields of all tensors, as they stand in the JSON."""
+
+    dtypes: list[Any]
+    shapes: list[Any]
+    offsets: list[Any]
 
 
 def read_header(source: ByteSource) -> Header:
@@ -64,14 +75,25 @@ def read_header(source: ByteSource) -> Header:
         _refuse_as_safetensors(source, f"a header that begins with {bytes(raw[:8])!r}", "'{'")
     fields = parse_object(raw, path=source.name, what="the header", unique=False)
     metadata = fields.pop(_METADATA, None)
-    _refuse_malformed(source, fields, metadata)
+    _refuse_malformed_metadata(source, metadata)
+    columns = _well_formed_columns(source, fields)
     if not _keys_are_unique(raw, fields, metadata):
         parse_object(raw, path=source.name, what="the header")
     if b"\\u" in raw:
         _refuse_lone_surrogates(source, fields)
-    header = _columns(source, 8 + length, fields, metadata or {})
+    offsets = array("q", chain.from_iterable(columns.offsets))
+    header = Header(
+        source=source,
+        data_start=8 + length,
+        rows=dict(zip(fields, range(len(fields)), strict=True)),
+        dtypes=list(map(intern, columns.dtypes)),
+        shapes=list(map(tuple, columns.shapes)),
+        begins=offsets[::2],
+        ends=offsets[1::2],
+        metadata=metadata or {},
+    )
     _refuse_wrong_sizes(header)
-    _refuse_gaps_and_overlaps(header, 8 + length)
+    _refuse_gaps_and_overlaps(header)
     return header
 
 
@@ -98,31 +120,37 @@ def _refuse_as_safetensors(source: ByteSource, found: str, expected: str, hint: 
     raise ContainerError(source.name, found=found, expected=expected, hint=hint)
 
 
-def _refuse_malformed(source: ByteSource, fields: dict[str, Any], metadata: Any) -> None:
+def _refuse_malformed_metadata(source: ByteSource, metadata: Any) -> None:
     if metadata is not None and (
         type(metadata) is not dict or not all(type(text) is str for text in metadata.values())
     ):
         raise ContainerError(source.name, found=f"{_METADATA} is not an object of strings", hint=_REWRITE)
-    if not _well_formed(fields.values()):
-        name, entry = next(item for item in fields.items() if not _well_formed([item[1]]))
+
+
+def _well_formed_columns(source: ByteSource, fields: dict[str, Any]) -> _Columns:
+    columns = _columns(fields.values())
+    if columns is None:
+        name, entry = next(item for item in fields.items() if _columns([item[1]]) is None)
         raise _wrong(source, name, f"its entry is {entry!r:.90}", _ENTRY)
+    return columns
 
 
-def _well_formed(entries: Collection[Any]) -> bool:
-    """Whether each entry has the three fields with values of the right kind."""
+def _columns(entries: Collection[Any]) -> _Columns | None:
+    """The fields of all entries; None where one is missing or has a value of the wrong kind."""
     try:
-        dtypes, shapes, offsets = (
-            list(map(itemgetter(field), entries)) for field in ("dtype", "shape", "data_offsets")
-        )
+        columns = _Columns(*(list(map(itemgetter(field), entries)) for field in _FIELDS))
     except (KeyError, TypeError):  # a field is missing, or the entry is no object
-        return False
-    if not {*map(type, dtypes)} <= {str} or not {*map(type, shapes), *map(type, offsets)} <= {list}:
-        return False
+        return None
+    dtypes, shapes, offsets = columns
+    if not {*map(type, dtypes)} <= {str} or not {*map(type, chain(shapes, offsets))} <= {list}:
+        return None
     numbers = list(chain(*shapes, *offsets))
     # By type and not isinstance(), since `true` in JSON is an int in Python.
     if not {*map(type, numbers)} <= {int} or not {*map(len, offsets)} <= {2}:
-        return False
-    return min(numbers, default=0) >= 0 and all(begin <= end for begin, end in offsets)
+        return None
+    if min(numbers, default=0) < 0 or max(numbers, default=0) >= 2**63 or any(starmap(gt, offsets)):
+        return None
+    return columns
 
 
 def _keys_are_unique(raw: bytearray, fields: dict[str, Any], metadata: dict[str, str] | None) -> bool:
@@ -145,23 +173,6 @@ def _refuse_lone_surrogates(source: ByteSource, fields: dict[str, Any]) -> None:
             raise _wrong(source, name, "half of a surrogate pair in its name", "Unicode") from error
 
 
-def _columns(source: ByteSource, start: int, fields: dict[str, Any], metadata: dict[str, str]) -> Header:
-    offsets = [entry["data_offsets"] for entry in fields.values()]
-    try:
-        begins, ends = (array("q", [start + pair[side] for pair in offsets]) for side in (0, 1))
-    except OverflowError as error:
-        raise ContainerError(source.name, found="data_offsets of 2**63 bytes and more", hint=_REWRITE) from error
-    return Header(
-        source=source,
-        rows={name: row for row, name in enumerate(fields)},
-        dtypes=[intern(entry["dtype"]) for entry in fields.values()],
-        shapes=[tuple(entry["shape"]) for entry in fields.values()],
-        begins=begins,
-        ends=ends,
-        metadata=metadata,
-    )
-
-
 def _refuse_wrong_sizes(header: Header) -> None:
     columns = zip(header.rows, header.dtypes, header.shapes, header.begins, header.ends, strict=True)
     for name, dtype, shape, begin, end in columns:
@@ -172,12 +183,12 @@ def _refuse_wrong_sizes(header: Header) -> None:
             raise _wrong(header.source, name, found, f"{math.prod(shape) * bits / 8:.15g} bytes")
 
 
-def _refuse_gaps_and_overlaps(header: Header, start: int) -> None:
+def _refuse_gaps_and_overlaps(header: Header) -> None:
     begins, ends, size = header.begins, header.ends, header.source.size
-    position = max(ends, default=start)
     # Most writers list tensors in the order of their data: then two columns say it all.
-    if begins and (begins[0] != start or begins[1:] != ends[:-1]):
-        _refuse_gaps_in_another_order(header, start)
+    if begins and (begins[0] != 0 or begins[1:] != ends[:-1]):
+        _refuse_gaps_in_another_order(header)
+    position = header.data_start + max(ends, default=0)
     if position > size:
         found = f"the data are truncated: a file of {size} bytes"
         raise ContainerError(header.source.name, found=found, expected=f"{position}", hint=_TRUNCATED)
@@ -186,11 +197,12 @@ def _refuse_gaps_and_overlaps(header: Header, start: int) -> None:
         raise ContainerError(header.source.name, found=found, expected=f"a file of {position}", hint=_REWRITE)
 
 
-def _refuse_gaps_in_another_order(header: Header, position: int) -> None:
+def _refuse_gaps_in_another_order(header: Header) -> None:
+    position = 0
     for begin, end, name in sorted(zip(header.begins, header.ends, header.rows, strict=True)):
         if begin != position:
             what = "overlaps the tensor before it" if begin < position else "leaves a gap before it"
-            found = f"its data begin at byte {begin}, which {what}"
+            found = f"its data begin at byte {begin} of the data, which {what}"
             raise _wrong(header.source, name, found, f"byte {position}")
         position = end
 

@@ -99,7 +99,7 @@ class SafetensorsTensors:
             row_bytes = (end - begin) // max(shape[0], 1)
             begin, end = begin + chosen.start * row_bytes, begin + chosen.stop * row_bytes
             shape = (len(chosen), *shape[1:])
-        data = header.source.read(begin, end - begin)
+        data = header.source.read(header.data_start + begin, end - begin)
         try:
             # frombuffer refuses an empty buffer
             flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
@@ -135,7 +135,7 @@ class _Infos(Mapping[str, TensorInfo]):
 
 def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None) -> None:
     names = list(header.rows)
-    if shard_of is not None:
+    if shard_of is not None and not set(map(shard_of.get, names)) <= {shard, None}:
         # A shard may repeat a tensor that the index places elsewhere; one that it does not mention is kept.
         names = [name for name in names if shard_of.get(name, shard) == shard]
     if not header_of.keys().isdisjoint(names):
@@ -150,8 +150,8 @@ def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shar
 
 
 def _refuse_missing(path: str, header_of: Mapping[str, Header], shard_of: Mapping[str, str]) -> None:
-    if missing := shard_of.keys() - header_of.keys():
-        name = min(missing)
+    if not shard_of.keys() <= header_of.keys():
+        name = min(shard_of.keys() - header_of.keys())
         raise ContainerError(
             path,
             found=f"the index places tensor {shown(name)} in {shown(shard_of[name])}, whose header lacks it",
