@@ -1,7 +1,7 @@
 """Wrappers' components leave names; honest components stay."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.errors import ContainerError
@@ -44,6 +44,7 @@ def test_two_tensors_of_one_clean_name_are_refused() -> None:
 names = st.lists(st.sampled_from(["a", "b", "0", "module", "_orig_mod"]), min_size=1, max_size=4).map(".".join)
 
 
+@settings(deadline=None)
 @given(full_names=st.lists(names, unique=True, max_size=5))
 def test_cleaning_keeps_all_tensors_in_order_and_is_done_after_once(full_names: list[str]) -> None:
     try:

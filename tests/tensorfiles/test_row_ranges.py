@@ -1,7 +1,7 @@
 """Rows are those of Python's slices, but contiguous."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.tensorfiles.row_ranges import row_range
@@ -9,6 +9,7 @@ from mhcdiag.tensorfiles.row_ranges import row_range
 ends = st.none() | st.integers(-9, 9)
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 7), start=ends, stop=ends)
 def test_rows_are_those_of_a_list(length: int, start: int | None, stop: int | None) -> None:
     rows = slice(start, stop)

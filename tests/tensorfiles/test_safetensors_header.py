@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from tensorfiles.builders import SOUND, file_of, raw_file, with_field
@@ -67,7 +67,8 @@ BAD = {
     "data_offsets_of_three": (with_field(data_offsets=[0, 24, 24]), ENTRY),
     "data_offsets_with_false": (with_field(data_offsets=[False, 24]), ENTRY),
     "data_offsets_with_a_fraction": (with_field(data_offsets=[0, 24.0]), ENTRY),
-    "data_offsets_beyond_64_bits": (with_field(dtype="NEW", data_offsets=[0, 2**64]), r"2\*\*63"),
+    "shape_beyond_64_bits": (with_field(dtype="NEW", shape=[2**63]), ENTRY),
+    "data_offsets_beyond_64_bits": (with_field(dtype="NEW", data_offsets=[0, 2**64]), ENTRY),
     "metadata_is_a_list": (file_of(SOUND | {"__metadata__": []}), "__metadata__ is not an object of strings"),
     "metadata_with_a_number": (file_of(SOUND | {"__metadata__": {"n": 4}}), "__metadata__ is not an object"),
     "dtype_and_shape_give_more_bytes": (with_field(shape=[3, 3]), "24 bytes for F32 of shape .*expected 36 "),
@@ -176,6 +177,7 @@ def test_padding_after_the_header_and_fields_of_the_future_are_accepted(tmp_path
     assert list(read_header(LocalFile(str(path))).rows) == ["a", "b"]
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, len(file_of(SOUND)) - 1), byte=st.integers(0, 255))
 def test_one_changed_byte_is_refused_or_harmless(
     position: int, byte: int, tmp_path_factory: pytest.TempPathFactory
@@ -195,6 +197,7 @@ def test_one_changed_byte_is_refused_or_harmless(
             assert sorted(header.rows) == sorted(oracle.keys())
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, len(file_of(SOUND)) - 1))
 def test_every_truncation_is_refused(length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("truncated") / "truncated.safetensors"

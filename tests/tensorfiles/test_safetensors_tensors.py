@@ -43,7 +43,7 @@ shapes = st.lists(st.sampled_from([0, 1, 2, 3, 5]), max_size=4)
 checkpoints = st.dictionaries(names, st.tuples(st.sampled_from(DTYPES), shapes), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specification=checkpoints, data=st.data())
 def test_values_and_rows_agree_with_the_library(
     specification: dict[str, tuple[str, list[int]]],
@@ -131,7 +131,7 @@ def test_what_torch_cannot_hold_is_listed_and_refused_when_read(dtype: str, tmp_
 
 def test_a_shape_beyond_what_torch_counts_is_refused_when_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    entry = {"dtype": "F32", "shape": [0, 2**64], "data_offsets": [0, 0]}
+    entry = {"dtype": "F32", "shape": [2**62, 2**62, 0], "data_offsets": [0, 0]}
     path.write_bytes(file_of({"empty": entry}, data=b""))
     with pytest.raises(ContainerError, match=r"tensor 'empty' has shape .*which torch cannot hold"):
         open_checkpoint(path).read("empty")

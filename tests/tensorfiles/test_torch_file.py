@@ -258,6 +258,14 @@ def test_a_damaged_pickle_is_never_a_traceback(position: int, save: Save, tmp_pa
         list(open_checkpoint(tmp_path / "model.pt").tensors)
 
 
+def test_a_zip_archive_with_a_damaged_name(tmp_path: Path) -> None:
+    save_zip({"w": torch.ones(3)}, tmp_path / "model.pt")
+    head, name, tail = (tmp_path / "model.pt").read_bytes().rpartition(b"data.pkl")
+    (tmp_path / "model.pt").write_bytes(head + b"\xff" + name[1:] + tail)
+    with pytest.raises(ContainerError, match="a broken zip archive: 'utf-8' codec can't decode"):
+        open_checkpoint(tmp_path / "model.pt")
+
+
 def zip_of(path: Path, *names: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
