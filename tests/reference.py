@@ -60,9 +60,7 @@ def reference(maps: np.ndarray) -> Reference:
     maps = np.asarray(maps, dtype=np.float64)
     sites, tokens = maps.shape[:2]
     products = {
-        (a, b): [composite(maps, token, a, b) for token in range(tokens)]
-        for a in range(sites)
-        for b in range(a, sites)
+        (a, b): [composite(maps, token, a, b) for token in range(tokens)] for a in range(sites) for b in range(a, sites)
     }
     ends = {
         "single": [(site, site) for site in range(sites)],
@@ -129,7 +127,5 @@ def disagreements(result, expected: Reference, *, relative: float = 1e-5) -> lis
             found.append(f"worst {key}: {float(span.value)!r} instead of {right!r}")
         a, b = result.sites.index(span.from_site), result.sites.index(span.to_site)
         if not abs(expected.spans[key][a, b] - right) <= relative * norm:
-            found.append(
-                f"worst {key}: at {a}..{b}, whose gain is {expected.spans[key][a, b]!r} and not {right!r}"
-            )
+            found.append(f"worst {key}: at {a}..{b}, whose gain is {expected.spans[key][a, b]!r} and not {right!r}")
     return found

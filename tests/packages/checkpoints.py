@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 
+def save_shards(model: Any, path: Path) -> None:
+    """Save through the package, in several shards."""
+    model.save_pretrained(path, max_shard_size="20KB")
+    assert len(list(path.glob("*.safetensors"))) > 1
+
+
 def write_captured(path: Path, maps: np.ndarray, sites: list[str]) -> Path:
     """Captured mappings [site, token, n, n] in mhcdiag's interchange format."""
-    tensors = {
-        f"layers.{i}.h_res": torch.tensor(of_site, dtype=torch.float32) for i, of_site in enumerate(maps)
-    }
+    tensors = {f"layers.{i}.h_res": torch.tensor(of_site).contiguous() for i, of_site in enumerate(maps)}
     save_file(tensors, path, metadata={"sites": json.dumps(sites)})
     return path
 
@@ -28,9 +33,7 @@ def read_tensors(directory: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def write_checkpoint(
-    directory: Path, tensors: dict[str, torch.Tensor], *, config: dict | None = None
-) -> Path:
+def write_checkpoint(directory: Path, tensors: dict[str, torch.Tensor], *, config: dict | None = None) -> Path:
     """One `model.safetensors`, with a `config.json` beside it where one is given."""
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "model.safetensors")

@@ -1,6 +1,6 @@
 """Checkpoints written by the packages themselves, each built once and only when a test asks for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from packages import lucidrains_stacks, transformers_models
-from packages.checkpoints import write_captured
+from packages import lucidrains_stacks, transformers_hooks, transformers_models
+from packages.checkpoints import save_shards, write_captured
 from packages.transformers_models import DEEPSEEK_V4, GLM5_NEXT, Family
 from reference import Reference, reference
 from safetensors.torch import save_file
@@ -31,7 +31,7 @@ class Case:
     static: np.ndarray
     """H_res [site, 1, n, n] with the input-dependent part zero, float64."""
     gaussian: Callable[..., np.ndarray]
-    """H_res [site, token, n, n] of a model on Gaussian streams; arguments model, tokens, seed."""
+    """H_res [site, token, n, n] of a model on Gaussian streams; arguments model, sites, tokens, seed."""
     iterations: dict[str, int] = field(default_factory=dict)
     """The Sinkhorn iterations, where the checkpoint does not say and they are not 20."""
     activation: dict[str, bool] = field(default_factory=dict)
@@ -48,12 +48,6 @@ class Case:
         return reference(self.static)
 
 
-def save_shards(model: Any, path: Path) -> None:
-    """Save through the package, in several shards."""
-    model.save_pretrained(path, max_shard_size="20KB")
-    assert len(list(path.glob("*.safetensors"))) > 1
-
-
 def transformers_case(path: Path, model: Any, family: Family) -> Case:
     """A model of the transformers package, saved by it."""
     save_shards(model, path)
@@ -61,9 +55,9 @@ def transformers_case(path: Path, model: Any, family: Family) -> Case:
         path=path,
         model=model,
         modules=[name for name, _ in transformers_models.mixers(model, family)],
-        captured=transformers_models.captured_maps(model, family, transformers_models.token_ids(0)),
-        static=transformers_models.static_maps(model, family),
-        gaussian=partial(transformers_models.gaussian_maps, family=family),
+        captured=transformers_hooks.captured_maps(model, family, transformers_hooks.token_ids(0)),
+        static=transformers_hooks.static_maps(model, family),
+        gaussian=partial(transformers_hooks.gaussian_maps, family=family),
     )
 
 
@@ -102,9 +96,7 @@ CASES: dict[str, Callable[[Path], Case]] = {
         deepseek_v4_case, layers=5, hidden=28, streams=3, iterations=5, eps=1e-3, seed=3
     ),
     "deepseek_v4_unconverged": partial(deepseek_v4_case, layers=4, hidden=20, spread=9.0, scale=8.0, seed=4),
-    "deepseek_v4_two_streams": partial(
-        deepseek_v4_case, layers=3, hidden=12, streams=2, iterations=3, seed=6
-    ),
+    "deepseek_v4_two_streams": partial(deepseek_v4_case, layers=3, hidden=12, streams=2, iterations=3, seed=6),
     "deepseek_v4_eight_streams": partial(deepseek_v4_case, layers=2, hidden=12, streams=8, seed=7),
     "glm5_next": glm5_next_case,
     "hc": partial(stack_case, kind="hc"),
@@ -121,6 +113,15 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "mhc_v2_proposals": partial(stack_case, kind="mhc_v2_proposals"),
     "mhc_v2_mixed_norm": partial(stack_case, kind="mhc_v2_mixed_norm"),
 }
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On matrices this small a second thread costs more than it brings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Deep stacks of `hyper_connections` wrappers with random weights, and the mixing that the wrappers perform.
 
-Nothing here knows a formula of the package: a wrapper's mixing matrix is read off by pushing one stream at a
-time through its `width_connection`, with the output of its norm held at what the real streams gave.
+Nothing here knows a formula of the package: a wrapper's mixing matrix is read off by pushing unit streams
+through its `width_connection`, with the output of its norm held at what the real streams gave.
 """
 
 import copy
@@ -69,9 +69,7 @@ class Stack(nn.Module):
         from functools import partial
 
         self.streams = streams
-        self.folded = not kind.startswith(
-            "mhc_v2"
-        )  # streams lie in the batch axis, but in mHCv2 before the features
+        self.folded = not kind.startswith("mhc_v2")  # streams lie in the batch axis, but in mHCv2 before the features
         wrap = partial(wrapper_class(kind), streams, dim=dim)
         self.embedding = nn.Embedding(VOCABULARY, dim)
         self.layers = nn.ModuleList(
@@ -131,7 +129,7 @@ def randomise(wrapper: nn.Module) -> None:
         elif name.endswith("_scale"):
             parameter.copy_(scale * (0.7 + 0.6 * torch.rand(parameter.shape)))
         else:
-            parameter.add_(spread * noise if name == "static_alpha" else 0.4 * noise)
+            parameter.add_(spread * noise if name == "static_alpha" else 0.7 * noise)
 
 
 def token_ids(seed: int) -> torch.Tensor:
@@ -157,19 +155,15 @@ def norm_output(wrapper: nn.Module, *, replay: torch.Tensor | None = None) -> It
 
 @torch.no_grad()
 def mixing(model: Stack, wrapper: nn.Module, streams: torch.Tensor) -> np.ndarray:
-    """H_res [token, n, n] that the wrapper applies to `streams` [batch, token, n, dim]."""
+    """H_res [token, n, n] that the wrapper applies to `streams` [batch, token, n, dim], n at most dim."""
     with norm_output(wrapper) as recorded:
         wrapper.width_connection(model.pack(streams))
-    columns = []
-    for source in range(model.streams):
-        one = torch.zeros_like(streams)
-        one[:, :, source] = 1
-        with norm_output(wrapper, replay=recorded[0]):
-            _, mixed, _ = wrapper.width_connection(model.pack(one))
-        targets = model.unpack(mixed).flatten(0, 1)
-        assert (targets == targets[..., :1]).all()
-        columns.append(targets[..., 0])
-    return torch.stack(columns, dim=-1).numpy()
+    # Feature j of the probe is 1 in stream j alone, so that it leaves with column j of the matrix.
+    probe = torch.zeros_like(streams)
+    probe[..., range(model.streams), range(model.streams)] = 1
+    with norm_output(wrapper, replay=recorded[0]):
+        _, mixed, _ = wrapper.width_connection(model.pack(probe))
+    return model.unpack(mixed).flatten(0, 1)[..., : model.streams].numpy()
 
 
 @torch.no_grad()
@@ -191,9 +185,7 @@ def captured_streams(model: Stack, ids: torch.Tensor) -> list[torch.Tensor]:
 def captured_maps(model: Stack, ids: torch.Tensor) -> np.ndarray:
     """H_res [site, token, n, n] of one forward pass on tokens."""
     streams = captured_streams(model, ids)
-    return np.stack(
-        [mixing(model, wrapper, x) for (_, wrapper), x in zip(model.wrappers(), streams, strict=True)]
-    )
+    return np.stack([mixing(model, wrapper, x) for (_, wrapper), x in zip(model.wrappers(), streams, strict=True)])
 
 
 def static_maps(model: Stack) -> np.ndarray:
@@ -207,14 +199,14 @@ def static_maps(model: Stack) -> np.ndarray:
     return np.stack(found)
 
 
-def gaussian_maps(model: Stack, *, tokens: int, seed: int) -> np.ndarray:
-    """H_res [site, token, n, n] of wrappers whose norm is fed with independent standard Gaussian streams.
+def gaussian_maps(model: Stack, *, sites: int, tokens: int, seed: int) -> np.ndarray:
+    """H_res [site, token, n, n] of the first wrappers, their norms fed with independent standard Gaussian streams.
 
     A wrapper that mixes streams before its norm loses that step: the norm's input is what is Gaussian.
     """
     generator = torch.Generator().manual_seed(seed)
     found = []
-    for _, original in model.wrappers():
+    for _, original in model.wrappers()[:sites]:
         wrapper = copy.deepcopy(original)
         if getattr(wrapper, "maybe_mix_streams", None) is not None:
             wrapper.maybe_mix_streams = None
