@@ -1,6 +1,8 @@
 """What `import mhcdiag` offers: one call from a checkpoint to a record."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,8 +17,8 @@ from mhcdiag.measures.identity import identity_gains
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
 
-GPU_MATRICES = 1_000_000
-"""Number of mappings (sites times tokens) above which `device="auto"` takes the GPU: below, moving them costs more."""
+MANY_MATRICES = 1_000_000
+"""Sites times tokens above which a GPU (with `device="auto"`) or more than one thread pays."""
 
 STATIC_NOTE = (
     "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
@@ -165,20 +167,32 @@ def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: 
     run_on = _device(device, matrices=len(source.stack.sites) * source.tokens)
     products = dtype or ("float32" if run_on == "mps" else "float64")
     parameters = reading.parameters
-    gains = measure_gains(
-        source,
-        exact_side=None if parameters is None else parameters.recipe.exact_direction(),
-        first_tokens=reading.first_tokens,
-        dtype=torch.float32 if products == "float32" else torch.float64,
-        device=run_on,
-    )
-    bound = dict.fromkeys(Direction, no_bound(CAPTURED)) if parameters is None else parametric_bounds(parameters)
+    with _threads_for(len(source.stack.sites) * source.tokens):
+        gains = measure_gains(
+            source,
+            exact_side=None if parameters is None else parameters.recipe.exact_direction(),
+            first_tokens=reading.first_tokens,
+            dtype=torch.float32 if products == "float32" else torch.float64,
+            device=run_on,
+        )
+        bound = dict.fromkeys(Direction, no_bound(CAPTURED)) if parameters is None else parametric_bounds(parameters)
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
+
+
+@contextmanager
+def _threads_for(matrices: int) -> Iterator[None]:
+    """One thread for small stacks: a second gains nothing there, and on a busy machine it costs threefold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if matrices <= MANY_MATRICES else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(wanted: str, *, matrices: int) -> str:
     if wanted == "auto":
-        return "cuda" if matrices > GPU_MATRICES and torch.cuda.is_available() else "cpu"
+        return "cuda" if matrices > MANY_MATRICES and torch.cuda.is_available() else "cpu"
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(wanted, False):
         raise SettingError(

@@ -1,10 +1,9 @@
 """The stretch of sites that amplifies most."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from mhcdiag.results.gain import Curve, Span, SpanKey
-from mhcdiag.results.numbers import Number, is_finite, log10_of
+from mhcdiag.results.numbers import Huge, Number, is_finite
 
 TIE = 1e-12
 """Relative difference below which two spans count as equally bad: rounding must not decide which one is named."""
@@ -20,16 +19,15 @@ def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> Span:
     sites
         Names of the sites.
     """
-    pairs = [(b - a, a, b) for a in range(len(sites)) for b in range(a, len(sites))]
-    broken = [pair for pair in pairs if not is_finite(spans[pair[1]][pair[2]])]
+    cells = [(row[b], b - a, a) for a, row in enumerate(spans) for b in range(a, len(sites))]
+    broken = [(length, a) for value, length, a in cells if not is_finite(value)]
     if broken:
-        _, a, b = min(broken)
-        return Span(value=spans[a][b], from_site=sites[a], to_site=sites[b])
-    largest = max(log10_of(spans[a][b]) for _, a, b in pairs)
-    close = largest - TIE / math.log(10) if math.isfinite(largest) else largest
-    value: Number = max(spans[a][b] for _, a, b in pairs)
-    _, a, b = min(pair for pair in pairs if log10_of(spans[pair[1]][pair[2]]) >= close)
-    return Span(value=value, from_site=sites[a], to_site=sites[b])
+        length, a = min(broken)
+        return Span(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
+    largest: Number = max(value for value, _, _ in cells)
+    close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
+    length, a = min((length, a) for value, length, a in cells if value >= close)
+    return Span(value=largest, from_site=sites[a], to_site=sites[a + length])
 
 
 def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, Span]:

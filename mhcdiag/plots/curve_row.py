@@ -12,7 +12,7 @@ from mhcdiag.plots.style import GREY, LABEL_SIZE, TITLE_SIZE
 
 CURVES_TOP = 0.38
 """Inches above the first row, for the legend."""
-HEADING_HEIGHT = 0.68
+HEADING_HEIGHT = 0.63
 PANEL_HEIGHT = 1.75
 CURVES_HEIGHT = HEADING_HEIGHT + PANEL_HEIGHT + 0.66
 """Inches of a row with its heading above and its tick and axis labels below."""

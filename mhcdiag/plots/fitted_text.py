@@ -10,32 +10,37 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import TextToPath
 
 from mhcdiag.plots.style import FONT
+from mhcdiag.results.numbers import Number, text
 
 ELLIPSIS = "…"
 POINTS_PER_INCH = 72.0
 
 
-def text_width(text: str, *, size: float, weight: str = "normal") -> float:
+def text_width(line: str, *, size: float, weight: str = "normal") -> float:
     """Width of one line in inches, `size` in points."""
     font = FontProperties(family=FONT, size=size, weight=weight)
-    return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / POINTS_PER_INCH
+    return float(TextToPath().get_text_width_height_descent(line, font, ismath=False)[0]) / POINTS_PER_INCH
 
 
-def fitted(text: str, *, width: float, size: float, weight: str = "normal") -> str:
-    """The text as it can be drawn within `width` inches; too long a text loses its beginning.
+def fitted(name: str, *, width: float, size: float, weight: str = "normal") -> str:
+    """The name as it can be drawn within `width` inches; too long a name loses its beginning.
 
     Paths and tensor names differ at their end more often than at their beginning.
     """
-    whole = drawable(text)
-    cut = whole
+    cut = drawable(name)
     while len(cut) > 1 and text_width(cut, size=size, weight=weight) > width:
         cut = ELLIPSIS + cut.removeprefix(ELLIPSIS)[1:]
     return cut
 
 
-def drawable(text: str) -> str:
-    """The text with characters that the font lacks, or that control a terminal, written as escapes."""
-    return "".join(c if c.isprintable() and _has_glyph(c) else c.encode("unicode_escape").decode() for c in text)
+def drawable(name: str) -> str:
+    """The name with characters that the font lacks, or that control a terminal, written as escapes."""
+    return "".join(c if c.isprintable() and _has_glyph(c) else c.encode("unicode_escape").decode() for c in name)
+
+
+def gain_text(gain: Number) -> str:
+    """A gain with four significant digits, as the terminal report writes it."""
+    return text(gain).replace("nan", "NaN")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -44,6 +49,14 @@ def short_names(paths: Sequence[str]) -> list[str]:
     folders = zip(*(each[:-1] for each in parts), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
     return ["/".join(each[shared:]) for each in parts]
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names without the components at their end that all of them share: "step_100" for "step_100/model.pt"."""
+    parts = [name.split("/") for name in names]
+    ends = zip(*(reversed(each[1:]) for each in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, ends))
+    return ["/".join(each[: len(each) - shared]) for each in parts]
 
 
 @cache

@@ -20,7 +20,7 @@ from mhcdiag.plots.gain_panel import (
 )
 from mhcdiag.plots.sheet import Sheet
 from mhcdiag.plots.span_heatmap import HEATMAP_HEIGHT, draw_span_heatmaps
-from mhcdiag.plots.style import house_style
+from mhcdiag.plots.style import SMALL_SIZE, house_style
 from mhcdiag.results.gain import Definition, Direction, GainResult
 
 MOST_ROWS = 4
@@ -81,7 +81,7 @@ def _draw_panel(axes: Axes, result: GainResult, panel: Panel) -> None:
     shade_broken(axes, curves.values())
     mark_broken(axes, broken_sites(result, panel))
     peaks = ", ".join(f"{direction} {peak(curve)}" for direction, curve in curves.items())
-    axes.set_title(f"largest: {peaks}", loc="right")
+    axes.set_title(f"max {peaks}", loc="right", size=SMALL_SIZE)
 
 
 def _facts(result: GainResult, *, heatmap: bool) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mhcdiag.plots.curve_row import CURVES_HEIGHT, CURVES_TOP, curve_axes, draw_heading
-from mhcdiag.plots.fitted_text import drawable, fitted, short_names
+from mhcdiag.plots.fitted_text import distinct_names, drawable, fitted, short_names
 from mhcdiag.plots.gain_panel import (
     Broken,
     Panel,
@@ -46,11 +46,12 @@ def overlaid(results: Sequence[GainResult], *, heatmap: bool) -> Figure:
     heatmap_top = CURVES_TOP + CURVES_HEIGHT + names_height
     sheet = Sheet(height=heatmap_top + (0.45 + HEATMAP_HEIGHT if heatmap else 0.0))
     draw_heading(sheet, f"{len(results)} checkpoints", _facts(results), top=CURVES_TOP)
-    drawn = [_draw_panel(sheet, results, names, colours, panel) for panel in Panel]
+    short = distinct_names(names)
+    drawn = [_draw_panel(sheet, results, short, colours, panel) for panel in Panel]
     sheet.legend(handles=[*_direction_entries(), *legend_entries(drawn)])
     sheet.legend(
         handles=[
-            Line2D([], [], color=colours[i], label=fitted(names[i], width=NAME_WIDTH, size=LABEL_SIZE)) for i in named
+            Line2D([], [], color=colours[i], label=fitted(short[i], width=NAME_WIDTH, size=LABEL_SIZE)) for i in named
         ],
         top=CURVES_TOP + CURVES_HEIGHT,
         ncols=NAME_COLUMNS,
@@ -78,12 +79,13 @@ def _draw_panel(
     alike = all(result.sites == deepest for result in results)
     limits = panel_limits(results, panel, [Definition.AMAX])
     axes = curve_axes(sheet, panel, top=CURVES_TOP, sites=len(deepest), names=deepest if alike else (), limits=limits)
+    width = 1.2 if len(results) <= len(CHECKPOINT_COLOURS) else 0.7
     broken: list[Broken] = []
     for result, name, colour in zip(results, names, colours, strict=True):
         for direction in Direction:
             curve = result.curve(panel.kind(direction), direction, Definition.AMAX)
             style = LINE_STYLES[direction]
-            draw_curve(axes, curve, label=f"{name}: {direction}", color=colour, linewidth=1.2, linestyle=style)
+            draw_curve(axes, curve, label=f"{name}: {direction}", color=colour, linewidth=width, linestyle=style)
         broken += broken_sites(result, panel, prefix=f"{drawable(name)}: ")
     mark_broken(axes, broken)
     return axes

@@ -9,12 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import fitted
+from mhcdiag.plots.fitted_text import fitted, gain_text
 from mhcdiag.plots.log_axis import EXPLODED, exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import PANEL_WIDTH
 from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, RED, SMALL_SIZE
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind
-from mhcdiag.results.numbers import is_finite, text
+from mhcdiag.results.numbers import is_finite
 
 VISIBLE = 0.015
 """Share of the axis by which `norm` must leave `amax` to be drawn: below, the two lines would touch."""
@@ -84,18 +84,22 @@ def draw_directions(axes: Axes, result: GainResult, panel: Panel) -> None:
         norm = result.curve(kind, direction, Definition.NORM)
         colour = DIRECTION_COLOURS[direction]
         if _differ(amax, norm, by=VISIBLE * (high - low)):
-            draw_curve(axes, norm, label=f"{direction} norm", color=colour, linewidth=0.8, linestyle=(0, (3, 1.5)))
+            label = f"{direction} norm"
+            draw_curve(axes, norm, label=label, color=colour, linewidth=0.8, linestyle=(0, (3, 1.5)), fillstyle="none")
         # Backward lies on top and is thinner, so that forward shows beside it where they are equal.
-        width = 2.2 if direction is Direction.FORWARD else 1.1
+        width = 1.9 if direction is Direction.FORWARD else 1.1
         draw_curve(axes, amax, label=f"{direction} amax", color=colour, linewidth=width)
 
 
 def draw_curve(axes: Axes, curve: Curve, *, label: str, **line: Any) -> None:
     """Draw one curve over the sites; NaN, infinity and 0 leave gaps, and zeros a mark at the bottom."""
     numbers = range(1, len(curve) + 1)
-    # A dot as wide as the line: unseen along the line, but a site between two gaps shows, as does one site alone.
-    dot = line["linewidth"] if len(curve) > 1 else 5.0
-    axes.plot(numbers, exponents(curve), label=label, marker="o", markersize=dot, markeredgewidth=0, **line)
+    logs = exponents(curve)
+    gaps = [True, *map(math.isnan, logs), True]
+    alone = [i for i in range(len(logs)) if gaps[i] and gaps[i + 2]]
+    # A site between two gaps has no line to show it. Its dot grows with the line, so that equal ones show as a ring.
+    dots = {"marker": "o", "markersize": 3 + 1.5 * line["linewidth"], "markevery": alone} if alone else {}
+    axes.plot(numbers, logs, label=label, **line, **dots)
     zeros = [number for number, gain in zip(numbers, curve, strict=True) if gain == 0]
     if zeros:
         bottom = axes.get_xaxis_transform()
@@ -111,11 +115,14 @@ def broken_sites(result: GainResult, panel: Panel, *, prefix: str = "") -> list[
     for direction in Direction:
         kind = panel.kind(direction)
         curve = result.curve(kind, direction, Definition.AMAX)
+        single = result.curve(Kind.SINGLE, direction, Definition.AMAX)
         before = {Kind.SINGLE: None, Kind.PREFIX: -1, Kind.SUFFIX: 1}[kind]
         for index, number in enumerate(curve):
             if is_finite(number) or (before is not None and not _finite_at(curve, index + before)):
                 continue
-            found.setdefault(index, Broken(index=index, label=f"{prefix}{result.sites[index]} {text(number)}"))
+            # The site's own value says more than that of the composite, in which infinity soon turns into NaN.
+            shown = number if is_finite(single[index]) else single[index]
+            found.setdefault(index, Broken(index=index, label=f"{prefix}{result.sites[index]} {gain_text(shown)}"))
     return [found[index] for index in sorted(found)]
 
 
@@ -145,15 +152,15 @@ def shade_broken(axes: Axes, curves: Iterable[Curve]) -> None:
 
 def peak(curve: Curve) -> str:
     """The largest gain of a curve, for people."""
-    return text(max(curve)) if all(is_finite(number) for number in curve) else "not finite"
+    return gain_text(max(curve)) if all(is_finite(number) for number in curve) else "not finite"
 
 
 def legend_entries(panels: Iterable[Axes]) -> list[Line2D]:
     """Legend handles for what the panels of one figure show."""
     drawn = {str(line.get_label()) for axes in panels for line in axes.get_lines()}
     entries = {
-        "forward amax": _line("forward (signals)", color=DIRECTION_COLOURS[Direction.FORWARD], linewidth=2.2),
-        "backward amax": _line("backward (gradients)", color=DIRECTION_COLOURS[Direction.BACKWARD], linewidth=1.4),
+        "forward amax": _line("forward (signals)", color=DIRECTION_COLOURS[Direction.FORWARD], linewidth=1.9),
+        "backward amax": _line("backward (gradients)", color=DIRECTION_COLOURS[Direction.BACKWARD], linewidth=1.1),
         "norm": _line("norm, where it differs", color=GREY, linewidth=0.9, linestyle=(0, (3, 1.5))),
         "exploded": _line(f"gain {10**EXPLODED:.0f}", color="black", linewidth=0.9, linestyle=(0, (1, 2))),
         "zero": _line("gain 0", color=GREY, marker="v", markersize=4, linestyle="none"),

@@ -49,12 +49,13 @@ def log_limits(curves: Iterable[Curve]) -> tuple[float, float]:
 
 def log_ticks(low: float, high: float) -> LogTicks:
     """Ticks for an axis from `low` to `high`, decimal logarithms: plain gains over a short range, else decades."""
-    if high - low < 1:
-        # Nice numbers even within a decade, where 1-2-5 would leave one or two ticks.
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    if high - low < 0.45:
         return _plain(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(10**low, 10**high), low, high)
     if high - low < 2.5:
-        powers = range(math.floor(low), math.ceil(high) + 1)
-        return _plain([digit * 10.0**power for power in powers for digit in (1, 2, 5)], low, high)
+        # Within about a decade 1-2-5 would leave one or two ticks.
+        digits = (1, 2, 3, 4, 6, 8) if high - low < 0.95 else (1, 2, 5)
+        return _plain([digit * 10.0**power for power in powers for digit in digits], low, high)
     return _decades(low, high)
 
 

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from mhcdiag.plots.style import DOTS_PER_INCH
 
 WIDTH = 8.0
-LEFT = 0.64
+LEFT = 0.72
 """Room for tick labels and the axis label, of the left panel."""
-RIGHT = 0.16
-GAP = 0.74
+RIGHT = 0.24
+GAP = 0.72
 """The same for the right panel."""
 PANEL_WIDTH = (WIDTH - LEFT - GAP - RIGHT) / 2
 PANEL_LEFTS = (LEFT, LEFT + PANEL_WIDTH + GAP)

@@ -11,8 +11,8 @@ from mhcdiag.plots.fitted_text import fitted, text_width
 from mhcdiag.plots.style import SMALL_SIZE
 
 MOST_TICKS = 7
-WIDEST_NAME = 0.95
-"""Inches."""
+WIDEST_NAME = 0.6
+"""Inches; what the last name has room for, half of it right of its panel."""
 SPACE = 0.14
 """Inches between two names."""
 

@@ -1,5 +1,8 @@
 """The gain of every stretch of sites as a heat map: where amplification begins, and where it ends."""
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -7,19 +10,19 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.patheffects import Stroke
 
-from mhcdiag.plots.fitted_text import fitted
-from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
+from mhcdiag.plots.fitted_text import fitted, gain_text
+from mhcdiag.plots.log_axis import CALM, exponents, set_log_axis
 from mhcdiag.plots.sheet import PANEL_LEFTS, PANEL_WIDTH, Sheet
 from mhcdiag.plots.site_axis import set_name_axis
 from mhcdiag.plots.style import HEAT_COLOURMAP, LABEL_SIZE, RED
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Span
-from mhcdiag.results.numbers import is_finite, text
+from mhcdiag.results.numbers import is_finite
 
 SIDE = 2.4
 HEATMAP_HEIGHT = 0.25 + SIDE + 0.55
 """Inches of a row of heat maps with its titles and labels."""
 MOST_NAMES = 5
-WIDEST_NAME = 0.44
+WIDEST_NAME = 0.42
 """Inches; what the margin left of the map has room for."""
 
 
@@ -30,7 +33,7 @@ def draw_span_heatmaps(sheet: Sheet, result: GainResult, *, top: float) -> tuple
     curves tell how much more than elsewhere.
     """
     matrices = {direction: result.spans.get((direction, Definition.NORM), ()) for direction in Direction}
-    low, high = log_limits(row for matrix in matrices.values() for row in matrix)
+    low, high = _colour_limits(row for matrix in matrices.values() for row in matrix)
     colours = Normalize(low, high)
     forward, backward = (sheet.axes(left=left, top=top + 0.25, width=SIDE, height=SIDE) for left in PANEL_LEFTS)
     for axes, (direction, matrix) in zip((forward, backward), matrices.items(), strict=True):
@@ -43,6 +46,12 @@ def draw_span_heatmaps(sheet: Sheet, result: GainResult, *, top: float) -> tuple
     set_log_axis(bar.yaxis, low, high)
     bar.set_ylabel("gain (norm, token mean)")
     return forward, backward
+
+
+def _colour_limits(rows: Iterable[Curve]) -> tuple[float, float]:
+    """Ends of the colour scale as decimal logarithms; the gain 1 is its darkest colour where nothing attenuates."""
+    logs = [log for row in rows for log in exponents(row) if not math.isnan(log)]
+    return min([0.0, *logs]), max([CALM[1], *logs])
 
 
 def _draw_map(axes: Axes, matrix: tuple[Curve, ...], colours: Normalize) -> None:
@@ -69,7 +78,7 @@ def _label(axes: Axes, result: GainResult, direction: Direction) -> None:
     set_name_axis(axes.yaxis, result.sites, most=MOST_NAMES + 1, width=WIDEST_NAME)
     axes.set_xlabel("to site b")
     axes.set_ylabel("from site a")
-    axes.yaxis.set_label_coords(-0.24, 0.5)
+    axes.yaxis.set_label_coords(-(WIDEST_NAME + 0.1) / SIDE, 0.5)
     axes.set_xlim(0.5, len(result.sites) + 0.5)
     axes.set_ylim(len(result.sites) + 0.5, 0.5)
 
@@ -79,4 +88,4 @@ def _title(result: GainResult, direction: Direction) -> str:
     if worst is None:
         return f"{direction}: no mixing"
     ends = worst.from_site if worst.from_site == worst.to_site else f"{worst.from_site} to {worst.to_site}"
-    return f"{direction}: worst {text(worst.value)}, " + fitted(ends, width=PANEL_WIDTH - 1.6, size=LABEL_SIZE)
+    return f"{direction}: worst {gain_text(worst.value)}, " + fitted(ends, width=PANEL_WIDTH - 1.6, size=LABEL_SIZE)
