@@ -32,8 +32,8 @@ def gain(
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
-    Reads only headers and mixing tensors. Exit codes: 0 the worst composite is within --max-gain, 1 it is not (or a
-    mapping holds NaN), 2 could not judge.
+    Only headers and mixing tensors are read.
+    Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
 
     [bold]Examples[/bold]
 

@@ -61,7 +61,7 @@ def parse_sites(text: str) -> tuple[int, int]:
 Checkpoints = Annotated[
     list[str],
     typer.Argument(
-        metavar="CHECKPOINT...",
+        metavar="CHECKPOINT",
         help="safetensors or .pt files, directories of shards, or captured mappings.",
         show_default=False,
     ),
@@ -69,7 +69,7 @@ Checkpoints = Annotated[
 Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
-        help="Where the input-dependent part comes from. [default: random where there is one]",
+        help="Where the input-dependent part comes from (default: random where there is one).",
         rich_help_panel=MAPS,
         show_default=False,
     ),
@@ -106,7 +106,7 @@ Tanh = Annotated[
 Device = Annotated[DeviceChoice, typer.Option(help="Where to compute products.", rich_help_panel=MAPS)]
 Dtype = Annotated[
     DtypeChoice | None,
-    typer.Option(help="Element type of products. [default: float64]", rich_help_panel=MAPS, show_default=False),
+    typer.Option(help="Element type of products (default: float64).", rich_help_panel=MAPS, show_default=False),
 ]
 MaxGain = Annotated[
     float, typer.Option(min=0.0, help="Fail above this gain, forward or backward.", rich_help_panel=GATE)

@@ -46,10 +46,10 @@ def curve_axes(
     set_site_axis(axes.xaxis, sites, length=PANEL_WIDTH, names=names)
     if panel is Panel.SINGLE:
         axes.set_title("single site", loc="left", weight="bold")
-        axes.set_xlabel("site l")
+        axes.set_xlabel("site $l$")
         axes.set_ylabel("gain (amax, token mean)")
     else:
         axes.set_title("composite", loc="left", weight="bold")
-        axes.set_xlabel(f"site l (forward: 1 to l, backward: l to {sites})" if names else "site l")
+        axes.set_xlabel(f"site $l$ (forward: 1 to $l$, backward: $l$ to {sites})" if names else "site $l$")
     axes.yaxis.set_label_coords(-0.5 / PANEL_WIDTH, 0.5)
     return axes

@@ -1,5 +1,6 @@
 """Names from files, made fit to draw: nothing runs over its neighbour, and nothing is read as markup."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ def fitted(name: str, *, width: float, size: float, weight: str = "normal") -> s
     Paths and tensor names differ at their end more often than at their beginning.
     """
     cut = drawable(name)
+    # A path of thousands of letters is not measured letter by letter: no letter is narrower than a fifth of the size.
+    most = math.ceil(width * POINTS_PER_INCH / (size / 5)) + 1
+    cut = cut if len(cut) <= most else ELLIPSIS + cut[-most:]
     while len(cut) > 1 and text_width(cut, size=size, weight=weight) > width:
         cut = ELLIPSIS + cut.removeprefix(ELLIPSIS)[1:]
     return cut

@@ -50,7 +50,7 @@ def gain_report(
         for each in measured:
             parts += [*_one(each.result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS), Text()]
     else:
-        parts += [*(line for each in measured for line in _remarks(each.result, f"{each.path}: ")), Text()]
+        parts += [*_shared_remarks(measured), Text()]
     return Group(*parts)
 
 
@@ -77,7 +77,7 @@ def _one(result: GainResult, *, width: int, blocks: str) -> list[RenderableType]
     parts += [Padding(_table(result), (0, 0, 0, 2)), Text()]
     if len(result.sites) > 1 and result.layout not in ("identity", "plain"):
         parts += [Padding(part, (0, 0, 0, 2)) for part in _depth(result, width=width - 4, blocks=blocks)] + [Text()]
-    parts += [Padding(line, (0, 0, 0, 2)) for line in (*_meaning(result), *_remarks(result, ""))]
+    parts += [Padding(line, (0, 0, 0, 2)) for line in (*_meaning(result), *_remarks(result))]
     return parts
 
 
@@ -186,14 +186,26 @@ def _meaning(result: GainResult) -> list[Text]:
     return [*lines, Text(f"bound: {why}", style="dim"), Text(DEFINITIONS, style="dim")]
 
 
-def _remarks(result: GainResult, prefix: str) -> list[Text]:
-    lines = [Text(f"{prefix}note: {note}") for note in result.notes]
-    lines += [Text(f"{prefix}assumed: {what}", style="yellow") for what in result.assumed]
-    lines += [Text(f"{prefix}skipped: {each.what}: {each.reason}", style="yellow") for each in result.skipped]
-    lines += [Text(f"{prefix}broken: site {each.site}: {each.found}", style="bold red") for each in result.nonfinite]
+def _shared_remarks(judged: Sequence[JudgedGain]) -> list[Text]:
+    """The remarks on several checkpoints, each once, with the names of those it is about unless these are all."""
+    about: dict[str, tuple[Text, list[str]]] = {}
+    for name, each in zip(_short_names([each.path for each in judged]), judged, strict=True):
+        for line in _remarks(each.result):
+            about.setdefault(line.plain, (line, []))[1].append(name)
+    return [
+        line if len(names) == len(judged) else Text.assemble(f"{', '.join(names)}: ", line)
+        for line, names in about.values()
+    ]
+
+
+def _remarks(result: GainResult) -> list[Text]:
+    lines = [Text(f"note: {note}") for note in result.notes]
+    lines += [Text(f"assumed: {what}", style="yellow") for what in result.assumed]
+    lines += [Text(f"skipped: {each.what}: {each.reason}", style="yellow") for each in result.skipped]
+    lines += [Text(f"broken: site {each.site}: {each.found}", style="bold red") for each in result.nonfinite]
     if result.excluded:
         shown = ", ".join(result.excluded[:3]) + (", ..." if len(result.excluded) > 3 else "")
-        lines.append(Text(f"{prefix}excluded by design: {len(result.excluded)} tensors ({shown})", style="dim"))
+        lines.append(Text(f"excluded by design: {len(result.excluded)} tensors ({shown})", style="dim"))
     return lines
 
 

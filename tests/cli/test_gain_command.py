@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mhcdiag.cli.main import run
 from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
+
+from mhcdiag.cli.main import run
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import reference
+
 from mhcdiag.kernels.composites import gains, prefixes, singles, suffixes
 from mhcdiag.kernels.scaled import Scaled, multiply, needs_scaling
 from mhcdiag.kernels.spans import span_sums
 from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.numbers import Huge, log10_of
-from reference import reference
 
 SITES, STREAMS, TOKENS = 7, 3, 5
 
@@ -117,7 +118,9 @@ def test_transposing_and_reversing_swaps_forward_and_backward(seed: int):
     mirrored = maps.flip(0).transpose(1, 2)
     for definition in ("amax", "norm"):
         np.testing.assert_allclose(
-            full(prefixes(maps), "forward", definition)[-1], full(prefixes(mirrored), "backward", definition)[-1], rtol=1e-9
+            full(prefixes(maps), "forward", definition)[-1],
+            full(prefixes(mirrored), "backward", definition)[-1],
+            rtol=1e-9,
         )
 
 

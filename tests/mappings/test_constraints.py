@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, SoftmaxSinkhorn
 
 STREAMS, TOKENS = 5, 7

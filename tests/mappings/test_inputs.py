@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mhcdiag.mappings.inputs import InputNorm, LogitSampler, logit_factor
 from mhcdiag.mappings.interface import CHUNK_TOKENS
 

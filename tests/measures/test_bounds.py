@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from stacks import CONFIG, deepseek_v4_tensors, hyper_connections_tensors, write
+
 import mhcdiag
 from mhcdiag.results.numbers import log10_of
-from stacks import CONFIG, deepseek_v4_tensors, hyper_connections_tensors, write
 
 EPS = 1e-5
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from reference import reference
+
+from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
 from mhcdiag.measures import quantiles as quantiles_module
 from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
 from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, rank_of
-from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.results.gain import Direction, Reduction
 from mhcdiag.results.numbers import Huge
-from reference import reference
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 from rich.console import Console
+from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
+
 import mhcdiag
 from mhcdiag.gates.gain import judge_gain
 from mhcdiag.reports.gain_console import gain_report, verdict_line
@@ -14,7 +16,6 @@ from mhcdiag.reports.sizes import in_bytes
 from mhcdiag.reports.sparkline import BLOCKS, log_range, sparkline
 from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import Huge
-from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
 
 
 @pytest.fixture
@@ -43,8 +44,9 @@ def test_the_contract(judged: JudgedGain):
     assert {"format_version": 1, "command": "gain", "verdict": "pass"}.items() <= document.items()
     (result,) = document["results"]
     assert {
-        "path", "verdict", "layout", "streams", "sites", "tensors", "inputs", "tokens", "span_tokens", "dtype", "device",
-        "kernel", "bytes_read", "bytes_total", "assumed", "skipped", "excluded", "limits", "gain", "worst", "bound",
+        "path", "verdict", "layout", "streams", "sites", "tensors", "inputs", "tokens", "span_tokens", "dtype",
+        "device", "kernel", "bytes_read", "bytes_total", "assumed", "skipped", "excluded", "limits", "gain",
+        "worst", "bound",
     } <= result.keys()  # fmt: skip
     assert result["sites"] == ["0.attn", "0.ffn", "1.attn", "1.ffn", "2.attn", "2.ffn"]
     assert len(result["tensors"]) == 6
@@ -66,7 +68,14 @@ def test_the_same_input_gives_the_same_bytes(judged: JudgedGain):
 
 @pytest.mark.parametrize(
     ("value", "as_json"),
-    [(1.5, 1.5), (Huge(412.3), {"log10": 412.3}), (math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (None, None)],
+    [
+        (1.5, 1.5),
+        (Huge(412.3), {"log10": 412.3}),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (None, None),
+    ],
 )
 def test_numbers_that_json_does_not_know(value: object, as_json: object):
     assert number(value) == as_json

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
+
 import mhcdiag
 from mhcdiag.results.gain import Direction, blame
-from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
 
 
 @pytest.fixture
