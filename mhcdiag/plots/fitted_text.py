@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from itertools import takewhile
@@ -28,13 +29,17 @@ def fitted(name: str, *, width: float, size: float, weight: str = "normal") -> s
 
     Paths and tensor names differ at their end more often than at their beginning.
     """
-    cut = drawable(name)
-    # A path of thousands of letters is not measured letter by letter: no letter is narrower than a fifth of the size.
-    most = math.ceil(width * POINTS_PER_INCH / (size / 5)) + 1
-    cut = cut if len(cut) <= most else ELLIPSIS + cut[-most:]
-    while len(cut) > 1 and text_width(cut, size=size, weight=weight) > width:
-        cut = ELLIPSIS + cut.removeprefix(ELLIPSIS)[1:]
-    return cut
+    whole = drawable(name)
+    # No letter is narrower than a fifth of the size, so that a path of thousands of letters need not be measured.
+    most = math.ceil(width * POINTS_PER_INCH / (size / 5))
+    if len(whole) <= most and text_width(whole, size=size, weight=weight) <= width:
+        return whole
+
+    def too_wide(letters: int) -> bool:
+        return text_width(ELLIPSIS + whole[-letters:], size=size, weight=weight) > width
+
+    kept = bisect_left(range(2, min(most, len(whole))), True, key=too_wide)
+    return ELLIPSIS + whole[-(kept + 1) :]
 
 
 def drawable(name: str) -> str:
