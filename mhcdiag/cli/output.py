@@ -101,10 +101,14 @@ def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap:
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure under a temporary name, then rename: an interrupted run leaves no half file."""
+    from mhcdiag.plots.style import SAVE_OPTIONS, house_style
+
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(descriptor)
+    suffix = path.suffix.lower()
     try:
-        figure.savefig(temporary, format=path.suffix.lower().removeprefix("."))
+        with house_style():  # holds the salt of SVG identifiers: the same input gives the same bytes
+            figure.savefig(temporary, format=suffix.removeprefix("."), **SAVE_OPTIONS[suffix])
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
