@@ -14,6 +14,7 @@ from mhcdiag.mappings.interface import MapSource, Orientation, Stack
 from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
 from mhcdiag.measures.gain import Gains, measure_gains
 from mhcdiag.measures.identity import identity_gains
+from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
 
@@ -96,14 +97,29 @@ def gain(
     reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
     chosen = _choose_inputs(reading, inputs, found)
     measured = _measure(reading, _source(reading, chosen, tokens, seed), device=device, dtype=dtype)
+    return _record(os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen)
+
+
+def _record(
+    path: str,
+    checkpoint: NamedTensors,
+    layout: Layout,
+    recognition: Recognition,
+    reading: Reading,
+    measured: _Measured,
+    *,
+    inputs: str,
+) -> GainResult:
+    """Join what was measured with where it came from."""
+    is_identity = reading.identity_stack is not None and layout.name != "plain"
     return GainResult(
-        path=os.fspath(path),
-        layout="identity" if reading.identity_stack is not None and found.name != "plain" else found.name,
+        path=path,
+        layout="identity" if is_identity else layout.name,
         model=recognition.model,
         streams=measured.stack.streams,
         sites=measured.stack.sites,
         tensors=measured.stack.tensors,
-        inputs=chosen,
+        inputs=inputs,
         tokens=measured.gains.tokens,
         span_tokens=measured.gains.span_tokens,
         dtype=measured.dtype,
@@ -114,7 +130,7 @@ def gain(
         assumed=(*recognition.assumed, *reading.assumed),
         skipped=recognition.skipped,
         excluded=recognition.excluded,
-        notes=(*reading.notes, *_input_notes(reading, chosen)),
+        notes=(*reading.notes, *_input_notes(reading, inputs)),
         nonfinite=_nonfinite(reading, measured),
         gain=measured.gains.curves,
         worst=measured.gains.worst,

@@ -5,6 +5,7 @@ from functools import partial
 import typer
 
 from mhcdiag.cli import options
+from mhcdiag.gates.gain import DEFAULT_MAX_GAIN, GateOn, judge_gain
 
 
 def gain(
@@ -21,8 +22,8 @@ def gain(
     tanh: options.Tanh = None,
     device: options.Device = options.DeviceChoice.AUTO,
     dtype: options.Dtype = None,
-    max_gain: options.MaxGain = 1000.0,
-    gate_on: options.GateOn = options.GateOnChoice.WORST,
+    max_gain: options.MaxGain = DEFAULT_MAX_GAIN,
+    gate_on: options.GateOnOption = GateOn.WORST,
     strict: options.Strict = False,
     as_json: options.AsJson = False,
     plot: options.Plot = None,
@@ -46,7 +47,6 @@ def gain(
 
     output.check_figure_path(plot)
     from mhcdiag import api
-    from mhcdiag.gates.gain import GateOn, judge_gain
     from mhcdiag.results.judged import overall
     from mhcdiag.results.verdict import EXIT_CODES
 
@@ -65,7 +65,7 @@ def gain(
         device=device,
         dtype=dtype,
     )
-    judge = partial(judge_gain, max_gain=max_gain, gate_on=GateOn(gate_on), strict=strict)
+    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     judged = [
         output.or_unreadable(path, lambda path: judge(measure(path)))
         for path in output.with_progress(checkpoints, doing="measuring")

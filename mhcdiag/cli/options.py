@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mhcdiag.gates.gain import GateOn
+
 INPUT = "What to read"
 MAPS = "How to read the mappings"
 GATE = "Gate"
@@ -41,13 +43,6 @@ class DtypeChoice(StrEnum):
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
-
-
-class GateOnChoice(StrEnum):
-    """`--gate-on`."""
-
-    WORST = "worst"
-    BOUND = "bound"
 
 
 def parse_sites(text: str) -> tuple[int, int]:
@@ -111,7 +106,7 @@ Dtype = Annotated[
 MaxGain = Annotated[
     float, typer.Option(min=0.0, help="Fail above this gain, forward or backward.", rich_help_panel=GATE)
 ]
-GateOn = Annotated[GateOnChoice, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
+GateOnOption = Annotated[GateOn, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
