@@ -34,9 +34,10 @@ class CapturedMaps:
     stack: Stack
     tokens: int
 
-    def chunk(self, start: int, stop: int) -> Float[Tensor, "site stream stream token"]:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """H_res of tokens start..stop-1; float64 stays float64, everything else becomes float32."""
-        return torch.stack([self._site(name, start, stop) for name in self.stack.tensors])
+        maps = torch.stack([self._site(name, start, stop) for name in self.stack.tensors])
+        return (maps.float() if device == "mps" else maps).to(device)  # MPS knows no float64
 
     def _site(self, name: str, start: int, stop: int) -> Float[Tensor, "stream stream token"]:
         if len(self.checkpoint.tensors[name].shape) == 2:

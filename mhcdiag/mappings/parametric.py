@@ -78,14 +78,14 @@ class ParametricStack:
         logits = self.base.unsqueeze(1).unsqueeze(-1).expand(-1, self.recipe.proposals, -1, -1, -1)
         return StaticMaps(stack=self.stack, maps=_finish(logits, self.recipe))
 
-    def random(self, *, tokens: int, seed: int, device: str = "cpu") -> "RandomMaps":
+    def random(self, *, tokens: int, seed: int) -> "RandomMaps":
         """The mappings that standard Gaussian inputs produce, tokens, sites and streams independent."""
         assert self.factors is not None
         samplers = [
             LogitSampler(factor=factor, norm=self.recipe.norm, streams=self.stack.streams, seed=seed, site=depth)
             for factor, depth in zip(self.factors, self.depths, strict=True)
         ]
-        return RandomMaps(parameters=self, samplers=samplers, tokens=tokens, device=device)
+        return RandomMaps(parameters=self, samplers=samplers, tokens=tokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +96,9 @@ class StaticMaps:
     maps: Float[Tensor, "site stream stream 1"]
     tokens: int = 1
 
-    def chunk(self, start: int, stop: int) -> Float[Tensor, "site stream stream token"]:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """The mappings, as one token."""
-        return self.maps[..., start:stop]
+        return self.maps[..., start:stop].to(device)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,32 +108,34 @@ class RandomMaps:
     parameters: ParametricStack
     samplers: list[LogitSampler]
     tokens: int
-    device: str
 
     @property
     def stack(self) -> Stack:
         """The sites."""
         return self.parameters.stack
 
-    def chunk(self, start: int, stop: int) -> Float[Tensor, "site stream stream token"]:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """The mappings of tokens start..stop-1."""
         recipe = self.parameters.recipe
-        maps = [_finish(self._logits(site, start, stop).unsqueeze(0), recipe)[0] for site in range(len(self.samplers))]
+        maps = [
+            _finish(self._logits(site, start, stop, device).unsqueeze(0), recipe)[0]
+            for site in range(len(self.samplers))
+        ]
         return torch.stack(maps)
 
-    def _logits(self, site: int, start: int, stop: int) -> Float[Tensor, "proposal row column token"]:
+    def _logits(self, site: int, start: int, stop: int, device: str) -> Float[Tensor, "proposal row column token"]:
         """Logits of one site: one site at a time stays in the processor's cache through all Sinkhorn iterations."""
         parameters = self.parameters
         streams, proposals = self.stack.streams, parameters.recipe.proposals
-        drawn = torch.from_numpy(self.samplers[site].draw(start, stop)).to(self.device)
+        drawn = torch.from_numpy(self.samplers[site].draw(start, stop)).to(device)
         if parameters.recipe.norm.per_stream:
             drawn = drawn.view(streams, proposals, streams, -1).transpose(0, 1)
         else:
             drawn = drawn.view(proposals, streams, streams, -1)
         if parameters.recipe.activation is Activation.TANH:
             drawn = drawn.tanh()
-        base = parameters.base[site].unsqueeze(-1).to(self.device)
-        return (drawn * parameters.scale[site].to(self.device)).add_(base)
+        base = parameters.base[site].unsqueeze(-1).to(device)
+        return (drawn * parameters.scale[site].to(device)).add_(base)
 
 
 def _finish(

@@ -63,7 +63,7 @@ def measure_gains(
     broken = torch.zeros(len(source.stack.sites), dtype=torch.long)
     for start in range(0, tokens, CHUNK_TOKENS):
         stop = min(start + CHUNK_TOKENS, tokens)
-        maps = source.chunk(start, stop).to(device=device, dtype=dtype)
+        maps = source.chunk(start, stop, device=device).to(dtype)
         broken += (~maps.isfinite()).any(dim=1).any(dim=1).sum(dim=-1).cpu()
         reductions.add(maps, start=start)
         if residuals is not None:

@@ -32,7 +32,7 @@ class Maps:
     def tokens(self) -> int:
         return self.maps.shape[-1]
 
-    def chunk(self, start: int, stop: int) -> torch.Tensor:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
         assert start % CHUNK_TOKENS == 0
         assert stop - start <= CHUNK_TOKENS
         return self.maps[..., start:stop]
@@ -85,7 +85,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
 
 
 class _AnyChunk(Maps):
-    def chunk(self, start: int, stop: int) -> torch.Tensor:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
         return self.maps[..., start:stop]
 
 

@@ -26,7 +26,7 @@ class Maps:
     def tokens(self) -> int:
         return self.maps.shape[-1]
 
-    def chunk(self, start: int, stop: int) -> torch.Tensor:
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
         return self.maps[..., start:stop]
 
 
