@@ -47,17 +47,17 @@ def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[L
     candidates = [known for known in LAYOUTS if layout in (None, known.name)]
     if not candidates:
         raise SettingError(f"there is no layout {layout!r}; known: {', '.join(known.name for known in LAYOUTS)}")
-    found = [(known, match) for known in candidates if (match := known.recognise(checkpoint)) is not None]
+    mixers = smelling_tensors(checkpoint.tensors)
+    found = [(known, match) for known in candidates if (match := known.recognise(checkpoint, mixers)) is not None]
     if len(found) > 1:
         names = " and ".join(known.name for known, _ in found)
         raise LayoutError(checkpoint.path, found=f"layouts {names} both fit", hint="choose one by --layout")
     if not found:
-        raise _unknown(checkpoint, candidates)
+        raise _unknown(checkpoint, mixers, candidates)
     return found[0]
 
 
-def _unknown(checkpoint: NamedTensors, tried: Sequence[Layout]) -> LayoutError:
-    tensors = smelling_tensors(checkpoint.tensors)
+def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[Layout]) -> LayoutError:
     keys = smelling_keys(checkpoint.config)
     clues = [f"tensor {name} {list(checkpoint.tensors[name].shape)}" for name in tensors[:5]]
     clues += [f"config key {key}" for key in keys[:3]]

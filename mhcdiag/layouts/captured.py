@@ -9,6 +9,7 @@ JSON list of the positions that begin a sequence. Per site there may be, for the
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,9 +56,9 @@ class Captured:
     name: ClassVar[str] = "captured"
     source: ClassVar[str] = "mhcdiag README, section 'Captured mappings'"
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
-        found = {int(match[1]): name for name in checkpoint.tensors if (match := _H_RES.match(name))}
+        found = {int(match[1]): name for name in mixers if (match := _H_RES.match(name))}
         if not found:
             return None
         require_layers(checkpoint, sorted(found), count=None, what="h_res")

@@ -7,7 +7,7 @@ carries the error.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -35,7 +35,6 @@ _SITE = re.compile(
     r"(?:hc_(?P<kind>attn|ffn)_(?P<role>fn|base|scale)|(?P<kind2>attn|ffn)_hc\.(?P<role2>fn|base|scale))(?:\.weight)?$"
 )
 _HEAD = re.compile(r"(?:^|\.)hc_head[_.]")
-_MARKERS = ("hc_attn_", "hc_ffn_", "attn_hc.", "ffn_hc.", "hc_head")
 
 NO_LAYER_COUNT = "the last layer found is the last layer (no num_hidden_layers in a config.json)"
 DEFAULT_ITERATIONS = 20
@@ -63,13 +62,11 @@ class DeepSeekV4:
     norm_eps: float
     """eps of the input norm where config.json does not say."""
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; layers from `num_hidden_layers` on are MTP layers, and output heads are no sites."""
         trunks: dict[str, dict[_Place, dict[str, str]]] = {}
         excluded: list[str] = []
-        for name in checkpoint.tensors:
-            if not any(marker in name for marker in _MARKERS):
-                continue
+        for name in mixers:
             match = _SITE.match(name)
             if match is None or "mtp." in match["prefix"]:
                 if match is not None or _HEAD.search(name) or "mtp." in name:

@@ -4,6 +4,7 @@ Their sites read from and write to the streams, but nothing carries one stream i
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import LayoutError
@@ -37,11 +38,11 @@ class Identity:
     scales: int | None
     """Length of the tensor beside it whose name ends in "scale" instead of "base"; None where there is none."""
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
         found: dict[tuple[int, str], str] = {}
-        for name in checkpoint.tensors:
-            match = self.site.match(name) if "hc_" in name or "_hc" in name or "hyper" in name else None
+        for name in mixers:
+            match = self.site.match(name)
             if match is not None and "mtp." not in name:
                 found[int(match["layer"]), KINDS[match["kind"]]] = name
         if not found or not self._rows_fit(checkpoint, next(iter(found.values()))):
@@ -49,7 +50,7 @@ class Identity:
         config = configuration.section(checkpoint, "text_config")
         layers = configuration.integer(checkpoint, config, "num_hidden_layers")
         count = layers if layers is not None else max(layer for layer, _ in found) + 1
-        excluded = [name for name in checkpoint.tensors if self.excluded.search(name)]
+        excluded = [name for name in mixers if self.excluded.search(name)]
         excluded += [found.pop(place) for place in sorted(found) if place[0] >= count]
         for kind in ("attn", "ffn"):
             numbers = [layer for layer, of_kind in found if of_kind == kind]

@@ -3,7 +3,7 @@
 Adding a layout is one file here and one entry in `LAYOUTS` (`layouts/__init__.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -88,8 +88,13 @@ class Layout(Protocol):
     def source(self) -> str:
         """Where slices, order and orientation were read."""
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """The sites, from names, shapes and configuration; None where this is another layout.
+
+        Parameters
+        ----------
+        mixers
+            The tensor names that smell of mixing, in file order: a few hundred where the checkpoint has 70,000.
 
         Raises
         ------

@@ -7,7 +7,7 @@ are exact. What the tensors do not tell (tanh, iterations) is assumed aloud.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,14 +34,10 @@ NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
 SOURCE = "package hyper-connections 0.4.11"
 
 
-def _sites(checkpoint: NamedTensors) -> dict[str, dict[str, str]]:
-    """Per module path (with its trailing dot) that holds a `static_alpha`, the tensors by role."""
-    found: dict[str, dict[str, str]] = {}
-    for name in checkpoint.tensors:
-        match = _ROLE.match(name) if "alpha" in name or "beta" in name or name.endswith(("scale", "gamma")) else None
-        if match is not None:
-            found.setdefault(match["path"], {})[match["role"]] = name
-    return {path: roles for path, roles in found.items() if set(roles) - {"norm.gamma"}}
+def _sites(checkpoint: NamedTensors, mixers: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Per module path (with its trailing dot) that holds any of a site's own tensors, the tensors by role."""
+    paths = dict.fromkeys(match["path"] for name in mixers if (match := _ROLE.match(name)) is not None)
+    return {path: {role: path + role for role in ROLES if path + role in checkpoint.tensors} for path in paths}
 
 
 def _recognise(
@@ -163,9 +159,9 @@ class HyperConnections:
     name: ClassVar[str] = "hyper-connections"
     source: ClassVar[str] = f"{SOURCE}, hyper_connections.py; arXiv 2409.19606, algorithm 2"
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
-        sites = _sites(checkpoint)
+        sites = _sites(checkpoint, mixers)
         if not any("dynamic_alpha_scale" in roles for roles in sites.values()):
             return None
         if any("residual_scale" in roles for roles in sites.values()):
@@ -195,9 +191,9 @@ class ManifoldHyperConnections:
     name: ClassVar[str] = "hyper-connections-mhc"
     source: ClassVar[str] = f"{SOURCE}, manifold_constrained_hyper_connections.py and mHCv2.py"
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
-        sites = _sites(checkpoint)
+        sites = _sites(checkpoint, mixers)
         with_scale = [roles for roles in sites.values() if "residual_scale" in roles]
         ranks = {
             len(checkpoint.tensors[roles["dynamic_alpha_fn"]].shape)

@@ -5,13 +5,14 @@ mixing.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mhcdiag.layouts.checks import refuse_settings
 from mhcdiag.layouts.depth import natural_key
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
-from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.layouts.smell import smelling_keys
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
 
@@ -25,9 +26,9 @@ class Plain:
     name: ClassVar[str] = "plain"
     source: ClassVar[str] = "x_new = x + F(x)"
 
-    def recognise(self, checkpoint: NamedTensors) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; one site per numbered block."""
-        if smelling_tensors(checkpoint.tensors) or smelling_keys(checkpoint.config):
+        if mixers or smelling_keys(checkpoint.config):
             return None
         blocks: dict[str, str] = {}
         for name in checkpoint.tensors:

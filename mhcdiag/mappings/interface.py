@@ -49,5 +49,6 @@ class MapSource(Protocol):
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> "Float[Tensor, 'site stream stream token']":
         """H_res of tokens start..stop-1 in the convention x_new = H x, tokens contiguous.
 
-        They are computed on `device` and stay there. `start` must be a multiple of `CHUNK_TOKENS`, and `stop` at most `CHUNK_TOKENS` above it.
+        They are computed on `device` and stay there. `start` must be a multiple of `CHUNK_TOKENS`, and `stop` at most
+        `CHUNK_TOKENS` above it.
         """
