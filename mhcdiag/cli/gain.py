@@ -1,5 +1,6 @@
 """`mhcdiag gain`: from checkpoints to gains and a verdict."""
 
+import gc
 from functools import partial
 
 import typer
@@ -47,6 +48,8 @@ def gain(
 
     output.check_figure_path(plot)
     from mhcdiag import api
+
+    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
     from mhcdiag.results.judged import overall
     from mhcdiag.results.verdict import EXIT_CODES
 

@@ -17,7 +17,6 @@ WORDS = (
 )  # fmt: skip
 
 _PATTERN = re.compile(rf"(?:^|[._\-/])({'|'.join(WORDS)})\d*(?=$|[._\-/])", re.IGNORECASE)
-_NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def smells(name: str) -> bool:
@@ -31,15 +30,12 @@ def smelling_tensors(names: Iterable[str]) -> list[str]:
     A large checkpoint has a hundred thousand names that differ in their numbers only, so the pattern is tried once for
     each name without its digits. That loses no name, since the pattern asks for no digit; what passes is tried in full.
     """
-    suspicious: dict[str, bool] = {}
-    found = []
-    for name in names:
-        bare = name.translate(_NO_DIGITS)
-        if bare not in suspicious:
-            suspicious[bare] = smells(bare)
-        if suspicious[bare] and smells(name):
-            found.append(name)
-    return found
+    names = list(names)
+    without_digits = "\n".join(names).encode("utf-8", "surrogatepass").translate(None, b"0123456789").split(b"\n")
+    if len(without_digits) != len(names):  # a line break within a name
+        return [name for name in names if smells(name)]
+    suspicious = {bare for bare in set(without_digits) if smells(bare.decode("utf-8", "surrogatepass"))}
+    return [name for name, bare in zip(names, without_digits, strict=True) if bare in suspicious and smells(name)]
 
 
 def smelling_keys(config: Mapping[str, Any] | None, prefix: str = "") -> list[str]:

@@ -75,8 +75,7 @@ def read_index(path: str) -> ShardIndex:
         raise ContainerError(path, found="no weight_map", expected="an object from tensor names to shards")
     if set(map(type, shard_of.values())) != {str}:
         tensor, shard = next(item for item in shard_of.items() if not isinstance(item[1], str))
-        if True:
-            raise ContainerError(path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name")
+        raise ContainerError(path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name")
     for shard in set(shard_of.values()):
         _refuse_outside(path, shard)
     return ShardIndex(source=source, shard_of=shard_of)

