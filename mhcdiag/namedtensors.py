@@ -6,7 +6,7 @@ mean) never import each other.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ class TensorInfo:
     """Number of elements per axis; () for a scalar."""
 
 
+@runtime_checkable
 class NamedTensors(Protocol):
     """One checkpoint: names, shapes and metadata at once, values on demand."""
 

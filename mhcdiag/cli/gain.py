@@ -1,2 +1,79 @@
-def gain() -> None:
-    """x"""
+"""`mhcdiag gain`: from checkpoints to gains and a verdict."""
+
+import gc
+from functools import partial
+
+import typer
+
+from mhcdiag.cli import options
+from mhcdiag.gates.gain import DEFAULT_MAX_GAIN, GateOn, judge_gain
+
+
+def gain(
+    checkpoints: options.Checkpoints,
+    inputs: options.Inputs = None,
+    tokens: options.Tokens = 1024,
+    seed: options.Seed = 0,
+    sites: options.Sites = None,
+    key: options.Key = None,
+    layout: options.LayoutName = None,
+    orientation: options.Orientation = None,
+    sinkhorn_iters: options.SinkhornIters = None,
+    sinkhorn_eps: options.SinkhornEps = None,
+    tanh: options.Tanh = None,
+    device: options.Device = options.DeviceChoice.AUTO,
+    dtype: options.Dtype = None,
+    max_gain: options.MaxGain = DEFAULT_MAX_GAIN,
+    gate_on: options.GateOnOption = GateOn.WORST,
+    strict: options.Strict = False,
+    as_json: options.AsJson = False,
+    plot: options.Plot = None,
+    heatmap: options.Heatmap = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """How strongly signals and gradients grow through the residual streams of a checkpoint.
+
+    Only headers and mixing tensors are read.
+    Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
+
+    [bold]Examples[/bold]
+
+      mhcdiag gain model.safetensors
+      mhcdiag gain checkpoints/step_12000 --inputs static --max-gain 30
+      mhcdiag gain a.safetensors b.safetensors --plot gain.png --heatmap
+      mhcdiag gain maps.safetensors --sites 31:60 --json
+    """
+    from mhcdiag.cli import output
+
+    output.check_figure_path(plot)
+    from mhcdiag import api
+
+    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
+    from mhcdiag.results.judged import overall
+    from mhcdiag.results.verdict import EXIT_CODES
+
+    measure = partial(
+        api.gain,
+        inputs=inputs,
+        tokens=tokens,
+        seed=seed,
+        sites=None if sites is None else options.parse_sites(sites),
+        key=key,
+        layout=layout,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+        sinkhorn_eps=sinkhorn_eps,
+        tanh=tanh,
+        device=device,
+        dtype=dtype,
+    )
+    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
+    judged = [
+        output.or_unreadable(path, lambda path: judge(measure(path)))
+        for path in output.with_progress(checkpoints, doing="measuring")
+    ]
+    if plot is not None:
+        output.draw_gain(judged, plot, heatmap=heatmap)
+    output.print_gain(judged, as_json=as_json, quiet=quiet, details=verbose)
+    raise typer.Exit(EXIT_CODES[overall(judged)])

@@ -42,7 +42,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def mhcdiag(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Stability diagnostics for training large models.
@@ -60,20 +61,24 @@ def run(arguments: list[str] | None = None) -> int:
     arguments
         The words after `mhcdiag`; those of the process when None.
     """
+    from mhcdiag.cli.output import complain
     from mhcdiag.errors import MhcdiagError
 
     try:
         code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
         sys.stdout.flush()
     except MhcdiagError as error:
-        _complain(str(error))
+        complain(str(error))
         return COULD_NOT_JUDGE
     except typer.TyperException as error:
-        _complain(f"{error.format_message()} (see 'mhcdiag --help')")
+        complain(f"{error.format_message()} (see 'mhcdiag --help')")
         return COULD_NOT_JUDGE
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer and rich turn a closed pipe into exit code 1, which is a failed gate's.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # Python flushes stdout once more at exit: give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
@@ -81,7 +86,7 @@ def run(arguments: list[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        _complain("this is a bug in mhcdiag: please report it with the lines above")
+        complain("this is a bug in mhcdiag: please report it with the lines above")
         return BUG
     return code if isinstance(code, int) else 0
 
@@ -89,9 +94,3 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> NoReturn:
     """Entry point of the console script."""
     sys.exit(run())
-
-
-def _complain(message: str) -> None:
-    """One line on stderr; control characters from file contents are escaped so that they cannot drive the terminal."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    sys.stderr.write(f"mhcdiag: {line}\n")

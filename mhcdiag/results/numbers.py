@@ -1,7 +1,7 @@
 """Numbers that may be too large for a float64.
 
-The composite gain of a diverged run has no upper limit: 122 sites that each amplify by 1e40 give 1e4880. Such a value is
-carried as its decimal logarithm and is larger than every float.
+The composite gain of a diverged run has no upper limit: 122 sites that each amplify by 1e40 give 1e4880. Such a value
+is carried as its decimal logarithm and is larger than every float.
 """
 
 import math
@@ -39,8 +39,13 @@ def from_log2(log2: float) -> Number:
     if math.isnan(log2) or math.isinf(log2):
         return 0.0 if log2 == -math.inf else log2
     if log2 < 1024:
-        return 2.0**log2
+        return math.exp2(log2)
     return Huge(log2 * math.log10(2))
+
+
+def from_log10(log10: float) -> Number:
+    """10 to the power of `log10`, as a float where it fits and as `Huge` where it does not."""
+    return Huge(log10) if log10 >= 308 else math.pow(10.0, log10)
 
 
 def log10_of(number: Number) -> float:
@@ -65,30 +70,34 @@ def within(number: Number, limit: float) -> bool:
 def text(number: Number, *, digits: int = 4) -> str:
     """The number for people: four significant digits, plain up to 1e6, then in powers of ten.
 
-    >>> text(1.0), text(264.6), text(28345.2), text(3.1e9), text(Huge(4880.5))
-    ('1.000', '264.6', '28345', '3.100e9', '3.162e4880')
+    >>> text(1.0), text(0.99999), text(264.6), text(28345.2), text(3.1e9), text(Huge(4880.5))
+    ('1.000', '1.000', '264.6', '28345', '3.100e9', '3.162e4880')
     """
     if isinstance(number, Huge):
         exponent = math.floor(number.log10)
         return f"{10 ** (number.log10 - exponent):.{digits - 1}f}e{exponent}"
     if not math.isfinite(number):
         return str(number)
+    mantissa, _, exponent_text = f"{number:.{digits - 1}e}".partition("e")
+    magnitude = int(exponent_text)
     if number == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(number)))
     if -4 <= magnitude < 6:
         return f"{number:.{max(0, digits - 1 - magnitude)}f}"
-    mantissa, _, exponent_text = f"{number:.{digits - 1}e}".partition("e")
-    return f"{mantissa}e{int(exponent_text)}"
+    return f"{mantissa}e{magnitude}"
 
 
 def text_beside(number: Number, limit: float) -> tuple[str, str]:
-    """Both numbers with as many digits as it takes to tell them apart.
+    """Number and limit, the number with as many digits as it takes to tell them apart.
 
-    Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 <= 1000".
+    Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 > 1000".
+
+    >>> text_beside(1000.00001, 1000.0), text_beside(2.5, 3.0)
+    (('1000.00001', '1000'), ('2.500', '3.000'))
     """
-    for digits in range(4, 18):
-        shown, shown_limit = text(number, digits=digits), text(limit, digits=digits)
-        if number == limit or shown != shown_limit:
-            break
-    return shown, text(limit) if text(limit) != shown else shown_limit
+    shown, shown_limit = text(number), text(limit)
+    digits = 4
+    while not isinstance(number, Huge) and number != limit and digits < 17 and float(shown) == float(shown_limit):
+        digits += 1
+        shown = text(number, digits=digits)
+    return shown, shown_limit

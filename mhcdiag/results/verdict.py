@@ -10,7 +10,7 @@ from mhcdiag.results.numbers import Number
 class Verdict(StrEnum):
     """The outcome of a gate, of one input, or of a whole command."""
 
-    PASS = "pass"  # noqa: S105 - not a password
+    PASS = "pass"
     FAIL = "fail"
     UNJUDGED = "unjudged"
 

@@ -1,9 +1,13 @@
-"""What a container format offers: `open_*` functions that return `NamedTensors`, over bytes that are counted.
+"""What a container format offers, and the counted bytes that it reads from.
 
-Adding a container is one file here and one entry in `CONTAINERS` (`tensorfiles/__init__.py`).
+Adding a container is one module here with the two functions of `Container`, and one entry in `CONTAINERS`
+(`tensorfiles/__init__.py`). Everything that a file can do wrong is a `mhcdiag.errors.ContainerError`.
 """
 
 from typing import Protocol
+
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.tensorfiles.places import Place
 
 
 class ByteSource(Protocol):
@@ -23,3 +27,13 @@ class ByteSource(Protocol):
 
     def read(self, offset: int, length: int) -> bytearray:
         """Exactly `length` bytes from `offset`; a shorter file raises `ContainerError`."""
+
+
+class Container(Protocol):
+    """One container format; the implementations are modules."""
+
+    def recognises(self, place: Place) -> bool:
+        """Whether this format is responsible for what stands at `place`, be it sound or broken."""
+
+    def open_place(self, place: Place, *, key: str | None) -> NamedTensors:
+        """Read the headers at `place`; `key` chooses among several state dicts of one file."""

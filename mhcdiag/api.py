@@ -1,0 +1,234 @@
+"""What `import mhcdiag` offers: one call from a checkpoint to a record."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from mhcdiag.errors import SettingError
+from mhcdiag.layouts import Layout, recognise
+from mhcdiag.layouts.interface import Reading, Recognition, Settings
+from mhcdiag.mappings.interface import MapSource, Orientation, Stack
+from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
+from mhcdiag.measures.gain import Gains, measure_gains
+from mhcdiag.measures.identity import identity_gains
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
+from mhcdiag.tensorfiles import open_checkpoint
+
+MANY_MATRICES = 1_000_000
+"""Sites times tokens above which a GPU (with `device="auto"`) or more than one thread pays."""
+
+STATIC_NOTE = (
+    "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
+    "gain many times over (50-fold in a trained toy); captured mappings are the truth"
+)
+RANDOM_NOTE = "random inputs are standard Gaussian and independent at every site; real tokens may amplify more or less"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """Gains and how they were computed."""
+
+    stack: Stack
+    gains: Gains
+    bound: dict[Direction, Bound]
+    device: str
+    dtype: str
+
+
+def gain(
+    path: str | os.PathLike[str],
+    *,
+    inputs: str | None = None,
+    tokens: int = 1024,
+    seed: int = 0,
+    sites: tuple[int, int] | None = None,
+    key: str | None = None,
+    layout: str | None = None,
+    orientation: str | None = None,
+    sinkhorn_iters: int | None = None,
+    sinkhorn_eps: float | None = None,
+    tanh: bool | None = None,
+    device: str = "auto",
+    dtype: str | None = None,
+) -> GainResult:
+    """Measure the per-site and composite gain of a checkpoint, forward and backward (arXiv 2512.24880, section 3.1).
+
+    Parameters
+    ----------
+    path
+        A checkpoint file, a directory of shards, or a file of captured mappings.
+    inputs
+        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random` or `captured`; None
+        takes `captured` for captured mappings, `random` where the layout depends on its input, else `static`.
+    tokens
+        Number of random tokens.
+    seed
+        Seed of the random inputs, not negative.
+    sites
+        First and last site to analyse, counted from 1; None takes all.
+    key
+        Which state dict of a pickle that holds several.
+    layout, orientation, sinkhorn_iters, sinkhorn_eps, tanh
+        What to believe over what the checkpoint says or does not say; see `mhcdiag gain --help`.
+    device
+        Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings.
+    dtype
+        Element type of the products, `float64` or `float32`; None is float64 (float32 on MPS).
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        The input cannot be read or recognised, or the options contradict it.
+    """
+    settings = Settings(
+        orientation=None if orientation is None else Orientation(orientation),
+        sinkhorn_iters=sinkhorn_iters,
+        sinkhorn_eps=sinkhorn_eps,
+        tanh=tanh,
+    )
+    checkpoint = open_checkpoint(path, key=key)
+    found, recognition = recognise(checkpoint, layout=layout)
+    if sites is not None:
+        recognition = _only_sites(recognition, sites)
+    reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
+    chosen = _choose_inputs(reading, inputs, found)
+    measured = _measure(reading, _source(reading, chosen, tokens, seed), device=device, dtype=dtype)
+    return _record(os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen)
+
+
+def _record(
+    path: str,
+    checkpoint: NamedTensors,
+    layout: Layout,
+    recognition: Recognition,
+    reading: Reading,
+    measured: _Measured,
+    *,
+    inputs: str,
+) -> GainResult:
+    """Join what was measured with where it came from."""
+    is_identity = reading.identity_stack is not None and layout.name != "plain"
+    return GainResult(
+        path=path,
+        layout="identity" if is_identity else layout.name,
+        model=recognition.model,
+        streams=measured.stack.streams,
+        sites=measured.stack.sites,
+        tensors=measured.stack.tensors,
+        inputs=inputs,
+        tokens=measured.gains.tokens,
+        span_tokens=measured.gains.span_tokens,
+        dtype=measured.dtype,
+        device=measured.device,
+        kernel="torch",
+        bytes_read=checkpoint.bytes_read,
+        bytes_total=checkpoint.bytes_total,
+        assumed=(*recognition.assumed, *reading.assumed),
+        skipped=recognition.skipped,
+        excluded=recognition.excluded,
+        notes=(*reading.notes, *_input_notes(reading, inputs)),
+        nonfinite=_nonfinite(reading, measured),
+        gain=measured.gains.curves,
+        worst=measured.gains.worst,
+        spans=measured.gains.spans,
+        bound=measured.bound,
+        sinkhorn=measured.gains.sinkhorn,
+    )
+
+
+def _only_sites(recognition: Recognition, sites: tuple[int, int]) -> Recognition:
+    first, last = sites
+    count = len(recognition.sites)
+    if not 1 <= first <= last <= count:
+        raise SettingError(f"sites {first}:{last} are not within 1:{count}, the sites of this checkpoint")
+    return replace(recognition, sites=recognition.sites[first - 1 : last])
+
+
+def _choose_inputs(reading: Reading, wanted: str | None, layout: Layout) -> str:
+    if reading.captured is not None:
+        possible = ["captured"]
+    elif reading.parameters is not None and reading.parameters.input_dependent:
+        possible = ["random", "static"]
+    else:
+        possible = ["static"]
+    if wanted is None or (reading.identity_stack is not None and wanted == "random"):
+        return possible[0]
+    if wanted not in possible:
+        raise SettingError(f"inputs '{wanted}' do not exist for layout {layout.name}; possible: {', '.join(possible)}")
+    return wanted
+
+
+def _source(reading: Reading, inputs: str, tokens: int, seed: int) -> MapSource | None:
+    if reading.captured is not None:
+        return reading.captured
+    if reading.parameters is None:
+        return None
+    if inputs == "static":
+        return reading.parameters.static()
+    if tokens < 1 or seed < 0:
+        raise SettingError(f"{tokens} random tokens, seed {seed}: expected at least one token and a seed of at least 0")
+    return reading.parameters.random(tokens=tokens, seed=seed)
+
+
+def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: str | None) -> _Measured:
+    if source is None:
+        stack = reading.identity_stack
+        assert stack is not None
+        bound = dict.fromkeys(Direction, constant_bound(1.0, len(stack.sites), IDENTITY))
+        return _Measured(stack=stack, gains=identity_gains(stack), bound=bound, device="cpu", dtype="float64")
+    run_on = _device(device, matrices=len(source.stack.sites) * source.tokens)
+    products = dtype or ("float32" if run_on == "mps" else "float64")
+    parameters = reading.parameters
+    with _threads_for(len(source.stack.sites) * source.tokens):
+        gains = measure_gains(
+            source,
+            exact_side=None if parameters is None else parameters.recipe.exact_direction(),
+            first_tokens=reading.first_tokens,
+            dtype=torch.float32 if products == "float32" else torch.float64,
+            device=run_on,
+        )
+        bound = dict.fromkeys(Direction, no_bound(CAPTURED)) if parameters is None else parametric_bounds(parameters)
+    return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
+
+
+@contextmanager
+def _threads_for(matrices: int) -> Iterator[None]:
+    """One thread for small stacks: a second gains nothing there, and on a busy machine it costs threefold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if matrices <= MANY_MATRICES else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device(wanted: str, *, matrices: int) -> str:
+    if wanted == "auto":
+        return "cuda" if matrices > MANY_MATRICES and torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(wanted, False):
+        raise SettingError(
+            f"device '{wanted}' is not there; available: {', '.join(d for d, yes in there.items() if yes)}"
+        )
+    return wanted
+
+
+def _input_notes(reading: Reading, inputs: str) -> tuple[str, ...]:
+    if reading.parameters is None or not reading.parameters.input_dependent:
+        return ()
+    return (STATIC_NOTE if inputs == "static" else RANDOM_NOTE,)
+
+
+def _nonfinite(reading: Reading, measured: _Measured) -> tuple[NonFinite, ...]:
+    """Sites whose parameters or mappings hold NaN or infinity; parameters are the better culprit to name."""
+    named = {broken.site: broken for broken in reading.nonfinite}
+    stack, gains = measured.stack, measured.gains
+    for site, tensor, count in zip(stack.sites, stack.tensors, gains.nonfinite_tokens, strict=True):
+        if count and site not in named:
+            found = f"the mapping of {count} of {gains.tokens} tokens holds NaN or infinity"
+            named[site] = NonFinite(site=site, tensors=(tensor,), found=found)
+    return tuple(named[site] for site in stack.sites if site in named)

@@ -1,0 +1,124 @@
+"""Options that commands share, and choices that read better with a name."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mhcdiag.gates.gain import GateOn
+
+INPUT = "What to read"
+MAPS = "How to read the mappings"
+GATE = "Gate"
+OUTPUT = "Output"
+
+
+class InputsChoice(StrEnum):
+    """`--inputs`."""
+
+    STATIC = "static"
+    RANDOM = "random"
+
+
+class OrientationChoice(StrEnum):
+    """`--orientation`."""
+
+    TARGET_ROWS = "target-rows"
+    SOURCE_ROWS = "source-rows"
+
+
+class DeviceChoice(StrEnum):
+    """`--device`."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class DtypeChoice(StrEnum):
+    """`--dtype`."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+def parse_sites(text: str) -> tuple[int, int]:
+    """`31:60` as a pair; either end may be left out only together with nothing else."""
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not FIRST:LAST, e.g. 31:60 (sites are counted from 1)")
+    return int(match[1]), int(match[2])
+
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="safetensors or .pt files, directories of shards, or captured mappings.",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    InputsChoice | None,
+    typer.Option(
+        help="Where the input-dependent part comes from (default: random where there is one).",
+        rich_help_panel=MAPS,
+        show_default=False,
+    ),
+]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens.", rich_help_panel=MAPS)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
+Sites = Annotated[
+    str | None,
+    typer.Option(metavar="FIRST:LAST", help="Only these sites, counted from 1.", rich_help_panel=MAPS),
+]
+Key = Annotated[
+    str | None, typer.Option(help="Which state dict of a pickle that holds several.", rich_help_panel=INPUT)
+]
+LayoutName = Annotated[str | None, typer.Option("--layout", help="Read as this layout only.", rich_help_panel=INPUT)]
+Orientation = Annotated[
+    OrientationChoice | None,
+    typer.Option(help="What rows of the stored matrix stand for.", rich_help_panel=INPUT, show_default=False),
+]
+SinkhornIters = Annotated[
+    int | None, typer.Option(min=1, help="Sinkhorn iterations.", rich_help_panel=INPUT, show_default=False)
+]
+SinkhornEps = Annotated[
+    float | None, typer.Option(min=0.0, help="Sinkhorn eps.", rich_help_panel=INPUT, show_default=False)
+]
+Tanh = Annotated[
+    bool | None,
+    typer.Option(
+        "--tanh/--no-tanh",
+        help="Whether HC squashes its input part.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Device = Annotated[DeviceChoice, typer.Option(help="Where to compute products.", rich_help_panel=MAPS)]
+Dtype = Annotated[
+    DtypeChoice | None,
+    typer.Option(help="Element type of products (default: float64).", rich_help_panel=MAPS, show_default=False),
+]
+MaxGain = Annotated[
+    float, typer.Option(min=0.0, help="Fail above this gain, forward or backward.", rich_help_panel=GATE)
+]
+GateOnOption = Annotated[GateOn, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw gain by depth (.png, .svg, .pdf).", rich_help_panel=OUTPUT),
+]
+Heatmap = Annotated[
+    bool,
+    typer.Option("--heatmap", help="Add the heat map of all stretches to the plot.", rich_help_panel=OUTPUT),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every checkpoint in full.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict lines only.", rich_help_panel=OUTPUT)]

@@ -1,0 +1,119 @@
+"""What commands print and write: progress on stderr, results on stdout, figures never half-written."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mhcdiag.errors import InputError, OutputError, SettingError
+from mhcdiag.results.judged import JudgedGain, Unreadable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console that adds no colours of its own to numbers and paths."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
+    """The paths one by one, with a line on stderr while each is worked on if that is a terminal."""
+    status_console = console(stderr=True)
+    if not status_console.is_terminal:
+        yield from paths
+        return
+    with status_console.status("") as status:
+        for i, path in enumerate(paths, 1):
+            status.update(f"{doing} {path} ({i} of {len(paths)})" if len(paths) > 1 else f"{doing} {path}")
+            yield path
+
+
+def or_unreadable(path: str, judge: Callable[[str], JudgedGain]) -> JudgedGain | Unreadable:
+    """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others."""
+    try:
+        return judge(path)
+    except InputError as error:
+        complain(str(error))
+        return Unreadable(path=path, reason=str(error))
+    except SettingError as error:
+        complain(f"{path}: {error}")
+        return Unreadable(path=path, reason=str(error))
+
+
+def complain(message: str) -> None:
+    """One line on stderr; control characters from file contents are escaped so that they cannot drive the terminal."""
+    sys.stderr.write(f"mhcdiag: {printable(message)}\n")
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:
+    """Print the report of `mhcdiag gain`."""
+    if as_json:
+        from mhcdiag.reports.gain_json import gain_json
+
+        sys.stdout.write(gain_json(judged))
+        return
+    from mhcdiag.reports.gain_console import gain_report, verdict_line
+
+    measured = [each for each in judged if isinstance(each, JudgedGain)]
+    if not measured:
+        return  # what is wrong stands on stderr
+    out = console()
+    if not quiet:
+        unicode = (out.encoding or "").lower().startswith("utf")
+        out.print(gain_report(judged, width=out.width, unicode=unicode, details=details))
+    for each in judged:
+        out.print(verdict_line(each), soft_wrap=True)
+
+
+def check_figure_path(path: Path | None) -> None:
+    """Refuse a figure that could not be written before any work is done for it."""
+    if path is None:
+        return
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise SettingError(f"--plot {path}: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise OutputError(
+            f"--plot {path}: cannot be written; expected a file in a directory that exists and is writable"
+        )
+
+
+def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap: bool) -> None:
+    """Draw all inputs that were measured; nothing is written where none was."""
+    results = [each.result for each in judged if isinstance(each, JudgedGain)]
+    if results:
+        from mhcdiag.plots.gain_curve import gain_figure
+
+        save_figure(gain_figure(results, heatmap=heatmap), path)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure under a temporary name, then rename: an interrupted run leaves no half file."""
+    from mhcdiag.plots.style import SAVE_OPTIONS, house_style
+
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(descriptor)
+    suffix = path.suffix.lower()
+    try:
+        with house_style():  # holds the salt of SVG identifiers: the same input gives the same bytes
+            figure.savefig(temporary, format=suffix.removeprefix("."), **SAVE_OPTIONS[suffix])
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"--plot {path}: {error.strerror or error}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""How each implementation stores and applies its residual mappings: one family a file.
+
+`recognise` finds the family of a checkpoint by names, shapes and configuration.
+"""
+
+from collections.abc import Sequence
+
+from mhcdiag.errors import LayoutError, SettingError
+from mhcdiag.layouts.captured import Captured
+from mhcdiag.layouts.deepseek_v4 import DEEPSEEK_V4, GLM5_NEXT
+from mhcdiag.layouts.identity import HY_V4, QWEN4_EXP
+from mhcdiag.layouts.interface import Layout, Recognition
+from mhcdiag.layouts.lucidrains import HyperConnections, ManifoldHyperConnections
+from mhcdiag.layouts.plain import Plain
+from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.namedtensors import NamedTensors
+
+LAYOUTS: tuple[Layout, ...] = (
+    Captured(),
+    DEEPSEEK_V4,
+    GLM5_NEXT,
+    HyperConnections(),
+    ManifoldHyperConnections(),
+    HY_V4,
+    QWEN4_EXP,
+    Plain(),
+)
+
+__all__ = ["LAYOUTS", "Layout", "recognise"]
+
+
+def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[Layout, Recognition]:
+    """Find the layout of a checkpoint.
+
+    Parameters
+    ----------
+    layout
+        Name of the only layout to try; None tries all.
+
+    Raises
+    ------
+    LayoutError
+        No layout fits, several do, or the one that fits is incomplete.
+    SettingError
+        There is no layout of that name.
+    """
+    candidates = [known for known in LAYOUTS if layout in (None, known.name)]
+    if not candidates:
+        raise SettingError(f"there is no layout {layout!r}; known: {', '.join(known.name for known in LAYOUTS)}")
+    mixers = smelling_tensors(checkpoint.tensors)
+    found = [(known, match) for known in candidates if (match := known.recognise(checkpoint, mixers)) is not None]
+    if len(found) > 1:
+        names = " and ".join(known.name for known, _ in found)
+        raise LayoutError(checkpoint.path, found=f"layouts {names} both fit", hint="choose one by --layout")
+    if not found:
+        raise _unknown(checkpoint, mixers, candidates)
+    return found[0]
+
+
+def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[Layout]) -> LayoutError:
+    keys = smelling_keys(checkpoint.config)
+    clues = [f"tensor {name} {list(checkpoint.tensors[name].shape)}" for name in tensors[:5]]
+    clues += [f"config key {key}" for key in keys[:3]]
+    more = max(0, len(tensors) - 5) + max(0, len(keys) - 3)
+    if clues:
+        found = (
+            "no known layout, but what looks like a mixer: " + ", ".join(clues) + (f" and {more} more" if more else "")
+        )
+        hint = "nothing was measured; if you know the layout, say --layout"
+    else:
+        names = ", ".join(list(checkpoint.tensors)[:5]) or "none"
+        found = f"no known layout and no numbered blocks among {len(checkpoint.tensors)} tensors ({names})"
+        hint = "is this a checkpoint?"
+    return LayoutError(
+        checkpoint.path, found=found, expected="one of " + ", ".join(known.name for known in tried), hint=hint
+    )

@@ -1,0 +1,79 @@
+"""Checks that every layout makes on the tensors it reads."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mhcdiag.errors import LayoutError, SettingError
+from mhcdiag.layouts.interface import Settings, Site
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.gain import NonFinite
+
+
+def require_shape(checkpoint: NamedTensors, name: str, expected: tuple[int, ...], *, meaning: str) -> None:
+    """Refuse a tensor of another shape.
+
+    Parameters
+    ----------
+    expected
+        The shape; -1 stands for any size.
+    meaning
+        How the shape comes about, e.g. "n * (n + 2) rows for n = 4 streams".
+    """
+    found = checkpoint.tensors[name].shape
+    fits = len(found) == len(expected) and all(e in (-1, f) for f, e in zip(found, expected, strict=True))
+    if not fits:
+        shown = tuple("any" if size == -1 else size for size in expected)
+        raise LayoutError(
+            checkpoint.path,
+            found=f"tensor {name} has shape {list(found)}",
+            expected=f"[{', '.join(map(str, shown))}] ({meaning})",
+            hint="this is another layout or a damaged checkpoint",
+        )
+
+
+def require_layers(checkpoint: NamedTensors, found: Sequence[int], *, count: int | None, what: str) -> None:
+    """Refuse a gap in the layers 0..count-1 (up to the last one found where the checkpoint does not say how many)."""
+    last = max(found, default=-1) + 1 if count is None else count
+    missing = sorted(set(range(last)) - set(found))
+    if missing:
+        names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise LayoutError(
+            checkpoint.path,
+            found=f"layer {names} has no {what}" if len(missing) == 1 else f"layers {names} have no {what}",
+            expected=f"every layer from 0 to {last - 1}",
+            hint="is a shard missing?",
+        )
+
+
+def read_float(checkpoint: NamedTensors, name: str) -> Tensor:
+    """One tensor as float32; float64 stays as it is."""
+    import torch
+
+    tensor = checkpoint.read(name)
+    if not tensor.is_floating_point():
+        raise LayoutError(
+            checkpoint.path,
+            found=f"tensor {name} has element type {checkpoint.tensors[name].dtype}",
+            expected="a floating-point mixing parameter",
+            hint="quantised mixing parameters cannot be read",
+        )
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def describe_nonfinite(site: Site, values: Mapping[str, Tensor]) -> NonFinite | None:
+    """The record of a site whose parameters (by full tensor name) hold NaN or infinity; None where they do not."""
+    broken = {name: int((~tensor.isfinite()).sum()) for name, tensor in values.items()}
+    broken = {name: count for name, count in broken.items() if count}
+    if not broken:
+        return None
+    counts = ", ".join(f"{count} of {values[name].numel()} values of {name}" for name, count in broken.items())
+    return NonFinite(site=site.name, tensors=tuple(broken), found=f"{counts} are NaN or infinite")
+
+
+def refuse_settings(settings: Settings, layout: str, *names: str) -> None:
+    """Refuse settings that mean nothing for a layout."""
+    for name in names:
+        if getattr(settings, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise SettingError(f"{option} means nothing for layout {layout}: it has no such setting")

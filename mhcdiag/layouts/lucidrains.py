@@ -1,0 +1,230 @@
+"""The package `hyper-connections` (lucidrains): hyper-connections, and manifold-constrained ones (mHC, mHCv2).
+
+Per site x_s is RMS-normalised stream by stream with weight gamma + 1, and alpha[s, :] = dynamic part of stream s +
+`static_alpha`[s, :]. The first v columns feed the branch's v views, the last n mix: x_new[t] = sum_s alpha[s, v + t]
+x_s, so rows are source streams. mHC constrains those n columns by exp and Sinkhorn, rows last: the columns of H_res
+are exact. What the tensors do not tell (tanh, iterations) is assumed aloud.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mhcdiag.errors import LayoutError
+from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
+from mhcdiag.layouts.depth import order_by_depth, refuse_gaps
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.mappings.constraints import ExpSinkhorn
+from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
+from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
+from mhcdiag.namedtensors import NamedTensors
+
+ROLES = (
+    "static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "pre_branch_scale", "residual_scale", "norm.gamma",
+    "static_beta", "dynamic_beta_fn", "dynamic_beta_scale", "h_post_scale",
+)  # fmt: skip
+_ROLE = re.compile(rf"^(?P<path>(?:.*\.)?)(?P<role>{'|'.join(map(re.escape, ROLES))})$")
+NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
+SOURCE = "package hyper-connections 0.4.11"
+
+
+def _sites(checkpoint: NamedTensors, mixers: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Per module path (with its trailing dot) that holds any of a site's own tensors, the tensors by role."""
+    paths = dict.fromkeys(match["path"] for name in mixers if (match := _ROLE.match(name)) is not None)
+    return {path: {role: path + role for role in ROLES if path + role in checkpoint.tensors} for path in paths}
+
+
+def _recognise(
+    checkpoint: NamedTensors, sites: Mapping[str, Mapping[str, str]], *, needed: tuple[str, ...], model: str
+) -> Recognition:
+    for path, roles in sites.items():
+        missing = [role for role in needed if role not in roles]
+        if missing:
+            raise LayoutError(
+                checkpoint.path,
+                found=f"module {path or '(top level)'} has {next(iter(roles.values()))} but no {missing[0]}",
+                expected=", ".join(needed) + " for every site",
+                hint="is a shard missing?",
+            )
+    paths = {path.removesuffix("."): roles for path, roles in sites.items()}
+    refuse_gaps(checkpoint, list(paths))
+    order = order_by_depth(paths)
+    return Recognition(
+        model=model,
+        sites=tuple(
+            Site(name=name or "0", tensors=paths[path], depth=depth)
+            for depth, (path, name) in enumerate(zip(order.paths, order.names, strict=True))
+        ),
+        assumed=order.assumed,
+    )
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    """Number of streams, from `static_alpha` [n, v + n]; fractions are refused, since they reorder its columns."""
+    beta = site.tensors.get("dynamic_beta_fn")
+    shape = checkpoint.tensors[beta].shape if beta is not None else ()
+    static_beta = site.tensors.get("static_beta")
+    v2_shape = checkpoint.tensors[static_beta].shape if static_beta is not None else ()
+    fractions = v2_shape[1] if len(v2_shape) == 3 else shape[1] if len(shape) == 2 else 1
+    if fractions != 1:
+        raise LayoutError(
+            checkpoint.path,
+            found=f"site {site.name} splits its features into {fractions} fractions (num_fracs)",
+            expected="num_fracs = 1",
+            hint="fractional hyper-connections are not supported",
+        )
+    name = site.tensors["static_alpha"]
+    alpha = checkpoint.tensors[name].shape
+    if len(alpha) != 2 or alpha[1] <= alpha[0] or alpha[0] < 1:
+        raise LayoutError(
+            checkpoint.path,
+            found=f"tensor {name} has shape {list(alpha)}",
+            expected="[n, v + n] for n streams and v >= 1 views",
+        )
+    return alpha[0]
+
+
+def _stack(recognition: Recognition, streams: int) -> Stack:
+    return Stack(
+        sites=tuple(site.name for site in recognition.sites),
+        tensors=tuple(site.tensors["static_alpha"] for site in recognition.sites),
+        streams=streams,
+    )
+
+
+def _assemble(
+    checkpoint: NamedTensors, recognition: Recognition, recipe: Recipe, *, scale_role: str, dynamic: bool
+) -> Reading:
+    """Read all sites: `static_alpha` and one scale, and for the input-dependent part the projection and gamma."""
+    streams = _streams(checkpoint, recognition.sites[0])
+    base: list[Tensor] = []
+    scales: list[Tensor] = []
+    factors: list[LogitFactor] = []
+    nonfinite = []
+    roles = ("static_alpha", scale_role, "dynamic_alpha_fn", "norm.gamma") if dynamic else ("static_alpha", scale_role)
+    for site in recognition.sites:
+        _check_shapes(checkpoint, site, streams, recipe.proposals, scale_role)
+        values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
+        broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})
+        nonfinite += [] if broken is None else [broken]
+        base.append(values["static_alpha"][:, -streams:])
+        scales.append(values[scale_role].reshape(()))
+        if dynamic:
+            projection = values["dynamic_alpha_fn"][..., -streams:] * (values["norm.gamma"] + 1)[:, None]
+            factors.append(logit_factor(torch.cat(list(projection), dim=-1) if projection.ndim == 3 else projection))
+    parameters = ParametricStack(
+        stack=_stack(recognition, streams),
+        depths=tuple(site.depth for site in recognition.sites),
+        recipe=recipe,
+        base=torch.stack(base),
+        scale=torch.stack(scales),
+        factors=tuple(factors) if dynamic else None,
+    )
+    return Reading(parameters=parameters, nonfinite=tuple(nonfinite))
+
+
+def _check_shapes(checkpoint: NamedTensors, site: Site, streams: int, proposals: int, scale_role: str) -> None:
+    tensors = site.tensors
+    columns = checkpoint.tensors[tensors["static_alpha"]].shape[-1]
+    require_shape(checkpoint, tensors["static_alpha"], (streams, columns), meaning="n streams, v views + n streams")
+    width = checkpoint.tensors[tensors["norm.gamma"]].shape[0]
+    leading = (proposals,) if scale_role == "residual_scale" else ()
+    require_shape(
+        checkpoint,
+        tensors["dynamic_alpha_fn"],
+        (*leading, width, columns),
+        meaning="proposals, width, v + n" if leading else "width, v + n",
+    )
+    if _streams(checkpoint, site) != streams:
+        raise LayoutError(
+            checkpoint.path,
+            found=f"site {site.name} has {_streams(checkpoint, site)} streams",
+            expected=f"{streams}, as the first site has",
+        )
+    scale = checkpoint.tensors[tensors[scale_role]].shape
+    if scale not in ((), (1,)):
+        require_shape(checkpoint, tensors[scale_role], (1,), meaning="one factor")
+
+
+@dataclass(frozen=True, slots=True)
+class HyperConnections:
+    """Unconstrained hyper-connections: H_res = (scale * tanh(x W) + static)^T."""
+
+    name: ClassVar[str] = "hyper-connections"
+    source: ClassVar[str] = f"{SOURCE}, hyper_connections.py; arXiv 2409.19606, algorithm 2"
+
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+        """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
+        sites = _sites(checkpoint, mixers)
+        if not any("dynamic_alpha_scale" in roles for roles in sites.values()):
+            return None
+        if any("residual_scale" in roles for roles in sites.values()):
+            return None
+        needed = ("static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "norm.gamma")
+        return _recognise(checkpoint, sites, needed=needed, model="HC")
+
+    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+        """See `Layout`."""
+        refuse_settings(settings, self.name, "sinkhorn_iters", "sinkhorn_eps")
+        tanh = True if settings.tanh is None else settings.tanh
+        recipe = Recipe(
+            norm=NORM,
+            activation=Activation.TANH if tanh else Activation.NONE,
+            constraint=None,
+            orientation=settings.orientation or Orientation.SOURCE_ROWS,
+        )
+        reading = _assemble(checkpoint, recognition, recipe, scale_role="dynamic_alpha_scale", dynamic=dynamic)
+        assumed = ("tanh on the input-dependent part (not stored; --tanh/--no-tanh)",) if settings.tanh is None else ()
+        return Reading(parameters=reading.parameters, nonfinite=reading.nonfinite, assumed=assumed)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifoldHyperConnections:
+    """mHC and mHCv2: H_res = Sinkhorn(scale * x W + static)^T, averaged over proposals."""
+
+    name: ClassVar[str] = "hyper-connections-mhc"
+    source: ClassVar[str] = f"{SOURCE}, manifold_constrained_hyper_connections.py and mHCv2.py"
+
+    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+        """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
+        sites = _sites(checkpoint, mixers)
+        with_scale = [roles for roles in sites.values() if "residual_scale" in roles]
+        ranks = {
+            len(checkpoint.tensors[roles["dynamic_alpha_fn"]].shape)
+            for roles in with_scale
+            if "dynamic_alpha_fn" in roles
+        }
+        if not with_scale or ranks - {3}:
+            return None
+        beta = with_scale[0].get("static_beta")
+        second = beta is not None and len(checkpoint.tensors[beta].shape) == 3
+        needed = ("static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma")
+        return _recognise(checkpoint, sites, needed=needed, model="mHCv2" if second else "mHC")
+
+    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+        """See `Layout`."""
+        refuse_settings(settings, self.name, "tanh")
+        assumed = []
+        iterations = settings.sinkhorn_iters
+        if iterations is None:
+            config = configuration.section(checkpoint)
+            iterations = configuration.integer(checkpoint, config, "sinkhorn_iters", "mhc_sinkhorn_iters")
+        if iterations is None:
+            iterations = ExpSinkhorn().iterations
+            assumed.append(f"Sinkhorn iterations: {iterations} (not stored; --sinkhorn-iters)")
+        eps = ExpSinkhorn().eps if settings.sinkhorn_eps is None else settings.sinkhorn_eps
+        recipe = Recipe(
+            norm=NORM,
+            activation=Activation.NONE,
+            constraint=ExpSinkhorn(iterations=iterations, eps=eps),
+            orientation=settings.orientation or Orientation.SOURCE_ROWS,
+            proposals=checkpoint.tensors[recognition.sites[0].tensors["dynamic_alpha_fn"]].shape[0],
+        )
+        reading = _assemble(checkpoint, recognition, recipe, scale_role="residual_scale", dynamic=dynamic)
+        return Reading(parameters=reading.parameters, nonfinite=reading.nonfinite, assumed=tuple(assumed))

@@ -1,0 +1,54 @@
+"""What a measurement needs to know of a stack of residual mappings, wherever they come from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHUNK_TOKENS = 4096
+"""Tokens that are drawn, mapped and composed at a time; fixed, so that numbers do not depend on memory or devices."""
+
+
+class Orientation(StrEnum):
+    """What the rows of a stored matrix A stand for."""
+
+    TARGET_ROWS = "target-rows"
+    """Row = target stream: H = A."""
+    SOURCE_ROWS = "source-rows"
+    """Row = source stream: H = A transposed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """The sites of one model, in depth order."""
+
+    sites: tuple[str, ...]
+    """Names, e.g. "0.attn"."""
+    tensors: tuple[str, ...]
+    """Per site, the tensor that a message about its mapping names."""
+    streams: int
+    """Number n of residual streams."""
+
+
+@runtime_checkable
+class MapSource(Protocol):
+    """Residual mappings of a stack, for a number of tokens, served in chunks."""
+
+    @property
+    def stack(self) -> Stack:
+        """The sites."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> "Float[Tensor, 'site stream stream token']":
+        """H_res of tokens start..stop-1 in the convention x_new = H x, tokens contiguous.
+
+        They are computed on `device` and stay there. `start` must be a multiple of `CHUNK_TOKENS`, and `stop` at most
+        `CHUNK_TOKENS` above it.
+        """

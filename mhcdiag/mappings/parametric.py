@@ -1,0 +1,146 @@
+"""Mappings computed from parameters: logits = scale * act(W^T norm(x)) + base, then constrained, then oriented.
+
+This one form covers hyper-connections (arXiv 2409.19606; arXiv 2512.24880, equation 5) and their manifold-constrained
+kin (equations 7 and 8); a `Recipe` says which.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mhcdiag.mappings.constraints import ROWS, Constraint
+from mhcdiag.mappings.inputs import InputNorm, LogitFactor, LogitSampler
+from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.results.gain import Direction
+
+
+class Activation(StrEnum):
+    """What is applied to the projected input before it is scaled."""
+
+    NONE = "none"
+    TANH = "tanh"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How one implementation turns its parameters into H_res."""
+
+    norm: InputNorm
+    """Normalisation of the site's input."""
+    activation: Activation
+    """Applied to the projection, before `scale`."""
+    constraint: Constraint | None
+    """None for unconstrained hyper-connections."""
+    orientation: Orientation
+    """What a row of the stored matrix stands for."""
+    proposals: int = 1
+    """Number of matrices that are constrained one by one and then averaged (mHCv2)."""
+
+    def orient(self, stored: Float[Tensor, "*batch row column token"]) -> Float[Tensor, "*batch stream stream token"]:
+        """From the stored orientation to x_new = H x."""
+        return stored.transpose(-3, -2) if self.orientation is Orientation.SOURCE_ROWS else stored
+
+    def exact_direction(self) -> Direction | None:
+        """The direction in which the last Sinkhorn step made all sums of H equal to 1; None without constraint."""
+        if self.constraint is None:
+            return None
+        rows_of_h = (self.constraint.exact_axis == ROWS) == (self.orientation is Orientation.TARGET_ROWS)
+        return Direction.FORWARD if rows_of_h else Direction.BACKWARD
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParametricStack:
+    """The parameters of all sites of a model."""
+
+    stack: Stack
+    """The sites."""
+    depths: tuple[int, ...]
+    """Per site its position in the whole model; random inputs are seeded by it, so that a part equals the whole."""
+    recipe: Recipe
+    """Shared by all sites."""
+    base: Float[Tensor, "site row column"]
+    """Logits (or, unconstrained, entries) of the input-independent part, as stored."""
+    scale: Float[Tensor, " site"]
+    """Factor on the input-dependent part."""
+    factors: tuple[LogitFactor, ...] | None
+    """Per site the factor of its projection, norm weight folded in; None where it was not read or does not exist.
+
+    Columns are the stored matrix, row by row, for a flattened norm; one row of it (for each proposal in turn), shared
+    by all streams, for a per-stream norm. """
+    input_dependent: bool = True
+    """Whether the mappings depend on the input at all."""
+
+    def static(self) -> "StaticMaps":
+        """The mappings with the input-dependent part at zero: one pseudo-token."""
+        logits = self.base.unsqueeze(1).unsqueeze(-1).expand(-1, self.recipe.proposals, -1, -1, -1)
+        return StaticMaps(stack=self.stack, maps=_finish(logits, self.recipe))
+
+    def random(self, *, tokens: int, seed: int) -> "RandomMaps":
+        """The mappings that standard Gaussian inputs produce, tokens, sites and streams independent."""
+        assert self.factors is not None
+        samplers = [
+            LogitSampler(factor=factor, norm=self.recipe.norm, streams=self.stack.streams, seed=seed, site=depth)
+            for factor, depth in zip(self.factors, self.depths, strict=True)
+        ]
+        return RandomMaps(parameters=self, samplers=samplers, tokens=tokens)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaticMaps:
+    """One mapping per site, the same for every token."""
+
+    stack: Stack
+    maps: Float[Tensor, "site stream stream 1"]
+    tokens: int = 1
+
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
+        """The mappings, as one token."""
+        return self.maps[..., start:stop].to(device)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RandomMaps:
+    """Mappings of random inputs, drawn chunk by chunk."""
+
+    parameters: ParametricStack
+    samplers: list[LogitSampler]
+    tokens: int
+
+    @property
+    def stack(self) -> Stack:
+        """The sites."""
+        return self.parameters.stack
+
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
+        """The mappings of tokens start..stop-1."""
+        recipe = self.parameters.recipe
+        maps = [
+            _finish(self._logits(site, start, stop, device).unsqueeze(0), recipe)[0]
+            for site in range(len(self.samplers))
+        ]
+        return torch.stack(maps)
+
+    def _logits(self, site: int, start: int, stop: int, device: str) -> Float[Tensor, "proposal row column token"]:
+        """Logits of one site: one site at a time stays in the processor's cache through all Sinkhorn iterations."""
+        parameters = self.parameters
+        streams, proposals = self.stack.streams, parameters.recipe.proposals
+        drawn = torch.from_numpy(self.samplers[site].draw(start, stop)).to(device)
+        if parameters.recipe.norm.per_stream:
+            drawn = drawn.view(streams, proposals, streams, -1).transpose(0, 1)
+        else:
+            drawn = drawn.view(proposals, streams, streams, -1)
+        if parameters.recipe.activation is Activation.TANH:
+            drawn = drawn.tanh()
+        base = parameters.base[site].unsqueeze(-1).to(device)
+        return (drawn * parameters.scale[site].to(device)).add_(base)
+
+
+def _finish(
+    logits: Float[Tensor, "site proposal row column token"], recipe: Recipe
+) -> Float[Tensor, "site stream stream token"]:
+    if recipe.constraint is not None:
+        logits = recipe.constraint.apply(logits)
+    return recipe.orient(logits.mean(dim=1) if recipe.proposals > 1 else logits[:, 0]).contiguous()

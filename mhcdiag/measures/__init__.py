@@ -1,0 +1,1 @@
+"""From residual mappings to numbers."""

@@ -1,0 +1,92 @@
+"""Bounds on composite gains: what no input can exceed, in the definition `norm`."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mhcdiag.kernels.composites import gains
+from mhcdiag.kernels.spans import span_sums
+from mhcdiag.mappings.bounds import entry_bounds
+from mhcdiag.mappings.parametric import Activation, ParametricStack
+from mhcdiag.measures.reductions import PRODUCTS
+from mhcdiag.measures.worst import worst_span
+from mhcdiag.results.gain import Bound, Definition, Direction, Kind
+
+CAPTURED = "captured mappings are what some tokens saw; they bound nothing for other inputs"
+IDENTITY = "nothing is mixed: every mapping is the identity"
+UNBOUNDED = (
+    "nothing bounds the input-dependent part: there is no tanh, and static inputs do not read the projection "
+    "(random ones do)"
+)
+ENTRYWISE = "norm of the product of M = |b| + |alpha| min(1, sqrt(d) |W column|), entry by entry; loose for deep stacks"
+ENTRYWISE_STATIC = "norm of the product of M = |b| + |alpha|, entry by entry, since |tanh| <= 1; loose for deep stacks"
+ENTRYWISE_LINEAR = "norm of the product of M = |b| + |alpha| sqrt(d) |W column|, entry by entry; loose for deep stacks"
+EXACT_SIDE = "a property of stochastic matrices, whatever the parameters: sums normalised last are at most 1"
+INEXACT_SIDE = (
+    "a property of stochastic matrices, whatever the parameters and however few the iterations: sums of the side "
+    "normalised last are at most 1, which leaves the other side n - 1 + 1/n for one site and n for a composite"
+)
+
+
+def parametric_bounds(parameters: ParametricStack) -> dict[Direction, Bound]:
+    """Bounds of mappings that are computed from parameters, per direction."""
+    exact = parameters.recipe.exact_direction()
+    if exact is not None:
+        sites, streams = len(parameters.stack.sites), parameters.stack.streams
+        return {
+            direction: _stochastic(sites, streams, exact=direction is exact) for direction in (exact, _other(exact))
+        }
+    entries = entry_bounds(parameters)
+    if entries is None:
+        return dict.fromkeys(Direction, no_bound(UNBOUNDED))
+    return _entrywise(entries, parameters)
+
+
+def no_bound(why: str) -> Bound:
+    """The record of a direction that nothing bounds."""
+    return Bound(single=None, prefix=None, suffix=None, worst=None, why=why)
+
+
+def constant_bound(value: float, sites: int, why: str) -> Bound:
+    """The same bound for every site and composite."""
+    curve = (value,) * sites
+    return Bound(single=curve, prefix=curve, suffix=curve, worst=value, why=why)
+
+
+def _other(direction: Direction) -> Direction:
+    return Direction.BACKWARD if direction is Direction.FORWARD else Direction.FORWARD
+
+
+def _stochastic(sites: int, streams: int, *, exact: bool) -> Bound:
+    if exact:
+        return constant_bound(1.0, sites, EXACT_SIDE)
+    one_site, composite = streams - 1 + 1 / streams, float(streams)
+    return Bound(
+        single=(one_site,) * sites,
+        prefix=(one_site, *(composite,) * (sites - 1)),
+        suffix=(*(composite,) * (sites - 1), one_site),
+        worst=composite if sites > 1 else one_site,
+        why=INEXACT_SIDE,
+    )
+
+
+def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: ParametricStack) -> dict[Direction, Bound]:
+    maps = entries.unsqueeze(-1)
+    if not bool(torch.isfinite(maps).all()):
+        return dict.fromkeys(Direction, no_bound("the parameters hold NaN or infinity"))
+    curves = {kind: gains(compose(maps), nonnegative=True) for kind, compose in PRODUCTS.items()}
+    spans = span_sums(maps)
+    found = {}
+    for direction in Direction:
+        key = (direction, Definition.NORM)
+        single, prefix, suffix = (curves[kind][key].sum_tokens().numbers() for kind in Kind)
+        matrix = [spans[key][a].numbers() for a in range(maps.shape[0])]
+        worst = worst_span(matrix, parameters.stack.sites).value
+        found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=_why(parameters))
+    return found
+
+
+def _why(parameters: ParametricStack) -> str:
+    if parameters.factors is None:
+        return ENTRYWISE_STATIC
+    return ENTRYWISE if parameters.recipe.activation is Activation.TANH else ENTRYWISE_LINEAR

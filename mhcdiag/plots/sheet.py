@@ -1,0 +1,54 @@
+"""A figure laid out in inches from its top left corner, so that its text has room whatever the numbers are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mhcdiag.plots.style import DOTS_PER_INCH
+
+WIDTH = 8.0
+LEFT = 0.72
+"""Room for tick labels and the axis label, of the left panel."""
+RIGHT = 0.24
+GAP = 0.72
+"""The same for the right panel."""
+PANEL_WIDTH = (WIDTH - LEFT - GAP - RIGHT) / 2
+PANEL_LEFTS = (LEFT, LEFT + PANEL_WIDTH + GAP)
+"""Left edges of the two panels of a row."""
+
+
+class Sheet:
+    """A figure of fixed width; all positions in inches, `top` counted downwards from its upper edge."""
+
+    def __init__(self, *, height: float) -> None:
+        self.height = height
+        self.figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, facecolor="white")
+
+    def axes(self, *, left: float, top: float, width: float, height: float) -> Axes:
+        """New axes; the box is that of the axes proper, labels lie outside."""
+        box = (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        return self.figure.add_axes(box)
+
+    def text(self, text: str, *, left: float, top: float, **properties: Any) -> None:
+        """One line of literal text, hung from `top`."""
+        x, y = left / WIDTH, 1 - top / self.height
+        self.figure.text(x, y, text, ha="left", va="top", parse_math=False, **properties)
+
+    def legend(self, *, handles: Sequence[Artist], top: float = 0.12, ncols: int = 6) -> None:
+        """A legend hung from `top`, from the left edge of the left panel on."""
+        anchor = (LEFT / WIDTH, 1 - top / self.height)
+        legend = self.figure.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=anchor,
+            ncols=ncols,
+            borderaxespad=0,
+            borderpad=0,
+            columnspacing=1.6,
+            handlelength=2.2,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)

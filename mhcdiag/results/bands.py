@@ -1,0 +1,76 @@
+"""What a gain means, in words.
+
+The bands are calibrated on the paper's 27B models, on independent reproductions and on small trained models; they are
+a reading aid, not a law: a gain is a level of risk, and it does not time a spike.
+"""
+
+from dataclasses import dataclass
+
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.numbers import Number, is_finite, within
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """A range of gains that calls for the same reaction."""
+
+    upto: float
+    """Largest gain of the band."""
+    word: str
+    """One word for tables."""
+    meaning: str
+    """What it says about the model."""
+    advice: str
+    """What to do."""
+
+
+BANDS = (
+    Band(
+        upto=1.1,
+        word="calm",
+        meaning="streams are passed on at their own size",
+        advice="nothing to do",
+    ),
+    Band(
+        upto=3.0,
+        word="normal",
+        meaning="mild amplification; for mHC the usual error of finite Sinkhorn iterations (the paper reports 1.6)",
+        advice="nothing to do; compare with later checkpoints",
+    ),
+    Band(
+        upto=30.0,
+        word="watch",
+        meaning="more than Sinkhorn-constrained mappings of healthy models show",
+        advice="measure the next checkpoints too: steady growth matters more than the level",
+    ),
+    Band(
+        upto=1000.0,
+        word="warn",
+        meaning="signals or gradients change size by orders of magnitude across depth",
+        advice="check the trend, the learning rate of the connections, and the headroom of the streams' dtype",
+    ),
+    Band(
+        upto=float("inf"),
+        word="exploded",
+        meaning="the paper calls this level exploded; its 27B run reached about 3000, and its loss spiked",
+        advice="constrain the mappings (mHC), lower their learning rate, or go back to an earlier checkpoint",
+    ),
+)
+
+BROKEN = Band(
+    upto=float("nan"),
+    word="broken",
+    meaning="a mapping holds NaN or infinity",
+    advice="do not continue from this checkpoint: go back to the last one without",
+)
+
+
+def band_of(gain: Number) -> Band:
+    """The band of a gain; NaN and infinity are `BROKEN`."""
+    if not is_finite(gain):
+        return BROKEN
+    return next((band for band in BANDS if within(gain, band.upto)), BANDS[-1])
+
+
+DIRECTION_WORDS = {Direction.FORWARD: "signals", Direction.BACKWARD: "gradients"}
+"""What travels in each direction."""

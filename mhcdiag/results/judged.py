@@ -1,0 +1,46 @@
+"""A measurement together with what the gates said of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mhcdiag.results.gain import GainResult
+from mhcdiag.results.verdict import Limit, Verdict, combine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedGain:
+    """One checkpoint, measured and judged."""
+
+    result: GainResult
+    """What was measured."""
+    verdict: Verdict
+    """What the gates say of it."""
+    limits: tuple[Limit, ...]
+    """The numbers they looked at."""
+    reason: str
+    """Why the verdict is not a pass; empty where it is."""
+
+    @property
+    def path(self) -> str:
+        """The input as the user named it."""
+        return self.result.path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """An input that could not be measured; it never hides the others, and it never passes."""
+
+    path: str
+    """The input as the user named it."""
+    reason: str
+    """The error in one line."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always `unjudged`."""
+        return Verdict.UNJUDGED
+
+
+def overall(judged: Sequence[JudgedGain | Unreadable]) -> Verdict:
+    """One verdict for several inputs: fail if any failed, else unjudged if any could not be judged."""
+    return combine(each.verdict for each in judged)

@@ -1,0 +1,54 @@
+"""From the path of a checkpoint to its named tensors: headers at once, values on demand."""
+
+import os
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.tensorfiles import safetensors_directory, safetensors_file, torch_directory, torch_file
+from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
+from mhcdiag.tensorfiles.interface import Container
+from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
+from mhcdiag.tensorfiles.shards import listed
+
+CONTAINERS: tuple[Container, ...] = (safetensors_file, safetensors_directory, torch_file, torch_directory)
+"""All container formats; the first that recognises a place opens it."""
+
+_EXPECTED = "a .safetensors or torch checkpoint, or a directory with one"
+
+
+def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> NamedTensors:
+    """Open a checkpoint, whatever its container, reading headers only.
+
+    Parameters
+    ----------
+    path
+        A file, a directory of shards, the index of shards, or a model's folder in the cache of Hugging Face.
+        The content decides what it is, not the name.
+    key
+        Which of several state dicts of a torch file to take; dots lead into nested ones.
+
+    Raises
+    ------
+    ContainerError
+        There is no checkpoint, or it is broken.
+    SettingError
+        `key` was given for a container that holds one set of tensors.
+    """
+    place = main_snapshot(look(os.fspath(path)))
+    for container in CONTAINERS:
+        if container.recognises(place):
+            return container.open_place(place, key=key)
+    raise _unrecognised(place)
+
+
+def _unrecognised(place: Place) -> ContainerError:
+    if place.content is None:
+        found = f"a directory without a checkpoint; it holds {listed(place.names) or 'nothing'}"
+        return ContainerError(
+            place.path, found=found, expected="*.safetensors, an index of shards or pytorch_model.bin"
+        )
+    refuse_other_content(place.path, place.head, expected=_EXPECTED)
+    assert place.content is Content.UNKNOWN
+    return ContainerError(
+        place.path, found=f"{place.content.value} that begins with {place.head[:16]!r}", expected=_EXPECTED
+    )

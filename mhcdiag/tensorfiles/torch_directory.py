@@ -1,0 +1,70 @@
+"""Container: a directory with `pytorch_model.bin`, its shards, or one other file of `torch.save`."""
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.tensorfiles.config_json import config_beside, read_object
+from mhcdiag.tensorfiles.interface import ByteSource
+from mhcdiag.tensorfiles.places import Place
+from mhcdiag.tensorfiles.shards import (
+    find_index,
+    listed,
+    numbered,
+    open_shards,
+    read_index,
+    refuse_incomplete,
+)
+from mhcdiag.tensorfiles.torch_tensors import TorchTensors
+
+_SUFFIXES = (".pt", ".pth", ".bin")
+_USUAL = "pytorch_model.bin"
+_INDEX_SUFFIX = ".bin.index.json"
+
+
+def recognises(place: Place) -> bool:
+    """A directory with files named like torch's or an index of such shards, or the index itself."""
+    if place.content is not None:
+        return place.path.endswith(_INDEX_SUFFIX)
+    return any(name.endswith((*_SUFFIXES, _INDEX_SUFFIX)) for name in place.names)
+
+
+def open_place(place: Place, *, key: str | None) -> NamedTensors:
+    """Load names and shapes of all shards, the index and `config.json`.
+
+    Raises
+    ------
+    ContainerError
+        A file is missing or broken, the files contradict each other, or several could be meant.
+    """
+    index_path = find_index(place, suffix=_INDEX_SUFFIX, usual=f"{_USUAL}.index.json")
+    index = read_index(index_path) if index_path is not None else None
+    names = index.shards() if index else _loose(place)
+    shards = open_shards(place, names, named_by=index.source.name if index else "the directory")
+    path_of = {name: shard.name for name, shard in zip(names, shards, strict=True)}
+    config = config_beside(place)
+    others: list[ByteSource] = [file for file in (index and index.source, config) if file]
+    return TorchTensors(
+        place.path,
+        files=list(path_of.values()),
+        key=key,
+        shard_of={tensor: path_of[shard] for tensor, shard in index.shard_of.items()} if index else None,
+        config=read_object(config) if config else None,
+        others=others,
+    )
+
+
+def _loose(place: Place) -> list[str]:
+    """Which files to read where there is no index: never the optimizer's beside the model's."""
+    if _USUAL in place.names:
+        return [_USUAL]
+    found = [name for name in place.names if name.endswith(_SUFFIXES)]
+    if shards := numbered(found):
+        refuse_incomplete(place, shards)
+        return shards
+    if len(found) > 1:
+        raise ContainerError(
+            place.path,
+            found=f"{len(found)} files of torch: {listed(found)}",
+            expected=f"one, or {_USUAL}",
+            hint="pass the path of one of them",
+        )
+    return found

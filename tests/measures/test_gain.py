@@ -1,0 +1,175 @@
+"""The measurement: reductions, spans, chunks and what it says of broken mappings."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from reference import reference
+
+from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
+from mhcdiag.measures import quantiles as quantiles_module
+from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
+from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, rank_of
+from mhcdiag.results.gain import Direction, Reduction
+from mhcdiag.results.numbers import Huge
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Mappings that are already there, as a `MapSource`."""
+
+    maps: torch.Tensor
+
+    @property
+    def stack(self) -> Stack:
+        names = tuple(f"site {i}" for i in range(self.maps.shape[0]))
+        return Stack(sites=names, tensors=names, streams=self.maps.shape[1])
+
+    @property
+    def tokens(self) -> int:
+        return self.maps.shape[-1]
+
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
+        assert start % CHUNK_TOKENS == 0
+        assert stop - start <= CHUNK_TOKENS
+        return self.maps[..., start:stop]
+
+
+def random_maps(sites: int, streams: int, tokens: int, *, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(sites, streams, streams, tokens, generator=generator, dtype=torch.float64)
+    return torch.eye(streams, dtype=torch.float64)[None, :, :, None] + 0.3 * noise
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 101, 199])
+def test_every_number_is_that_of_numpy(tokens: int):
+    maps = random_maps(5, 3, tokens)
+    found = measure_gains(Maps(maps), exact_side=None)
+    expected = reference(maps.permute(0, 3, 1, 2).numpy())
+    for key, curve in expected.gain.items():
+        np.testing.assert_allclose(found.curves[key], curve, rtol=1e-10, err_msg=str(key))
+    for key, value in expected.worst.items():
+        assert found.worst[key].value == pytest.approx(value, rel=1e-10)
+
+
+def test_the_worst_span_is_named():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(7, 1, 1, 3)
+    maps[2] *= 3
+    maps[3] *= 2
+    maps[5] *= 0.5
+    worst = measure_gains(Maps(maps), exact_side=None).worst[Direction.FORWARD, "norm"]
+    assert (worst.value, worst.from_site, worst.to_site) == (6.0, "site 2", "site 3")
+
+
+def test_of_equally_bad_spans_the_shortest_is_named_then_the_first():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(5, 1, 1, 3)
+    worst = measure_gains(Maps(maps), exact_side=None).worst[Direction.BACKWARD, "amax"]
+    assert (worst.value, worst.from_site, worst.to_site) == (1.0, "site 0", "site 0")
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
+    maps = random_maps(3, 2, 37)
+    whole = measure_gains(Maps(maps), exact_side=Direction.FORWARD)
+    monkeypatch.setattr("mhcdiag.measures.gain.CHUNK_TOKENS", 8)
+    parts = measure_gains(_AnyChunk(maps), exact_side=Direction.FORWARD)
+    for key, curve in whole.curves.items():
+        np.testing.assert_allclose(parts.curves[key], curve, rtol=1e-12, err_msg=str(key))
+    for key, span in whole.worst.items():
+        assert (parts.worst[key].from_site, parts.worst[key].to_site) == (span.from_site, span.to_site)
+        assert parts.worst[key].value == pytest.approx(span.value, rel=1e-12)
+    np.testing.assert_allclose(parts.sinkhorn.column_residual, whole.sinkhorn.column_residual)
+    assert parts.sinkhorn.log_sum_max == pytest.approx(whole.sinkhorn.log_sum_max)
+
+
+class _AnyChunk(Maps):
+    def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
+        return self.maps[..., start:stop]
+
+
+def test_worst_is_never_below_a_mean_although_spans_see_fewer_tokens():
+    """Token 1 is not among the evenly spaced ones; its huge mapping counts all the same."""
+    maps = random_maps(2, 2, 2 * SPAN_TOKENS)
+    maps[..., 1] *= 1e6
+    found = measure_gains(Maps(maps), exact_side=None)
+    assert found.span_tokens == SPAN_TOKENS
+    for (kind, direction, definition, reduction), curve in found.curves.items():
+        if reduction is Reduction.MEAN:
+            assert found.worst[direction, definition].value >= max(curve), kind
+
+
+def test_the_mean_without_first_tokens_stands_beside_the_mean():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(3, 1, 1, 5)
+    maps[..., 0] *= 100
+    maps[..., 3] *= 50
+    found = measure_gains(Maps(maps), exact_side=None, first_tokens=(0, 3))
+    single = {reduction: found.curves["single", "forward", "norm", reduction][0] for reduction in ("mean", "max")}
+    assert single == {"mean": pytest.approx(153 / 5), "max": 100.0}
+    assert found.curves["single", "forward", "norm", Reduction.MEAN_WITHOUT_FIRST] == (1.0, 1.0, 1.0)
+
+
+def test_a_gain_beyond_float64_is_a_huge_number():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(122, 1, 1, 3) * 1e40
+    found = measure_gains(Maps(maps), exact_side=None)
+    for reduction in ("mean", "p50", "p99", "max", "of_mean"):
+        number = found.curves["prefix", "backward", "norm", reduction][-1]
+        assert isinstance(number, Huge)
+        assert number.log10 == pytest.approx(4880)
+        assert found.curves["single", "backward", "norm", reduction][-1] == pytest.approx(1e40)
+    assert found.worst["forward", "norm"].value.log10 == pytest.approx(4880)
+    assert found.worst["forward", "norm"].to_site == "site 121"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_mapping_is_counted_and_poisons_the_worst_span(value: float):
+    maps = random_maps(5, 3, 11)
+    maps[2, 1, 0, 4] = value
+    found = measure_gains(Maps(maps), exact_side=None)
+    assert found.nonfinite_tokens == (0, 0, 1, 0, 0)
+    worst = found.worst["forward", "norm"]
+    assert not math.isfinite(worst.value)
+    assert (worst.from_site, worst.to_site) == ("site 2", "site 2")
+
+
+def test_sinkhorn_quality_tells_attenuation_from_growth():
+    """Columns of the composite sum to 0.4 and 1.6; |ln 0.4| is the larger of the two."""
+    maps = torch.tensor([[0.2, 0.8], [0.2, 0.8]], dtype=torch.float64)[None, :, :, None].repeat(1, 1, 1, 2)
+    quality = measure_gains(Maps(maps), exact_side=Direction.FORWARD).sinkhorn
+    assert quality.row_residual == pytest.approx((0.0,), abs=1e-15)
+    assert quality.column_residual == pytest.approx((0.6,))
+    assert quality.log_sum_mean == quality.log_sum_max == pytest.approx(-math.log(0.4))
+
+
+def test_ranks_are_whole_numbers():
+    assert [rank_of(99, tokens) for tokens in (1, 100, 101, 700, 1024)] == [1, 99, 100, 693, 1014]
+    assert rank_of(50, 3) == 2
+
+
+@pytest.mark.parametrize("percent", [50, 99, 100])
+def test_the_histogram_is_within_a_bin_of_the_order_statistic(percent: int):
+    values = torch.randn(3, 4001, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(3).exp()
+    exact, histogram = ExactQuantiles(), HistogramQuantiles()
+    for chunk in values.split(997, dim=-1):
+        exact.add(Scaled(chunk, None))
+        histogram.add(Scaled(chunk, None))
+    np.testing.assert_allclose(histogram.at(percent), exact.at(percent), rtol=2 ** (1 / 512) - 1 + 1e-12)
+
+
+def test_the_histogram_knows_zero_infinity_nan_and_huge_numbers():
+    def histogram(value: float, exponent: float | None = None) -> object:
+        quantiles = HistogramQuantiles()
+        powers = None if exponent is None else torch.full((1, 3), exponent, dtype=torch.float64)
+        quantiles.add(Scaled(torch.full((1, 3), value, dtype=torch.float64), powers))
+        return quantiles.at(50)[0]
+
+    assert histogram(0.0) == 0.0
+    assert histogram(math.inf) == math.inf
+    assert math.isnan(histogram(math.nan))
+    assert histogram(1.0, 16211.0).log10 == pytest.approx(16211 * math.log10(2), rel=1e-4)
+
+
+def test_many_tokens_take_the_histogram():
+    assert isinstance(quantiles_module.quantiles_for(quantiles_module.EXACT_TOKENS), ExactQuantiles)
+    assert isinstance(quantiles_module.quantiles_for(quantiles_module.EXACT_TOKENS + 1), HistogramQuantiles)

@@ -1,0 +1,58 @@
+"""The README's generated parts: outputs of its console examples, and tables that come from the code.
+
+`python tests/readme_blocks.py` writes them again.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+COLUMNS = 92
+_CONSOLE = re.compile(r"^```console\n\$ (?P<command>.+)\n(?P<output>(?:.*\n)*?)```$", re.MULTILINE)
+_TABLE = re.compile(r"<!-- bands -->\n(?:.*\n)*?<!-- /bands -->")
+
+
+def commands(text: str) -> list[str]:
+    """The commands of all console examples."""
+    return [match["command"] for match in _CONSOLE.finditer(text)]
+
+
+def regenerated(text: str) -> str:
+    """The README with every generated part made again."""
+    text = _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{output_of(match['command'])}```", text)
+    return _TABLE.sub(lambda _: f"<!-- bands -->\n{bands_table()}<!-- /bands -->", text)
+
+
+def output_of(command: str) -> str:
+    """What a console example prints, without trailing spaces."""
+    program, *arguments = shlex.split(command)
+    assert program == "mhcdiag", command
+    environment = os.environ | {"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("FORCE_COLOR", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "mhcdiag", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    return "".join(line.rstrip() + "\n" for line in done.stdout.strip("\n").splitlines())
+
+
+def bands_table() -> str:
+    """One row per band."""
+    from mhcdiag.results.bands import BANDS
+
+    rows, lower = [], ""
+    for band in BANDS:
+        upto = f"up to {band.upto:g}" if band.upto != float("inf") else f"above {lower}"
+        rows.append(f"| {upto} | {band.word} | {band.meaning} | {band.advice} |\n")
+        lower = f"{band.upto:g}"
+    return "".join(rows)
+
+
+if __name__ == "__main__":
+    README.write_text(regenerated(README.read_text(encoding="utf-8")), encoding="utf-8")

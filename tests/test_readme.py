@@ -1,0 +1,46 @@
+"""The README is true: its examples run, its help is the real one, its tables come from the code."""
+
+import re
+
+import pytest
+from readme_blocks import README, ROOT, commands, regenerated
+
+from mhcdiag.layouts import LAYOUTS
+
+TEXT = README.read_text(encoding="utf-8")
+
+
+def test_outputs_and_tables_are_those_of_the_code():
+    """`python tests/readme_blocks.py` writes them again."""
+    assert regenerated(TEXT).splitlines() == TEXT.splitlines()
+
+
+def test_every_command_is_documented_with_its_help():
+    from mhcdiag.cli import app
+
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert {f"mhcdiag {name} --help" for name in names} <= set(commands(TEXT))
+
+
+def test_every_layout_is_in_the_table():
+    for layout in LAYOUTS:
+        assert f"`{layout.name}`" in TEXT
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+def test_python_examples_run(code: str, tmp_path, monkeypatch):
+    (tmp_path / "sample_checkpoints").symlink_to(ROOT / "sample_checkpoints")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_links_to_files_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_install_commands_are_those_that_ci_runs():
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "pip install -c constraints.txt -e '.[test]' && python -m pytest -q -n auto" in TEXT
+    assert "-c constraints.txt -e '.[test]'" in ci
+    assert "python -m pytest -q -n auto" in ci
