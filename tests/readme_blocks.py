@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -15,6 +16,7 @@ README = ROOT / "README.md"
 COLUMNS = 92
 _CONSOLE = re.compile(r"^```console\n\$ (?P<command>.+)\n(?P<output>(?:.*\n)*?)```$", re.MULTILINE)
 _TABLE = re.compile(r"<!-- bands -->\n(?:.*\n)*?<!-- /bands -->")
+_FORMATS = re.compile(r"<!-- formats -->\n(?:.*\n)*?<!-- /formats -->")
 
 
 def commands(text: str) -> list[str]:
@@ -25,6 +27,7 @@ def commands(text: str) -> list[str]:
 def regenerated(text: str) -> str:
     """The README with every generated part made again."""
     text = _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{output_of(match['command'])}```", text)
+    text = _FORMATS.sub(lambda _: f"<!-- formats -->\n{formats_list()}<!-- /formats -->", text)
     return _TABLE.sub(lambda _: f"<!-- bands -->\n{bands_table()}<!-- /bands -->", text)
 
 
@@ -52,6 +55,13 @@ def bands_table() -> str:
         rows.append(f"| {upto} | {band.word} | {band.meaning} | {band.advice} |\n")
         lower = f"{band.upto:g}"
     return "".join(rows)
+
+
+def formats_list() -> str:
+    """The names of all log formats, as one paragraph."""
+    from mhcdiag.runlogs import FORMATS
+
+    return textwrap.fill(", ".join(f"`{each.name}`" for each in FORMATS) + ".", 118, break_on_hyphens=False) + "\n"
 
 
 if __name__ == "__main__":
