@@ -7,6 +7,7 @@ reader that closes the pipe early (`mhcdiag gain ... | head`) ends the command q
 
 import os
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -20,6 +21,9 @@ COULD_NOT_JUDGE = 2
 BUG = 3
 INTERRUPTED = 130
 CLOSED_PIPE = 141
+
+LEFT_OUT_FOR_LOGS = ("torch", "matplotlib", "pandas", "jaxtyping", "safetensors")
+"""Packages that an installation for logs only may lack (README, "Without torch")."""
 
 app = typer.Typer(
     name="mhcdiag",
@@ -61,34 +65,47 @@ def run(arguments: list[str] | None = None) -> int:
     arguments
         The words after `mhcdiag`; those of the process when None.
     """
-    from mhcdiag.cli.output import complain
-    from mhcdiag.errors import MhcdiagError
-
     try:
         code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
         sys.stdout.flush()
-    except MhcdiagError as error:
-        complain(str(error))
-        return COULD_NOT_JUDGE
-    except typer.TyperException as error:
-        complain(f"{error.format_message()} (see 'mhcdiag --help')")
-        return COULD_NOT_JUDGE
-    except (typer.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except (BrokenPipeError, SystemExit) as error:
-        # Typer and rich turn a closed pipe into exit code 1, which is a failed gate's.
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
-        # Python flushes stdout once more at exit: give it somewhere to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
-    except Exception:  # noqa: BLE001 - the last line of defence, and it re-states the traceback
-        import traceback
-
-        traceback.print_exc()
-        complain("this is a bug in mhcdiag: please report it with the lines above")
-        return BUG
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the last line of defence
+        return _ended_by(error)
     return code if isinstance(code, int) else 0
+
+
+def _ended_by(error: BaseException) -> int:
+    """The exit code of an error, after saying on stderr what there is to say of it."""
+    from mhcdiag.cli.output import complain
+    from mhcdiag.errors import MhcdiagError
+
+    code = COULD_NOT_JUDGE
+    match error:
+        case MhcdiagError():
+            complain(str(error))
+        case typer.TyperException():
+            complain(f"{error.format_message()} (see 'mhcdiag --help')")
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in LEFT_OUT_FOR_LOGS:
+            package = name.partition(".")[0]
+            complain(f"this needs the package '{package}', which is not installed: python -m pip install {package}")
+        case typer.Abort() | KeyboardInterrupt():
+            code = INTERRUPTED
+        case BrokenPipeError():
+            code = _closed_pipe()
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):
+            code = _closed_pipe()  # typer and rich turn it into 1, which is a failed gate's
+        case SystemExit():
+            raise error
+        case _:
+            traceback.print_exception(error)
+            complain("this is a bug in mhcdiag: please report it with the lines above")
+            code = BUG
+    return code
+
+
+def _closed_pipe() -> int:
+    # Python flushes stdout once more at exit: give it somewhere to write.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE
 
 
 def main() -> NoReturn:
