@@ -5,14 +5,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from mhcdiag.errors import InputError, OutputError, SettingError
+from mhcdiag.errors import InputError, MhcdiagError, OutputError, SettingError
+from mhcdiag.reports.escaping import printable
 from mhcdiag.results.judged import JudgedGain, Unreadable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
+
+Judged = TypeVar("Judged")
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -36,26 +39,23 @@ def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
             yield path
 
 
-def or_unreadable(path: str, judge: Callable[[str], JudgedGain]) -> JudgedGain | Unreadable:
+def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:
     """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others."""
     try:
         return judge(path)
     except InputError as error:
-        complain(str(error))
-        return Unreadable(path=path, reason=str(error))
-    except SettingError as error:
-        complain(f"{path}: {error}")
-        return Unreadable(path=path, reason=str(error))
+        reason = str(error)
+    except MhcdiagError as error:
+        reason = f"{path}: {error}"
+    except OSError as error:
+        reason = f"{path}: {error.strerror or error}"
+    complain(reason)
+    return Unreadable(path=path, reason=reason)
 
 
 def complain(message: str) -> None:
     """One line on stderr; control characters from file contents are escaped so that they cannot drive the terminal."""
     sys.stderr.write(f"mhcdiag: {printable(message)}\n")
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:

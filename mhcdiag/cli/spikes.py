@@ -79,9 +79,7 @@ def spikes(
     if follow:
         from mhcdiag.cli.spikes_follow import follow_log
 
-        report = follow_log(
-            request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv
-        )
+        report = follow_log(request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv)
     else:
         report = run_spikes(request)
     if plot is not None:

@@ -16,13 +16,12 @@ from mhcdiag.logapi import Change, LiveLog, tail
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_json import event_json
 from mhcdiag.reports.spikes_words import event_line
-from mhcdiag.results.spikes import JudgedLog, SpikesReport, UnreadableLog
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import Verdict
 
 
-def follow_log(
-    request: Request, *, on_fail: str | None, idle_timeout: float | None, quiet: bool
-) -> SpikesReport:
+def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | None, quiet: bool) -> SpikesReport:
     """Follow one log until a gate fails, it stands still, or the process is told to end.
 
     Arguments: request: with one log; on_fail: command for the shell; idle_timeout: seconds; quiet: print no
@@ -40,13 +39,11 @@ def follow_log(
     try:
         _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
     except LogError as error:
-        return make_report(request, [UnreadableLog(path=path, reason=str(error))])
+        return make_report(request, [Unreadable(path=path, reason=str(error))])
     return make_report(request, [judge(live.result(), request.gate)])
 
 
-def _tell(
-    live: LiveLog, changes: list[Change], request: Request, *, on_fail: str | None, quiet: bool
-) -> bool:
+def _tell(live: LiveLog, changes: list[Change], request: Request, *, on_fail: str | None, quiet: bool) -> bool:
     """Print the changes; run the command and return True when a gate has failed."""
     for change in changes:
         if not quiet:

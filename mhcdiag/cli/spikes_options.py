@@ -13,13 +13,9 @@ OUTPUT = "Output"
 
 Logs = Annotated[
     list[str],
-    typer.Argument(
-        metavar="LOG", help="Log files, folders of logs, run folders, or - for stdin.", show_default=False
-    ),
+    typer.Argument(metavar="LOG", help="Log files, folders of logs, run folders, or - for stdin.", show_default=False),
 ]
-LogFormat = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Read as this format.", rich_help_panel=INPUT)
-]
+LogFormat = Annotated[str | None, typer.Option(metavar="NAME", help="Read as this format.", rich_help_panel=INPUT)]
 LossKey = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name of the loss in the log.", rich_help_panel=INPUT)
 ]
@@ -74,9 +70,7 @@ MinRise = Annotated[
 ]
 Window = Annotated[
     int | None,
-    typer.Option(
-        min=16, help="Points of the baseline (default: 128).", rich_help_panel=RULE, show_default=False
-    ),
+    typer.Option(min=16, help="Points of the baseline (default: 128).", rich_help_panel=RULE, show_default=False),
 ]
 Warmup = Annotated[
     int | None,
@@ -120,13 +114,9 @@ OnFail = Annotated[
 ]
 IdleTimeout = Annotated[
     float | None,
-    typer.Option(
-        min=0.0, metavar="SECONDS", help="End when the log stands still this long.", rich_help_panel=LIVE
-    ),
+    typer.Option(min=0.0, metavar="SECONDS", help="End when the log stands still this long.", rich_help_panel=LIVE),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 AsCsv = Annotated[
     bool, typer.Option("--csv", help="Print the events as CSV instead of the report.", rich_help_panel=OUTPUT)
 ]
@@ -138,14 +128,10 @@ Plot = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-LogScale = Annotated[
-    bool, typer.Option("--log-scale", help="Logarithmic axes in the plot.", rich_help_panel=OUTPUT)
-]
+LogScale = Annotated[bool, typer.Option("--log-scale", help="Logarithmic axes in the plot.", rich_help_panel=OUTPUT)]
 ContextLines = Annotated[
     int,
-    typer.Option(
-        "--context", min=0, metavar="N", help="Show N raw lines around each event.", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--context", min=0, metavar="N", help="Show N raw lines around each event.", rich_help_panel=OUTPUT),
 ]
 Against = Annotated[
     str | None,
@@ -155,6 +141,4 @@ Advice = Annotated[
     bool,
     typer.Option("--advice", help="Say how far to rewind and what to skip.", rich_help_panel=OUTPUT),
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the verdict lines only.", rich_help_panel=OUTPUT)
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict lines only.", rich_help_panel=OUTPUT)]

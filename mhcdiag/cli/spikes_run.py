@@ -7,7 +7,8 @@ from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
 from mhcdiag.gates.spikes import SpikeGate, judge
 from mhcdiag.logapi import LogOptions, compare, spikes
-from mhcdiag.results.spikes import JudgedLog, SpikesReport, UnreadableLog
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
 
 
@@ -39,7 +40,7 @@ def run_spikes(request: Request) -> SpikesReport:
     return make_report(request, logs)
 
 
-def make_report(request: Request, logs: list[JudgedLog | UnreadableLog]) -> SpikesReport:
+def make_report(request: Request, logs: list[JudgedLog | Unreadable]) -> SpikesReport:
     """Return the report of the command, with advice and comparison where asked for."""
     judged = [log for log in logs if isinstance(log, JudgedLog)]
     comparison = None

@@ -35,6 +35,4 @@ def _with_companion(event: Event, norms: tuple[Event, ...]) -> Event:
     # The strongest counts; one that is not finite beats all.
     norm = max(near, key=lambda one: (math.isnan(one.value), one.value))
     first = "same step" if norm.start == event.start else "grad_norm" if norm.start < event.start else "loss"
-    return replace(
-        event, companion=Companion(start=norm.start, peak=norm.peak, value=norm.value, first=first)
-    )
+    return replace(event, companion=Companion(start=norm.start, peak=norm.peak, value=norm.value, first=first))

@@ -140,9 +140,7 @@ class Course:
         self._note(values[:count], head, ahead.take(slice(0, reached + 1)))
         self._append(values[:count], steps[:count])
         if reached >= 0:
-            self.limits = Limits(
-                opens=float(by_window[reached]), baseline=ahead.take(slice(reached, reached + 1))
-            )
+            self.limits = Limits(opens=float(by_window[reached]), baseline=ahead.take(slice(reached, reached + 1)))
         self._turn_block(count)
         return count, found
 

@@ -58,6 +58,4 @@ def _binned(points: Floats, width: int) -> Floats:
     if not len(points):
         return np.empty((0, 4))
     groups = points.reshape(-1, width, 4)
-    return np.column_stack(
-        [groups[:, 0, 0], groups[:, 0, 1], groups[:, :, 2].min(axis=1), groups[:, :, 3].max(axis=1)]
-    )
+    return np.column_stack([groups[:, 0, 0], groups[:, 0, 1], groups[:, :, 2].min(axis=1), groups[:, :, 3].max(axis=1)])

@@ -173,11 +173,7 @@ class ExcursionTracker:
             self._course.accept(*_columns(excursion.calm))
             return event
         window = self._settings.window
-        if (
-            excursion.seen < window
-            or (excursion.seen - window) % max(window // 4, 1)
-            or not _stable(excursion)
-        ):
+        if excursion.seen < window or (excursion.seen - window) % max(window // 4, 1) or not _stable(excursion):
             return None
         self._open = None
         self._course.restart(*_columns(excursion.newest))

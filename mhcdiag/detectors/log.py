@@ -75,9 +75,7 @@ class LogWatcher:
             if here.all():
                 watcher.feed(step=records.step, line=records.line, value=value, bad=bad)
             elif here.any():
-                watcher.feed(
-                    step=records.step[here], line=records.line[here], value=value[here], bad=bad[here]
-                )
+                watcher.feed(step=records.step[here], line=records.line[here], value=value[here], bad=bad[here])
         if LOSS_SCALE in records.columns:
             scale = records.columns[LOSS_SCALE]
             here = np.isfinite(scale)
@@ -93,9 +91,7 @@ class LogWatcher:
             self._has_scaler = True
             return
         if message.kind == "minimum":
-            event = scaler_event(
-                line=message.line, step=message.step, value=message.loss_scale, note=message.text
-            )
+            event = scaler_event(line=message.line, step=message.step, value=message.loss_scale, note=message.text)
             self._scaler_events.append(replace(event, run=self._run))
             return
         event = scaler_event(line=message.line, step=message.step, value=np.nan, note=message.text)
@@ -126,13 +122,9 @@ class LogWatcher:
         """Return all events by series, as they stand now."""
         found = {name: watcher.events() for name, watcher in self.series.items()}
         if GRADIENT_NORM in found and self._has_scaler:
-            found[GRADIENT_NORM] = tuple(
-                event for event in found[GRADIENT_NORM] if not self._is_overflow(event)
-            )
+            found[GRADIENT_NORM] = tuple(event for event in found[GRADIENT_NORM] if not self._is_overflow(event))
         if LOSS in found:
-            found[LOSS] = with_companions(
-                _with_messages(found[LOSS], self._nan_messages), found.get(GRADIENT_NORM, ())
-            )
+            found[LOSS] = with_companions(_with_messages(found[LOSS], self._nan_messages), found.get(GRADIENT_NORM, ()))
         scaler = [*self._scaler_events]
         if (event := self._scaler.open_event()) is not None:
             scaler.append(replace(event, run=self._run))
@@ -166,8 +158,7 @@ def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Ev
     extra: list[Event] = []
     for message in messages:
         known = any(
-            event.run == message.run and event.start - 1 <= message.start <= event.end + 1
-            for event in recorded
+            event.run == message.run and event.start - 1 <= message.start <= event.end + 1 for event in recorded
         )
         if not known and (not extra or extra[-1].note != message.note):
             extra.append(message)

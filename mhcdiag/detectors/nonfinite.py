@@ -49,9 +49,7 @@ class NonfiniteTracker:
         self._open: _Stretch | None = None
         self._last = np.nan
 
-    def feed(
-        self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]
-    ) -> list[Event]:
+    def feed(self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]) -> list[Event]:
         """Take the next records that carry the series and return the stretches that ended with them.
 
         Arguments: step, line, value: of each record; bad: where the value is not finite.

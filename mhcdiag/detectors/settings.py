@@ -55,9 +55,7 @@ def adjusted(
     base = Settings()
 
     def thresholds(default: Thresholds) -> Thresholds:
-        return Thresholds(
-            z=default.z if z is None else z, min_rise=default.min_rise if min_rise is None else min_rise
-        )
+        return Thresholds(z=default.z if z is None else z, min_rise=default.min_rise if min_rise is None else min_rise)
 
     return replace(
         base,

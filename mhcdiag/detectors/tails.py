@@ -65,9 +65,7 @@ class Tail:
 
         Arguments: baseline: one window; z: deviations asked for in normal noise.
         """
-        known = [
-            (height, scale) for kind, height, scale in self._blocks if kind == bool(baseline.logarithmic[0])
-        ]
+        known = [(height, scale) for kind, height, scale in self._blocks if kind == bool(baseline.logarithmic[0])]
         if len(known) < 3:
             return float(baseline.reach(z, 0.0)[0])
         threshold = min(max(z, MARGIN * median(height for height, _ in known)), MOST * z)

@@ -23,9 +23,7 @@ class _ZClipFlagger:
 
     def feed(self, values: Floats) -> NDArray[np.bool_]:
         """Return which of the next values are flagged."""
-        return np.fromiter(
-            (self._take(value) for value in values.tolist()), dtype=np.bool_, count=len(values)
-        )
+        return np.fromiter((self._take(value) for value in values.tolist()), dtype=np.bool_, count=len(values))
 
     def _take(self, value: float) -> bool:
         if len(self._first) < WARMUP:

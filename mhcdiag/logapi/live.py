@@ -144,9 +144,7 @@ class LiveLog:
             if new:
                 self._watcher.new_run()
                 self._spans.append(run.span())
-                self._notes.append(
-                    f"a new run begins in line {row.line:,}: step {row.step:,g} after {run.last:,g}"
-                )
+                self._notes.append(f"a new run begins in line {row.line:,}: step {row.step:,g} after {run.last:,g}")
                 run = self._run = _Run()
             else:
                 self._watcher.rewind(row.step)

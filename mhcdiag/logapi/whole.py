@@ -89,9 +89,7 @@ def judged_series(table: LogTable, options: LogOptions) -> tuple[str, ...]:
 
 def to_message(event: ScalerEvent) -> Message:
     """Return a message of the reader as the watcher takes it."""
-    return Message(
-        line=event.line, step=event.step, kind=event.kind, loss_scale=event.loss_scale, text=event.text
-    )
+    return Message(line=event.line, step=event.step, kind=event.kind, loss_scale=event.loss_scale, text=event.text)
 
 
 def _segments(table: LogTable, run: Run) -> Iterator[tuple[NDArray[np.int64], float | None]]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import score_text, span_text, state_text, step_text, value_text
 from mhcdiag.reports.timeline_text import ASCII_BLOCKS, BLOCKS, timeline
+from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     SEVERITY,
     Event,
@@ -21,7 +22,6 @@ from mhcdiag.results.spikes import (
     LogResult,
     SeriesResult,
     SpikesReport,
-    UnreadableLog,
 )
 from mhcdiag.results.verdict import Verdict
 
@@ -43,9 +43,7 @@ Context = Mapping[int, Sequence[tuple[int, str]]]
 """Raw lines around an event by the event's line."""
 
 
-def log_report(
-    log: JudgedLog, *, width: int, unicode: bool = True, context: Context | None = None
-) -> RenderableType:
+def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Context | None = None) -> RenderableType:
     """Return the report on one log.
 
     Arguments: log: with its verdict; width: columns of the terminal; unicode: whether block characters can be
@@ -64,13 +62,11 @@ def log_report(
     return Group(*parts)
 
 
-def verdict_line(log: JudgedLog | UnreadableLog) -> Text:
+def verdict_line(log: JudgedLog | Unreadable) -> Text:
     """Return the verdict with what decided it."""
-    if isinstance(log, UnreadableLog):
+    if isinstance(log, Unreadable):
         reason = log.reason.removeprefix(log.path).lstrip(": ")
-        return Text.assemble(
-            ("UNJUDGED", STYLES[Verdict.UNJUDGED]), "  ", printable(log.path), "  ", printable(reason)
-        )
+        return Text.assemble(("UNJUDGED", STYLES[Verdict.UNJUDGED]), "  ", printable(log.path), "  ", printable(reason))
     line = Text.assemble((log.verdict.upper(), STYLES[log.verdict]), "  ", printable(log.result.path))
     counts = [f"{count} {kind}" for kind in SEVERITY if (count := _count(log.result, kind))]
     line.append(f"  {', '.join(counts) or 'no events'}")
@@ -97,9 +93,7 @@ def _facts(result: LogResult) -> Table:
     runs = ", ".join(f"{step_text(run.first_step)} to {step_text(run.last_step)}" for run in result.runs[:4])
     more = f" and {len(result.runs) - 4} more" if len(result.runs) > 4 else ""
     points = sum(run.points for run in result.runs)
-    table.add_row(
-        "steps" if len(result.runs) == 1 else f"{len(result.runs)} runs", f"{runs}{more}, {points:,} points"
-    )
+    table.add_row("steps" if len(result.runs) == 1 else f"{len(result.runs)} runs", f"{runs}{more}, {points:,} points")
     table.add_row("rule", result.rule)
     return table
 

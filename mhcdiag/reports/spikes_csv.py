@@ -4,7 +4,8 @@ import csv
 import io
 import math
 
-from mhcdiag.results.spikes import Event, SpikesReport, UnreadableLog
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.spikes import Event, SpikesReport
 
 COLUMNS = (
     "path", "series", "kind", "run", "line", "start", "peak", "end", "value", "baseline", "z", "points",
@@ -22,7 +23,7 @@ def spikes_csv(report: SpikesReport) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for log in report.logs:
-        if isinstance(log, UnreadableLog):
+        if isinstance(log, Unreadable):
             continue
         for name, series in log.result.series.items():
             writer.writerows([log.result.path, name, *_cells(event)] for event in series.events)
@@ -32,9 +33,7 @@ def spikes_csv(report: SpikesReport) -> str:
 def _cells(event: Event) -> list[str]:
     companion = event.companion
     recovered = "" if event.recovered is None else str(event.recovered).lower()
-    numbers = [
-        _text(one) for one in (event.start, event.peak, event.end, event.value, event.baseline, event.z)
-    ]
+    numbers = [_text(one) for one in (event.start, event.peak, event.end, event.value, event.baseline, event.z)]
     beside = ["", "", "", ""]
     if companion is not None:
         beside = [_text(companion.start), _text(companion.peak), _text(companion.value), companion.first]

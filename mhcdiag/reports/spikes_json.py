@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     Companion,
     Event,
@@ -11,7 +12,6 @@ from mhcdiag.results.spikes import (
     RunSpan,
     SeriesResult,
     SpikesReport,
-    UnreadableLog,
 )
 from mhcdiag.results.verdict import Limit
 
@@ -29,9 +29,7 @@ def spikes_json(report: SpikesReport) -> str:
         "format_version": FORMAT_VERSION,
         "command": "spikes",
         "verdict": str(report.verdict),
-        "results": [
-            _unreadable(log) if isinstance(log, UnreadableLog) else _log(log, report) for log in report.logs
-        ],
+        "results": [_unreadable(log) if isinstance(log, Unreadable) else _log(log, report) for log in report.logs],
     }
     if report.comparison is not None:
         gap = report.comparison
@@ -101,7 +99,7 @@ def _log(log: JudgedLog, report: SpikesReport) -> dict[str, Any]:
     return found
 
 
-def _unreadable(log: UnreadableLog) -> dict[str, Any]:
+def _unreadable(log: Unreadable) -> dict[str, Any]:
     return {
         "path": log.path,
         "verdict": "unjudged",

@@ -69,7 +69,5 @@ def _outcome(event: Event) -> str:
 
 def _companion_text(companion: Companion) -> str:
     value = "not finite" if math.isnan(companion.value) else value_text(companion.value)
-    order = {"grad_norm": "moved first", "loss": "moved later", "same step": "at the same step"}[
-        companion.first
-    ]
+    order = {"grad_norm": "moved first", "loss": "moved later", "same step": "at the same step"}[companion.first]
     return f"grad norm {value} at {step_text(companion.peak)}, {order}"

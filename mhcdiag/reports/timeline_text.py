@@ -38,9 +38,7 @@ def timeline(curve: Curve, events: Sequence[Event], *, width: int, blocks: str =
     ordered = sorted(heights)
     low, high = min(curve.low), ordered[min(int(0.98 * columns), columns - 1)]
     span = high - low or 1.0
-    line = "".join(
-        blocks[max(0, min(len(blocks) - 1, int((one - low) / span * len(blocks))))] for one in heights
-    )
+    line = "".join(blocks[max(0, min(len(blocks) - 1, int((one - low) / span * len(blocks))))] for one in heights)
     marks = [" "] * columns
     for event in sorted(events, key=lambda event: -SEVERITY.index(event.kind)):
         marks[_column(curve, event, edges)] = MARKS[event.kind]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.verdict import Limit, Verdict
 
 
@@ -180,16 +181,6 @@ class JudgedLog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UnreadableLog:
-    """A log that could not be read at all."""
-
-    path: str
-    """The log as the user named it."""
-    reason: str
-    """What is wrong with it and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Advice:
     """What to do about an event that did not recover."""
 
@@ -240,7 +231,7 @@ class SpikesReport:
 
     verdict: Verdict
     """Fail if any log failed, else unjudged if any could not be judged or read, else pass."""
-    logs: tuple[JudgedLog | UnreadableLog, ...]
+    logs: tuple[JudgedLog | Unreadable, ...]
     """The inputs in the order given."""
     advice: tuple[Advice, ...] = ()
     """Advice on events that did not recover, where it was asked for."""

@@ -51,9 +51,7 @@ class BlockParser:
         head = self._grammar.head.match(text)
         if head is not None:
             step, total = parse_number(head["step"]), parse_number(head["total"] or "")
-            return self._start(
-                Record(line=line, step=None if self._step else step, total_steps=total, values={})
-            )
+            return self._start(Record(line=line, step=None if self._step else step, total_steps=total, values={}))
         series = self._grammar.series.match(text)
         number = parse_number(series["value"]) if series is not None else None
         if series is None or number is None:

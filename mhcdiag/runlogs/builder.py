@@ -78,9 +78,7 @@ class TableBuilder:
             if not math.isfinite(value):
                 self.strange.setdefault(name, array("q")).append(row)
 
-    def add_block(
-        self, lines: Sequence[int] | NDArray[np.int64], columns: Mapping[str, array[float]]
-    ) -> None:
+    def add_block(self, lines: Sequence[int] | NDArray[np.int64], columns: Mapping[str, array[float]]) -> None:
         """Append many records that carry the same series, all values finite.
 
         Arguments: lines: line of each record; columns: values by name, as long as `lines`.

@@ -54,9 +54,7 @@ def read_document(source: LogSource) -> bytes:
         parts.append(block)
         size += len(block)
         if size > LARGEST_DOCUMENT:
-            raise LogError(
-                source.path, found="a JSON document of more than 1 GiB", expected="one record per line"
-            )
+            raise LogError(source.path, found="a JSON document of more than 1 GiB", expected="one record per line")
     return b"".join(parts).removeprefix(b"\xef\xbb\xbf")
 
 
@@ -69,9 +67,7 @@ def load_document(source: LogSource, data: bytes) -> Any:
         return parse_json(data)
     except ValueError as error:
         reason = str(error).partition(":")[0]
-        raise LogError(
-            source.path, found=f"broken JSON ({reason})", expected="a whole JSON document"
-        ) from error
+        raise LogError(source.path, found=f"broken JSON ({reason})", expected="a whole JSON document") from error
 
 
 def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:

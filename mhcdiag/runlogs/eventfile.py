@@ -121,12 +121,7 @@ class ScalarReader:
         except OverflowError:
             return
         slot = event.rfind(single, position)
-        if (
-            value
-            and slot >= 0
-            and event.find(single, position) == slot
-            and _SINGLE.unpack(single)[0] == value
-        ):
+        if value and slot >= 0 and event.find(single, position) == slot and _SINGLE.unpack(single)[0] == value:
             size = len(event) - position
             if self._slots.setdefault(size, slot - position) == slot - position:
                 self._shapes[event[position:slot] + event[slot + 4 :]] = tag

@@ -130,9 +130,7 @@ def _text_format(path: str, name: str) -> TextFormat:
     for one in TEXT_FORMATS:
         if one.name == chosen.name:
             return one
-    raise LogError(
-        path, found=f"the format {name}, which is read as a whole", expected="a text format to follow"
-    )
+    raise LogError(path, found=f"the format {name}, which is read as a whole", expected="a text format to follow")
 
 
 class RowMaker:
@@ -241,9 +239,7 @@ class _StepKeeper:
         return step
 
     def _offset_of(self, record: Record, raw: float) -> float:
-        epoch = next(
-            (value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None
-        )
+        epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
         if epoch is not None and epoch == math.floor(epoch):
             if epoch > self._epoch and raw < self._raw:
                 self._offset += self._raw + (raw == 0)

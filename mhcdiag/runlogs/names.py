@@ -6,12 +6,8 @@ from functools import lru_cache
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
-_EVAL = frozenset(
-    {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"}
-)
-_NOT_A_LOSS = frozenset(
-    {"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"}
-)
+_EVAL = frozenset({"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"})
+_NOT_A_LOSS = frozenset({"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"})
 _PART = frozenset({
     "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic",
     "value", "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
@@ -26,9 +22,7 @@ _NORMS = (
     "grad_norm", "gnorm", "gradnorm", "gradient_norm", "global_grad_norm", "total_grad_norm",
     "optim_total_grad_norm", "train_grad_norm", "train_gnorm", "l2_norm_grad_global", "norm", "grad",
 )  # fmt: skip
-_NOT_THE_NORM = frozenset(
-    {"layer", "layers", "max", "min", "clip", "clipped", "std", "embed", "block", "blocks", "h"}
-)
+_NOT_THE_NORM = frozenset({"layer", "layers", "max", "min", "clip", "clipped", "std", "embed", "block", "blocks", "h"})
 _RATES = ("learning_rate", "lr", "train_learning_rate", "train_lr", "learning_rate_group0", "lr_0")
 _SINGLE = {
     "loss_scale": ("loss_scale", "train_loss_scale", "loss_scaler", "scaler"),
@@ -129,7 +123,5 @@ def step_name(names: Iterable[str]) -> str | None:
 
     Arguments: names: the names in the log.
     """
-    ranked = [
-        (STEPS.index(plain(name)), name.startswith("_"), name) for name in names if plain(name) in STEPS
-    ]
+    ranked = [(STEPS.index(plain(name)), name.startswith("_"), name) for name in names if plain(name) in STEPS]
     return min(ranked)[2] if ranked else None

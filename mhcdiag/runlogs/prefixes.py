@@ -3,9 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\^\[\[[0-9;]*[A-Za-z]"
-)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\^\[\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(
     r"\s{0,8}(?:"
     r"(?P<srun>\d{1,5}):[ \t]"  # srun --label

@@ -66,9 +66,7 @@ def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
         return LogSource(path, io.BytesIO()), kind
     logs = iter_logs(path)
     if len(logs) > 1:
-        raise LogError(
-            path, found=f"a folder with {len(logs)} logs", expected="one log, or the folder of one run"
-        )
+        raise LogError(path, found=f"a folder with {len(logs)} logs", expected="one log, or the folder of one run")
     return open_source(logs[0]), log_format
 
 

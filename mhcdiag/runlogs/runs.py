@@ -99,9 +99,7 @@ def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
     return bool(restarts < 0.5 * len(back))
 
 
-def _split_at(
-    table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, current: _Open
-) -> list[Run]:
+def _split_at(table: LogTable, step: NDArray[np.float64], judged: Rows, back: Rows, current: _Open) -> list[Run]:
     totals = table.total_steps if table.total_steps is not None else np.full(len(step), np.nan)
     hidden = current.replaced[0]
     runs: list[Run] = []

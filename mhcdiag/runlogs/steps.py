@@ -63,9 +63,7 @@ class StepCount:
         if not missing:
             return
         if missing > 0.5 * len(known):
-            notes.append(
-                f"{missing:,} of {len(known):,} records without a step: the record's number stands for it"
-            )
+            notes.append(f"{missing:,} of {len(known):,} records without a step: the record's number stands for it")
             self.values, self.name = np.arange(len(known), dtype=np.float64), None
             return
         self.values = fill_steps(self.values)

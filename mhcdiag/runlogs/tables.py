@@ -22,9 +22,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     """
     notes = list(builder.notes)
     if builder.dropped_series:
-        notes.append(
-            f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out"
-        )
+        notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
     counted = StepCount(builder, keys=keys, notes=notes)
     names = bind_names(
         {name: count for name, count in builder.counts.items() if name != counted.name},
@@ -39,9 +37,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
     if log_format.nan_family == "huggingface" and "loss" in table_columns:
-        notes.append(
-            "the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here"
-        )
+        notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
     return LogTable(
         path=path,
         format=log_format.name,
@@ -93,9 +89,7 @@ def _candidates(columns: Columns, strange: dict[str, NDArray[np.bool_]], family:
     return np.unique(np.concatenate([found, before, np.maximum(found - 1, 0)]))
 
 
-def _judge_nan(
-    columns: Columns, strange: dict[str, NDArray[np.bool_]], *, family: NanRules, notes: list[str]
-) -> None:
+def _judge_nan(columns: Columns, strange: dict[str, NDArray[np.bool_]], *, family: NanRules, notes: list[str]) -> None:
     rows = _candidates(columns, strange, family.family)
     if not len(rows):
         return

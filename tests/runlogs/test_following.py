@@ -26,9 +26,7 @@ def test_the_split_of_the_bytes_changes_nothing(name, data):
     log = LOGS[name]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=13)))
     reader = LineReader(log_format=name)
-    entries = [
-        entry for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True) for entry in reader.feed(log[a:b])
-    ]
+    entries = [entry for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True) for entry in reader.feed(log[a:b])]
     entries += reader.close()
     rows = [entry for entry in entries if isinstance(entry, Row)]
     assert [repr(row) for row in rows] == [repr(row) for row in rows_of(log, name, len(log))]
@@ -105,9 +103,7 @@ def test_nothing_is_kept_of_what_was_read():
         for n in range(count):
             reader.feed(b'{"step": %d, "loss": 2.5, "epoch": 0.5}\n' % n)
         state = vars(reader) | {"_rows": vars(reader._rows) | {"_format": None}, "_format": None}
-        return sum(
-            len(pickle.dumps(value)) for value in state.values() if not isinstance(value, io.IOBase | dict)
-        )
+        return sum(len(pickle.dumps(value)) for value in state.values() if not isinstance(value, io.IOBase | dict))
 
     assert weight(1000) == weight(10_007) or abs(weight(1000) - weight(10_007)) < 100
 

@@ -10,10 +10,7 @@ PIECES = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", b"", b"\x
 def split(blocks: list[bytes]) -> tuple[list[tuple[int, bytes]], int]:
     splitter = LineSplitter()
     found = [
-        pair
-        for block in blocks
-        for got in [splitter.feed(block)]
-        for pair in zip(got.numbers, got.texts, strict=True)
+        pair for block in blocks for got in [splitter.feed(block)] for pair in zip(got.numbers, got.texts, strict=True)
     ]
     last = splitter.finish()
     return [pair for pair in [*found, *zip(last.numbers, last.texts, strict=True)] if pair[1]], splitter.count

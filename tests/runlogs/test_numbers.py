@@ -47,9 +47,7 @@ def test_nan(text):
     assert math.isnan(number)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "n/a", "###", "None", "1.2.3", "3/7", "0:03:29", "[1, 2]", "2025-01-03"]
-)
+@pytest.mark.parametrize("text", ["", "n/a", "###", "None", "1.2.3", "3/7", "0:03:29", "[1, 2]", "2025-01-03"])
 def test_what_is_no_number(text):
     assert parse_number(text) is None
 

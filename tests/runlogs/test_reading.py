@@ -156,9 +156,7 @@ def test_json_nested_five_thousand_deep_inside_json_lines(read):
 
 
 def test_steps_that_are_missing_negative_or_fractional(read):
-    missing = read(
-        '{"step": 10, "loss": 2.5}\n{"step": 20, "loss": 2.25}\n{"loss": 2.0}\n{"step": 40, "loss": 1.75}\n'
-    )
+    missing = read('{"step": 10, "loss": 2.5}\n{"step": 20, "loss": 2.25}\n{"loss": 2.0}\n{"step": 40, "loss": 1.75}\n')
     assert missing.step.tolist() == [10, 20, 30, 40]
     assert any("1 records without a step" in note for note in missing.notes)
     assert read('{"step": -5, "loss": 2.5}\n{"step": 5, "loss": 2.25}\n').step.tolist() == [-5, 5]
@@ -188,9 +186,7 @@ def test_a_forced_format_that_finds_nothing(read):
 
 
 def test_prose_about_losses_is_no_log(read):
-    prose = (
-        "Our loss was 2.5 at the start.\nA loss of 3 is bad, a norm of 7 too.\nThe loss fell by 13 %.\n" * 7
-    )
+    prose = "Our loss was 2.5 at the start.\nA loss of 3 is bad, a norm of 7 too.\nThe loss fell by 13 %.\n" * 7
     with pytest.raises(LogError, match="no training records"):
         read(prose, name="README.md")
 

@@ -59,9 +59,7 @@ def test_a_phase_that_begins_again_is_a_run_of_its_own(read):
 
 
 def test_interleaved_writers_are_sorted(read):
-    mixed = [
-        pair for step in range(1000, 3000, 20) for pair in ((step + 10, 2.5), (step, 2.5), (step + 10, 2.5))
-    ]
+    mixed = [pair for step in range(1000, 3000, 20) for pair in ((step + 10, 2.5), (step, 2.5), (step + 10, 2.5))]
     table = read(log(*mixed))
     (run,) = split_runs(table)
     assert steps(table, run) == list(range(1000, 3000, 10))
@@ -115,17 +113,13 @@ def test_evaluations_stay_with_their_run(read):
 
 @pytest.mark.parametrize("repeat", [1, 2])
 def test_nan_points_belong_to_the_run(read, repeat):
-    table = read(
-        ("".join(f"iter {n}: loss {'nan' if n > 7 else 2.5}, time 1.0ms\n" for n in range(13))) * repeat
-    )
+    table = read(("".join(f"iter {n}: loss {'nan' if n > 7 else 2.5}, time 1.0ms\n" for n in range(13))) * repeat)
     runs = split_runs(table)
     assert [run.points for run in runs] == [13] * repeat
 
 
 def test_a_second_loss_of_a_step_is_a_point_of_its_own(read):
-    lines = [
-        f"iter {step}: loss {loss}, time 1.0ms\n" for step in range(31) for loss in (2.5, 2.75, 2.5, "nan")
-    ]
+    lines = [f"iter {step}: loss {loss}, time 1.0ms\n" for step in range(31) for loss in (2.5, 2.75, 2.5, "nan")]
     table = read("".join(lines))
     (run,) = split_runs(table)
     assert run.points == 93

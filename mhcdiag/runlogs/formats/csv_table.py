@@ -78,9 +78,7 @@ class CsvParser:
         for delimiter in _DELIMITERS:
             full = _cells(text, delimiter)
             short = [cell.rpartition(" - ")[2] for cell in full]
-            cells = (
-                short if len(set(short)) == len(short) else full
-            )  # a chart of several runs needs their names
+            cells = short if len(set(short)) == len(short) else full  # a chart of several runs needs their names
             if len(cells) > 1 and all(_NAME.match(cell) or not cell for cell in cells) and self._known(cells):
                 self._header, self._delimiter = cells, delimiter
                 self._losses = {cell for cell in cells if self._is_loss(cell)}
@@ -88,9 +86,7 @@ class CsvParser:
 
     def _known(self, cells: list[str]) -> bool:
         given = {self._keys.loss, self._keys.step} & set(cells)
-        ranked = [
-            cell for cell in cells if plain(cell) in STEPS or plain(cell) == "epoch" or canonical_rank(cell)
-        ]
+        ranked = [cell for cell in cells if plain(cell) in STEPS or plain(cell) == "epoch" or canonical_rank(cell)]
         return bool(given or ranked) and len(set(cells)) == len(cells)
 
     def _is_loss(self, name: str) -> bool:

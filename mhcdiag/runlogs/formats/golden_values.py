@@ -45,11 +45,7 @@ class GoldenValues:
         for name, series in document.items():
             for step, value in _points(series).items():
                 rows.setdefault(step, {})[name] = value
-        never = {
-            name
-            for name in document
-            if all(row.get(name, 0.0) != row.get(name, 0.0) for row in rows.values())
-        }
+        never = {name for name in document if all(row.get(name, 0.0) != row.get(name, 0.0) for row in rows.values())}
         for number, step in enumerate(sorted(rows), start=1):
             values = {name: value for name, value in rows[step].items() if name not in never}
             table.add(Record(line=number, step=step, values=values))

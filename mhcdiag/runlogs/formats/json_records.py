@@ -65,9 +65,7 @@ def _records(document: Any) -> list[dict[str, Any]]:
     if inner:
         return inner
     length = max(map(len, lists), default=0)
-    columns = {
-        key: value for key, value in document.items() if isinstance(value, list) and len(value) == length
-    }
+    columns = {key: value for key, value in document.items() if isinstance(value, list) and len(value) == length}
     return [{key: values[row] for key, values in columns.items()} for row in range(length)]
 
 

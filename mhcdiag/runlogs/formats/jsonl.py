@@ -55,9 +55,7 @@ class JsonLineParser:
         if not isinstance(found, dict):
             return Record(line=line, values={}, garbled=self._names_loss(text))
         values = numbers_of(found)
-        garbled = any(
-            self._is_loss(key) and isinstance(found[key], str) and key not in values for key in found
-        )
+        garbled = any(self._is_loss(key) and isinstance(found[key], str) and key not in values for key in found)
         return Record(line=line, values=values, garbled=garbled)
 
     def finish(self) -> Record | None:

@@ -17,9 +17,7 @@ MEGATRON = Grammar(
             garbled=re.compile(r"\blm[ _]loss\s*:"),
         ),
         Rule(
-            mark=re.compile(
-                r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:iteration|step) (?P<step>\d+)[^|]*\|"
-            ),
+            mark=re.compile(r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:iteration|step) (?P<step>\d+)[^|]*\|"),
             fields=piped_fields,
             prefix="validation ",
         ),

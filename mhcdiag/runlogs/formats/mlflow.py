@@ -53,9 +53,7 @@ def _add(table: TableBuilder, sources: list[tuple[str, LogSource]]) -> None:
     rows: dict[tuple[int, int], tuple[int, dict[str, float]]] = {}
     for name, source in sources:
         splitter = LineSplitter()
-        texts = [
-            text for block in source.blocks() for text in splitter.feed(block).texts
-        ] + splitter.finish().texts
+        texts = [text for block in source.blocks() for text in splitter.feed(block).texts] + splitter.finish().texts
         copies: dict[int, int] = {}
         for line, text in enumerate(texts, start=1):
             match = _LINE.match(text.decode("utf-8", "replace"))

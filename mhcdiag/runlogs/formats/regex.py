@@ -54,9 +54,7 @@ class PatternParser:
         match = self._pattern.search(text)
         if match is None:
             return None
-        numbers = {
-            name: parse_number(value) for name, value in match.groupdict().items() if value is not None
-        }
+        numbers = {name: parse_number(value) for name, value in match.groupdict().items() if value is not None}
         values = {name: number for name, number in numbers.items() if number is not None}
         step = values.pop(self._step, None)
         return Record(line=line, step=step, values=values, garbled=self._loss not in values)

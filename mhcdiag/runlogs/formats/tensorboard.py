@@ -80,9 +80,7 @@ def _rows(steps: NDArray[np.int64], tags: NDArray[np.int64]) -> NDArray[np.int64
     return np.unique(group * most + copy, return_inverse=True)[1]
 
 
-def _series(
-    table: TableBuilder, name: str, rows: NDArray[np.int64], values: NDArray[np.float64], count: int
-) -> None:
+def _series(table: TableBuilder, name: str, rows: NDArray[np.int64], values: NDArray[np.float64], count: int) -> None:
     if len(table.series) >= MOST_SERIES:
         table.dropped_series += len(values)
         return

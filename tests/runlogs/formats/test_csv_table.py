@@ -7,7 +7,9 @@ from mhcdiag.errors import LogError
 
 
 def test_lightning_rows_are_sparse(tmp_path):
-    log = "epoch,step,train_loss_step,train_loss_epoch,val_loss\n0,49,2.5,,\n0,99,2.25,,\n0,101,,,2.125\n0,101,,2.375,\n"
+    log = (
+        "epoch,step,train_loss_step,train_loss_epoch,val_loss\n0,49,2.5,,\n0,99,2.25,,\n0,101,,,2.125\n0,101,,2.375,\n"
+    )
     table = check_text(
         tmp_path,
         log,
@@ -30,9 +32,7 @@ def test_chart_export_with_bands(tmp_path):
 
 def test_keras_counts_epochs(tmp_path):
     log = "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1.5,0.25,1.75\n1,0.75,nan,0.5,1.5\n"
-    table = check_text(
-        tmp_path, log, "csv", steps=[0, 1], lines=[2, 3], loss=[1.5, None], eval_loss=[1.75, 1.5]
-    )
+    table = check_text(tmp_path, log, "csv", steps=[0, 1], lines=[2, 3], loss=[1.5, None], eval_loss=[1.75, 1.5])
     assert table.nan_rows["loss"].tolist() == [False, True]
 
 

@@ -88,9 +88,7 @@ loss at 701 3.28125
 
 def test_a_batch_that_counts_within_an_epoch_is_joined_to_one_count(tmp_path):
     log = "".join(
-        f"ep: {ep}, batch: {batch}, loss: {7 - ep - batch / 100}\n"
-        for ep in range(2)
-        for batch in (20, 40, 60)
+        f"ep: {ep}, batch: {batch}, loss: {7 - ep - batch / 100}\n" for ep in range(2) for batch in (20, 40, 60)
     )
     table = check_text(tmp_path, log, "generic", steps=[20, 40, 60, 80, 100, 120], lines=[1, 2, 3, 4, 5, 6])
     assert any("begins again with every epoch" in note for note in table.notes)

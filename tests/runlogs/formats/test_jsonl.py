@@ -13,9 +13,7 @@ def lines(*records: str) -> str:
 
 
 def test_flat_records(tmp_path):
-    log = lines(
-        *(f'{{"step": {n}, "loss": {3 - n / 7}, "grad_norm": 0.{n}, "lr": 0.0003}}' for n in range(1, 6))
-    )
+    log = lines(*(f'{{"step": {n}, "loss": {3 - n / 7}, "grad_norm": 0.{n}, "lr": 0.0003}}' for n in range(1, 6)))
     check_text(
         tmp_path,
         log,
@@ -65,9 +63,7 @@ def test_null_and_a_missing_key_are_no_events(read):
 
 
 def test_a_record_of_nan_only_was_not_recorded_but_a_dead_run_was(read):
-    gap = read(
-        lines('{"step": 1, "a": 1, "loss": 2, "b": 3}', '{"step": 2, "a": NaN, "loss": NaN, "b": NaN}')
-    )
+    gap = read(lines('{"step": 1, "a": 1, "loss": 2, "b": 3}', '{"step": 2, "a": NaN, "loss": NaN, "b": NaN}'))
     assert gap.nan_rows == {}
     assert any("every metric is NaN" in note for note in gap.notes)
     dead = read(lines('{"step": 1, "loss": 2, "grad_norm": 3}', '{"step": 2, "loss": NaN, "grad_norm": NaN}'))
@@ -76,9 +72,7 @@ def test_a_record_of_nan_only_was_not_recorded_but_a_dead_run_was(read):
 
 def test_broken_lines_are_counted(read):
     good = [f'{{"step": {n}, "loss": {n}.5}}' for n in range(1, 4)]
-    table = read(
-        lines(*good, '{"step": 4, "loss": 4.', '{"step": 5, "loss": "n/a"}', "[1, 2]", "Traceback: loss")
-    )
+    table = read(lines(*good, '{"step": 4, "loss": 4.', '{"step": 5, "loss": "n/a"}', "[1, 2]", "Traceback: loss"))
     assert table.columns["loss"].tolist()[:3] == [1.5, 2.5, 3.5]
     assert (table.loss_lines, table.unreadable_lines) == (5, 2)
 

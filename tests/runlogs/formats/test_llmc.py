@@ -22,6 +22,4 @@ def test_standard_output(tmp_path):
 step    3/97 | loss 10.713000 (+0.31z)| norm 13.1170 (-0.13z)| lr 2.57e-06 | 237.11 ms | 41.3% bf16 MFU | 22111 tok/s
 step    4/97 | loss 10.511000 (-0.17z)| norm 11.3170 (-0.77z)| lr 3.43e-06 | 235.31 ms | 41.7% bf16 MFU | 22171 tok/s
 """
-    check_text(
-        tmp_path, log, "llmc", steps=[3, 4], lines=[1, 2], loss=[10.713, 10.511], grad_norm=[13.117, 11.317]
-    )
+    check_text(tmp_path, log, "llmc", steps=[3, 4], lines=[1, 2], loss=[10.713, 10.511], grad_norm=[13.117, 11.317])

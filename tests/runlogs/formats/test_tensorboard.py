@@ -43,9 +43,7 @@ def test_tags_of_one_step_make_one_record_and_all_points_are_kept(read):
 
 
 def test_tensors_doubles_and_other_plugins(read):
-    histogram = message(
-        5, message(1, message(1, b"weights") + message(9, message(1, message(1, b"histograms"))))
-    )
+    histogram = message(5, message(1, message(1, b"weights") + message(9, message(1, message(1, b"histograms")))))
     body = event(1, tensor("loss", 2.5)) + event(2, tensor("loss", 0.1, double=True)) + event(2, histogram)
     table = read(VERSION + body + event(3, tensor("loss", 2.5)))
     assert table.columns["loss"].tolist() == [2.5, 0.1, 2.5]
@@ -63,18 +61,13 @@ def test_values_whose_bytes_look_like_the_rest_of_the_event(read):
     """The bytes of 2.5 stand in the tag too: the place of the value cannot be learnt from it."""
     tag = struct.pack("<f", 2.5).decode("latin-1").replace("\x00", "\x01")
     values = [2.5, 3.5, 2.5, 4.5]
-    table = read(
-        VERSION + b"".join(event(n + 1, scalar(f"loss/{tag}", value)) for n, value in enumerate(values))
-    )
+    table = read(VERSION + b"".join(event(n + 1, scalar(f"loss/{tag}", value)) for n, value in enumerate(values)))
     assert next(iter(table.columns.values())).tolist() == values
 
 
 def test_a_tag_that_comes_twice_at_one_step_makes_two_records(read):
     table = read(
-        VERSION
-        + event(5, scalar("loss", 2.5))
-        + event(5, scalar("loss", 2.25))
-        + event(6, scalar("loss", 2.0))
+        VERSION + event(5, scalar("loss", 2.5)) + event(5, scalar("loss", 2.25)) + event(6, scalar("loss", 2.0))
     )
     assert table.step.tolist() == [5, 5, 6]
     assert table.columns["loss"].tolist() == [2.5, 2.25, 2.0]

@@ -10,11 +10,7 @@ BLOCK = 32768
 def item(name: str, value: object) -> bytes:
     """A plain name is field 1; a path of names repeats field 2."""
     parts = name.split(".")
-    names = (
-        message(1, name.encode())
-        if len(parts) == 1
-        else b"".join(message(2, part.encode()) for part in parts)
-    )
+    names = message(1, name.encode()) if len(parts) == 1 else b"".join(message(2, part.encode()) for part in parts)
     return message(1, names + message(16, json.dumps(value).encode()))
 
 
@@ -63,8 +59,6 @@ def test_a_run_that_is_still_written_is_read_up_to_its_end(read):
 
 def test_nan_is_an_event(read):
     table = read(
-        leveldb(
-            [history({"_step": n, "loss": value, "lr": 0.1}) for n, value in enumerate([2.5, float("nan")])]
-        )
+        leveldb([history({"_step": n, "loss": value, "lr": 0.1}) for n, value in enumerate([2.5, float("nan")])])
     )
     assert table.nan_rows["loss"].tolist() == [False, True]
