@@ -2,8 +2,8 @@
 
     python sample_checkpoints/make_logs.py [--out DIRECTORY]
 
-`spiky.jsonl` recovers from one spike that the gradient norm announces; `diverged.log` is a Megatron-LM log whose loss climbs
-out of its course and ends in NaN.
+`spiky.jsonl` recovers from one spike that the gradient norm announces; `diverged.log` is a Megatron-LM log whose loss
+climbs out of its course and ends in NaN.
 """
 
 import argparse

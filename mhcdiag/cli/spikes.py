@@ -47,11 +47,12 @@ def spikes(
     """
     from mhcdiag.cli import spikes_choices as choices
     from mhcdiag.cli import spikes_output as output
+    from mhcdiag.cli.output import check_figure_path
 
-    output.check_figure_path(plot)
+    check_figure_path(plot)
     gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
     first_step, last_step = choices.parse_steps(steps)
-    from mhcdiag.cli.spikes_run import Request, run_spikes
+    from mhcdiag.cli.spikes_run import Request, exit_code, run_spikes
     from mhcdiag.detectors import adjusted
     from mhcdiag.logapi import LogOptions
 
@@ -85,6 +86,4 @@ def spikes(
     if plot is not None:
         output.draw(report, plot, log_scale=log_scale)
     output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
-    from mhcdiag.cli.spikes_run import exit_code
-
     raise typer.Exit(exit_code(report, followed=follow))

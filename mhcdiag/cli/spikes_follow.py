@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mhcdiag.cli.spikes_output import complain
+from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.gates.spikes import judge
@@ -39,6 +39,7 @@ def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | N
     try:
         _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
     except LogError as error:
+        complain(str(error))
         return make_report(request, [Unreadable(path=path, reason=str(error))])
     return make_report(request, [judge(live.result(), request.gate)])
 

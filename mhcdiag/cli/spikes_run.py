@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mhcdiag.cli.spikes_output import log_paths, or_unreadable
+from mhcdiag.cli.output import or_unreadable
+from mhcdiag.cli.spikes_output import log_paths
 from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
 from mhcdiag.gates.spikes import SpikeGate, judge
@@ -34,7 +35,9 @@ def run_spikes(request: Request) -> SpikesReport:
         raise SettingError("--against compares one log with another: name one LOG")
     request.options.published_rule()
     logs = [
-        or_unreadable(path, lambda path: judge(spikes(path, request.options), request.gate))
+        path
+        if isinstance(path, Unreadable)
+        else or_unreadable(path, lambda path: judge(spikes(path, request.options), request.gate))
         for path in log_paths(request.logs)
     ]
     return make_report(request, logs)
