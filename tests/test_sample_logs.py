@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from readme_blocks import ROOT
 
 from mhcdiag.cli.main import run
-from readme_blocks import ROOT
 
 SAMPLES = ROOT / "sample_checkpoints"
 

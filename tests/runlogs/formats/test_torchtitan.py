@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (a line of a log is as long as it is)
 from runlogs.textchecks import check_text
 
 LOG = (
