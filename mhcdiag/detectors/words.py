@@ -9,9 +9,9 @@ TITLE = "the default: excursions from the series' own course, and divergence"
 _DEFAULT = Settings()
 
 EXPLANATION = (
-    f"The level is the median of the newest quarter of the last {_DEFAULT.window} points on course, the noise "
-    "the median absolute deviation from a line through them, at least half the step of rounded values. "
-    "Positive windows are judged by their logarithm.\n"
+    f"The level is the median of the newest quarter of the last {_DEFAULT.window} points on course. The "
+    "noise is the median absolute deviation from a line through them, at least half the step of rounded "
+    "values. Positive windows are judged by their logarithm.\n"
     f"An event opens {_DEFAULT.loss.z:g} deviations and {_DEFAULT.loss.min_rise:.0%} above the level "
     f"({_DEFAULT.gradient_norm.z:g} and {_DEFAULT.gradient_norm.min_rise:.0%} for the gradient norm); {CALM} "
     "points in a row below half of either close it; level and noise are frozen in between. Events of fewer "

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mhcdiag.reports.escaping import printable
-from mhcdiag.reports.spikes_words import score_text, span_text, state_text, step_text, value_text
+from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, step_text, value_text
 from mhcdiag.reports.timeline_text import ASCII_BLOCKS, BLOCKS, timeline
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
@@ -127,6 +127,11 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
         for pair in shown:
             parts.append(_indented(_table([pair], result)))
             parts += [_raw(number, text, pair[1]) for number, text in context.get(pair[1].line, ())]
+    parts += [
+        _indented(Text(f"{event.kind} of {printable(name)} at {step_text(event.start)}: {detail}"))
+        for name, event in shown
+        if (detail := detail_text(event))
+    ]
     if len(found) > MOST_EVENTS:
         parts.append(_indented(Text(f"and {len(found) - MOST_EVENTS:,} more: --json and --csv list all")))
     return [*parts, Text()]
@@ -139,7 +144,7 @@ def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
         table.add_column(column, no_wrap=True)
     for column in ("line", "steps", "peak", "from", "z"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("then")
+    table.add_column("then", no_wrap=True)
     for name, event in pairs:
         table.add_row(
             Text(event.kind, style=KIND_STYLES[event.kind]),
@@ -150,7 +155,7 @@ def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
             value_text(event.value),
             value_text(event.baseline),
             "" if event.z != event.z else f"{event.z:.1f}",
-            state_text(event),
+            outcome_text(event),
         )
     return table
 

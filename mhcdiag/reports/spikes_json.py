@@ -56,7 +56,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "start": _number(event.start),
         "peak": _number(event.peak),
         "end": _number(event.end),
-        "value": _number(event.value),
+        "value": _value(event.value),
         "baseline": _number(event.baseline),
         "z": _number(event.z),
         "points": event.points,
@@ -150,6 +150,11 @@ def _companion(companion: Companion | None) -> dict[str, Any] | None:
         "value": _number(companion.value),
         "first": companion.first,
     }
+
+
+def _value(value: float) -> float | int | str | None:
+    """A value of the log: NaN and infinity are strings, as in every report."""
+    return str(value) if not math.isfinite(value) else _number(value)
 
 
 def _number(value: float | None) -> float | int | None:

@@ -36,12 +36,13 @@ def span_text(event: Event) -> str:
 
 def state_text(event: Event) -> str:
     """Return what became of an event, and what the gradient norm did."""
-    words = [_outcome(event)]
-    if event.companion is not None:
-        words.append(_companion_text(event.companion))
-    if event.note:
-        words.append(event.note)
-    return "; ".join(words)
+    return "; ".join(filter(None, (outcome_text(event), detail_text(event))))
+
+
+def detail_text(event: Event) -> str:
+    """Return what the gradient norm did at an event, and what else there is to say; may be empty."""
+    companion = "" if event.companion is None else _companion_text(event.companion)
+    return "; ".join(filter(None, (companion, event.note)))
 
 
 def event_line(series: str, event: Event, *, opened: bool) -> str:
@@ -58,13 +59,13 @@ def event_line(series: str, event: Event, *, opened: bool) -> str:
     return words if opened else f"{words}: {state_text(event)}"
 
 
-def _outcome(event: Event) -> str:
+def outcome_text(event: Event) -> str:
+    """Return what became of an event, in steps of the log."""
     if event.recovered is None:
-        return "open at the end" if event.kind is not Kind.LOSS_SCALE else "the scaler is at its minimum"
+        return "open" if event.kind is not Kind.LOSS_SCALE else "at minimum"
     if event.recovered and event.recovery_steps is not None:
-        unit = "step" if event.recovery_steps == 1 else "steps"
-        return f"back after {step_text(event.recovery_steps)} {unit}"
-    return "stays at the new level" if event.kind is Kind.SHIFT else "not back"
+        return f"back after {step_text(event.recovery_steps)}"
+    return "new level" if event.kind is Kind.SHIFT else "not back"
 
 
 def _companion_text(companion: Companion) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trainlogs import events_of, healthy, spiky, write_jsonl
 
 from mhcdiag.logapi import LogOptions, spikes
-from trainlogs import events_of, healthy, spiky, write_jsonl
 
 LAW = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -145,4 +145,3 @@ def test_ratio_rules_hold_their_ratio(tmp_path: Path, rule: str, factor: float, 
     loss[300:310] *= factor
     path = write_jsonl(tmp_path / "run.jsonl", loss)
     assert len(spikes(str(path), LogOptions(rule=rule)).series["loss"].events) == found
-

@@ -1,0 +1,169 @@
+"""Loss and gradient norm over the steps of training logs, with their events, and the gap between two runs.
+
+Curves come thinned to a smallest and a largest value per bin (`results.spikes.Curve`), so that a log of a million
+points draws at once and no spike is lost.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
+from mhcdiag.plots.style import GREY, LABEL_SIZE, RED, SMALL_SIZE, TITLE_SIZE, house_style
+from mhcdiag.results.numbers import text
+from mhcdiag.results.spikes import SEVERITY, Comparison, Curve, Event, Kind, LogResult, SeriesResult
+
+KIND_COLOURS = {
+    Kind.NAN: RED,
+    Kind.DIVERGENCE: "#D55E00",
+    Kind.LOSS_SCALE: "#000000",
+    Kind.SHIFT: "#CC79A7",
+    Kind.SPIKE: "#E69F00",
+    Kind.BLIP: "#56B4E9",
+    Kind.GRADSPIKE: "#009E73",
+}
+CURVE_COLOUR = "#0072B2"
+MAIN_SERIES = ("loss", "grad_norm")
+LABELS = 12
+"""Events that are named; all are shaded, but more names would cover each other."""
+
+PANEL_HEIGHT = 1.7
+TOP = 0.62
+GAP = 0.95
+
+
+def timeline_figure(
+    logs: Sequence[LogResult], *, log_scale: bool = False, comparison: Comparison | None = None
+) -> Figure:
+    """Draw one panel per series and log, and the gap to another run below them.
+
+    Parameters
+    ----------
+    log_scale
+        Logarithmic axes; a series that is not positive stays linear, and its axis says so.
+    comparison
+        The loss gap to another run.
+    """
+    panels = [(log, name) for log in logs for name in _series(log)]
+    count = len(panels) + (comparison is not None)
+    with house_style():
+        sheet = Sheet(height=TOP + count * (PANEL_HEIGHT + GAP))
+        width = WIDTH - LEFT - RIGHT
+        for place, (log, name) in enumerate(panels):
+            top = TOP + place * (PANEL_HEIGHT + GAP)
+            axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
+            sheet.text(f"{log.path}: {name}", left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
+            _draw_series(axes, log.series[name], name=name, log_scale=log_scale)
+        if comparison is not None:
+            top = TOP + len(panels) * (PANEL_HEIGHT + GAP)
+            axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
+            title = f"loss gap: {comparison.path} minus {comparison.other}"
+            sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
+            _draw_gap(axes, comparison)
+    return sheet.figure
+
+
+def _series(log: LogResult) -> list[str]:
+    """The main loss and the gradient norm, then whatever else was judged."""
+    return sorted(
+        log.series, key=lambda name: (name not in MAIN_SERIES, MAIN_SERIES.index(name) if name in MAIN_SERIES else 0)
+    )
+
+
+def _draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool) -> None:
+    curve = series.curve
+    finite = [value for value in (*curve.low, *curve.high) if math.isfinite(value)]
+    logarithmic = log_scale and bool(finite) and min(finite) > 0
+    low, high = _limits(curve)
+    for run in _runs(curve):
+        steps = [curve.step[i] for i in run]
+        axes.fill_between(
+            steps, [curve.low[i] for i in run], [curve.high[i] for i in run], color=CURVE_COLOUR, linewidth=0.9
+        )
+        if run[0]:
+            axes.axvline(steps[0], color=GREY, linewidth=0.6, linestyle=":")
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    _mark_clamped(axes, curve, high)
+    _shade_events(axes, series.events)
+    axes.set_xlabel("step")
+    axes.set_ylabel(name if logarithmic or not log_scale else f"{name} (linear: not positive)", parse_math=False)
+    axes.grid(axis="y")
+    axes.margins(x=0.01)
+
+
+def _runs(curve: Curve) -> Iterator[list[int]]:
+    """Indices of the bins of each run, bins without a finite value left out."""
+    for _, group in groupby(range(len(curve.step)), key=lambda i: curve.run[i]):
+        bins = [i for i in group if math.isfinite(curve.low[i]) and math.isfinite(curve.high[i])]
+        if bins:
+            yield bins
+
+
+def _limits(curve: Curve) -> tuple[float, float]:
+    """Limits that one spike cannot flatten: beyond four times the range of the middle 98 % the curve is clamped."""
+    lows = sorted(value for value in curve.low if math.isfinite(value))
+    highs = sorted(value for value in curve.high if math.isfinite(value))
+    if not lows:
+        return 0.0, 1.0
+    bottom, usual_top = lows[0], highs[min(len(highs) - 1, int(0.98 * len(highs)))]
+    room = max(usual_top - bottom, 1e-3 * abs(usual_top), 1e-12)
+    top = min(highs[-1], usual_top + 3 * room)
+    margin = 0.06 * max(top - bottom, room)
+    return (bottom - margin if bottom <= 0 or bottom > 2 * margin else 0.5 * bottom), top + margin
+
+
+def _mark_clamped(axes: Axes, curve: Curve, high: float) -> None:
+    """A triangle with the value where the curve leaves the panel; the highest of each stretch only."""
+    outside = [i for i, value in enumerate(curve.high) if math.isfinite(value) and value > high]
+    for _, group in groupby(enumerate(outside), key=lambda pair: pair[1] - pair[0]):
+        peak = max((i for _, i in group), key=lambda i: curve.high[i])
+        axes.plot([curve.step[peak]], [high], marker="^", color=RED, markersize=4, clip_on=False, gid="clamped")
+        axes.annotate(
+            text(curve.high[peak], digits=3), (curve.step[peak], high), xytext=(4, -1), textcoords="offset points",
+            fontsize=SMALL_SIZE, va="top", color=RED,
+        )  # fmt: skip
+
+
+def _shade_events(axes: Axes, events: Sequence[Event]) -> None:
+    by_severity = sorted(events, key=lambda event: (SEVERITY.index(event.kind), -event.z if event.z == event.z else 0))
+    left, right = axes.get_xlim()
+    free: list[float] = []
+    for event in by_severity:
+        colour = KIND_COLOURS[event.kind]
+        axes.axvspan(event.start, max(event.end, event.start), color=colour, alpha=0.35, linewidth=0.8, gid=event.kind)
+        near = any(abs(event.start - other) < 0.09 * (right - left) for other in free)
+        if len(free) < LABELS and not near:
+            free.append(event.start)
+            axes.annotate(
+                event.kind, (event.start, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", fontsize=SMALL_SIZE, color=colour, ha="left", va="bottom",
+            )  # fmt: skip
+        if event.kind is Kind.NAN:
+            axes.plot(
+                [event.start],
+                [0.97],
+                transform=axes.get_xaxis_transform(),
+                marker="v",
+                color=RED,
+                markersize=4,
+                gid="nan",
+            )
+
+
+def _draw_gap(axes: Axes, comparison: Comparison) -> None:
+    axes.plot(comparison.step, comparison.gap, color=CURVE_COLOUR, linewidth=1.2)
+    axes.axhline(0.0, color=GREY, linewidth=0.7)
+    if comparison.opens is not None:
+        axes.axvline(comparison.opens, color=RED, linewidth=0.9, linestyle="--")
+        axes.annotate(
+            f"opens at {comparison.opens:,.0f}", (comparison.opens, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 2), textcoords="offset points", fontsize=LABEL_SIZE, color=RED, ha="left", va="bottom",
+        )  # fmt: skip
+    axes.set_xlabel("step")
+    axes.set_ylabel("gap (smoothed)")
+    axes.grid(axis="y")
