@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mhcdiag.reports.escaping import printable
-from mhcdiag.reports.spikes_words import score_text, span_text, state_text, step_text, value_text
+from mhcdiag.reports.spikes_words import brief_state_text, score_text, span_text, step_text, value_text
 from mhcdiag.reports.timeline_text import ASCII_BLOCKS, BLOCKS, timeline
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
@@ -133,13 +133,13 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
 
 
 def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     several = len(result.runs) > 1
     for column in ("event", "series", *(("run",) if several else ())):
         table.add_column(column, no_wrap=True)
     for column in ("line", "steps", "peak", "from", "z"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("then")
+    table.add_column("then", no_wrap=True, overflow="ellipsis")
     for name, event in pairs:
         table.add_row(
             Text(event.kind, style=KIND_STYLES[event.kind]),
@@ -150,7 +150,7 @@ def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
             value_text(event.value),
             value_text(event.baseline),
             "" if event.z != event.z else f"{event.z:.1f}",
-            state_text(event),
+            brief_state_text(event),
         )
     return table
 
