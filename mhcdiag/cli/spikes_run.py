@@ -50,7 +50,7 @@ def make_report(request: Request, logs: list[JudgedLog | Unreadable]) -> SpikesR
     if request.against is not None and judged:
         comparison = compare(request.logs[0], request.against, request.options)
     return SpikesReport(
-        verdict=combine(log.verdict if isinstance(log, JudgedLog) else Verdict.UNJUDGED for log in logs),
+        verdict=combine(log.verdict for log in logs),
         logs=tuple(logs),
         advice=tuple(one for log in judged for one in advice(log.result)) if request.advice else (),
         comparison=comparison,

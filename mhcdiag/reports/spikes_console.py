@@ -138,7 +138,7 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
 
 
 def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     several = len(result.runs) > 1
     for column in ("event", "series", *(("run",) if several else ())):
         table.add_column(column, no_wrap=True)
