@@ -40,7 +40,6 @@ def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | N
         _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
     except LogError as error:
         complain(str(error))
-        complain(str(error))
         return make_report(request, [Unreadable(path=path, reason=str(error))])
     return make_report(request, [judge(live.result(), request.gate)])
 

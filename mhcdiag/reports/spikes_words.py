@@ -45,20 +45,6 @@ def detail_text(event: Event) -> str:
     return "; ".join(filter(None, (companion, event.note)))
 
 
-def brief_state_text(event: Event) -> str:
-    """Return what became of an event in a few words that fit a column; JSON and `--follow` say it in full."""
-    if event.recovered is None:
-        outcome = "open" if event.kind is not Kind.LOSS_SCALE else "at minimum"
-    elif event.recovered and event.recovery_steps is not None:
-        outcome = f"back after {step_text(event.recovery_steps)}"
-    else:
-        outcome = "stays" if event.kind is Kind.SHIFT else "not back"
-    if event.companion is None:
-        return outcome
-    order = {"grad_norm": "grad first", "loss": "grad later", "same step": "grad too"}[event.companion.first]
-    return f"{outcome}; {order}"
-
-
 def event_line(series: str, event: Event, *, opened: bool) -> str:
     """Return one line for an event that has just opened or closed.
 
