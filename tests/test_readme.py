@@ -5,6 +5,7 @@ import re
 import pytest
 from readme_blocks import README, ROOT, commands, regenerated
 
+import mhcdiag
 from mhcdiag.layouts import LAYOUTS
 
 TEXT = README.read_text(encoding="utf-8")
@@ -31,7 +32,12 @@ def test_every_layout_is_in_the_table():
 def test_python_examples_run(code: str, tmp_path, monkeypatch):
     (tmp_path / "sample_checkpoints").symlink_to(ROOT / "sample_checkpoints")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    # What an example is about is there afterwards: a record that can be judged, or a file that can be measured.
+    result = names.get("result") or mhcdiag.gain("maps.safetensors")
+    assert result.layout in {"hyper-connections", "captured"}
+    assert result.worst["forward", "norm"].value > 0
 
 
 def test_links_to_files_lead_somewhere():

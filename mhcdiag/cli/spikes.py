@@ -74,9 +74,7 @@ def spikes(
         advice=advice,
     )
     if list_series:
-        for path in logs:
-            output.list_series(path, request.options)
-        return
+        raise typer.Exit(output.list_series(logs, request.options))
     if follow:
         from mhcdiag.cli.spikes_follow import follow_log
 

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mhcdiag.cli.output import console, or_unreadable, save_figure
+from mhcdiag.reports.escaping import printable
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
+from mhcdiag.results.verdict import EXIT_CODES, Verdict
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from mhcdiag.logapi import LogOptions
+    from mhcdiag.runlogs import LogTable
 
 
 def log_paths(paths: Sequence[str]) -> list[str | Unreadable]:
@@ -48,15 +51,21 @@ def print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: bo
         out.print(line, soft_wrap=True)
 
 
-def list_series(path: str, options: "LogOptions") -> None:
-    """Print the series of a log with their points. Raises: LogError, SettingError."""
+def list_series(paths: Sequence[str], options: "LogOptions") -> int:
+    """Print the series of every log; return 2 if one could not be read, else 0."""
+    from mhcdiag.logapi import read_table
+
+    tables = [or_unreadable(path, lambda path: read_table(path, options)) for path in paths]
+    for table in tables:
+        if not isinstance(table, Unreadable):
+            _print_series(table)
+    return EXIT_CODES[Verdict.UNJUDGED if any(isinstance(table, Unreadable) for table in tables) else Verdict.PASS]
+
+
+def _print_series(log: "LogTable") -> None:
     import numpy as np
     from rich.table import Table
 
-    from mhcdiag.logapi import read_table
-    from mhcdiag.reports.escaping import printable
-
-    log = read_table(path, options)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("series", "name in the log", "points"):
         table.add_column(column, justify="right" if column == "points" else "left", overflow="fold")
@@ -64,7 +73,7 @@ def list_series(path: str, options: "LogOptions") -> None:
         points = int(np.count_nonzero(np.isfinite(values)))
         table.add_row(_plain(name), _plain(log.source_names.get(name, name)), f"{points:,}")
     out = console()
-    head = f"{printable(path)}: format {log.format}, {log.lines:,} lines"
+    head = f"{printable(log.path)}: format {log.format}, {log.lines:,} lines"
     out.print(head, style="bold", markup=False, soft_wrap=True)
     out.print(table)
 
@@ -81,8 +90,6 @@ def draw(report: SpikesReport, path: Path, *, log_scale: bool) -> None:
 
 def _plain(text: str) -> "Text":
     from rich.text import Text
-
-    from mhcdiag.reports.escaping import printable
 
     return Text(printable(text))
 

@@ -6,7 +6,7 @@ from mhcdiag.cli.output import or_unreadable
 from mhcdiag.cli.spikes_output import log_paths
 from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
-from mhcdiag.gates.spikes import SpikeGate, judge
+from mhcdiag.gates.spikes import SpikeGate, judge, mostly_unreadable
 from mhcdiag.logapi import LogOptions, compare, spikes
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
@@ -58,8 +58,10 @@ def make_report(request: Request, logs: list[JudgedLog | Unreadable]) -> SpikesR
 
 
 def exit_code(report: SpikesReport, *, followed: bool) -> int:
-    """Return the exit code: a log that was followed and tripped nothing ends with 0, if anything was read."""
-    short = all(isinstance(log, JudgedLog) and log.result.runs for log in report.logs)
-    if followed and report.verdict is Verdict.UNJUDGED and short:
+    """Return the exit code: a log that was followed and tripped nothing ends with 0, if it could be read."""
+    readable = all(
+        isinstance(log, JudgedLog) and log.result.runs and not mostly_unreadable(log.result) for log in report.logs
+    )
+    if followed and report.verdict is Verdict.UNJUDGED and readable:
         return 0
     return EXIT_CODES[report.verdict]

@@ -84,13 +84,18 @@ def _count_limits(result: LogResult, gate: SpikeGate) -> list[Limit]:
     return limits
 
 
+def mostly_unreadable(result: LogResult) -> bool:
+    """Say whether so many loss lines give neither a number nor NaN that nothing can be said of the log."""
+    return result.unreadable_lines > MOST_UNREADABLE * result.loss_lines
+
+
 def _why_unjudged(result: LogResult, gate: SpikeGate) -> str:
     """Return why a log without a failed limit cannot be called clean; empty if it can."""
     judged = result.series.get("loss") or next(iter(result.series.values()), None)
     points = 0 if judged is None else judged.points
     if points < LEAST_POINTS:
         return f"{points} loss points are too few to judge: at least {LEAST_POINTS} are needed"
-    if result.unreadable_lines > MOST_UNREADABLE * result.loss_lines:
+    if mostly_unreadable(result):
         share = 100 * result.unreadable_lines / result.loss_lines
         return f"{share:.0f} % of the lines with a loss give no number: is the format {result.format} right?"
     if gate.max_spike_score is not None and "loss" in result.series:

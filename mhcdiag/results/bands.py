@@ -1,6 +1,6 @@
 """What a gain means, in words.
 
-The bands are calibrated on the paper's 27B models, on independent reproductions and on small trained models; they are
+The bands are calibrated on the paper's 27B models and on independent reproductions; they are
 a reading aid, not a law: a gain is a level of risk, and it does not time a spike.
 """
 

@@ -128,6 +128,13 @@ def test_listing_and_judging_another_series(tmp_path, capsys):
     assert [event["start"] for event in result["series"]["G_raw"]["events"]] == [301]
 
 
+def test_listing_does_not_stop_at_a_bad_file(calm: str, capsys):
+    assert run(["spikes", "/nowhere/run.log", calm, "--list-series"]) == 2
+    out = capsys.readouterr()
+    assert "loss" in out.out
+    assert out.err.count("mhcdiag: /nowhere/run.log") == 1
+
+
 def test_two_runs_against_each_other(calm: str, tmp_path, capsys):
     loss = healthy(seed=1)
     loss[500:] += 0.3
@@ -243,6 +250,24 @@ class TestFollow:
         assert "ended with 7" in err
         (event,) = seen.read_text().splitlines()
         assert json.loads(event)["kind"] == "nan"
+
+    def test_it_survives_a_rotation(self, nan: str, calm: str, tmp_path):
+        path = tmp_path / "train.jsonl"
+        path.write_text(Path(calm).read_text())
+        process = self.start(path, "--idle-timeout", "60")
+        time.sleep(3)
+        path.rename(tmp_path / "train.jsonl.1")
+        path.write_text(Path(nan).read_text())
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "nan" in out
+
+    def test_a_log_of_unreadable_losses_is_not_clean_when_it_stands_still(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        path.write_bytes(BAD["unreadable_losses"])
+        process = self.start(path, "--idle-timeout", "1")
+        process.communicate(timeout=60)
+        assert process.returncode == 2
 
     def test_standing_still_ends_with_a_summary(self, spike: str):
         process = self.start(Path(spike), "--idle-timeout", "1")
