@@ -1,0 +1,153 @@
+"""The outcome of one policy over checkpoints and logs: what `mhcdiag check` prints and every report is made from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mhcdiag.results.gain import GainResult
+from mhcdiag.results.numbers import Number
+from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.verdict import Verdict
+
+
+class Severity(StrEnum):
+    """What a gate that does not pass means for the command."""
+
+    ERROR = "error"
+    """It decides the verdict."""
+    WARNING = "warning"
+    """It is shown, and changes nothing unless `--strict` is given."""
+
+
+class Relation(StrEnum):
+    """On which side of the limit a value passes."""
+
+    AT_MOST = "<="
+    AT_LEAST = ">="
+
+
+class Family(StrEnum):
+    """What an input is."""
+
+    CHECKPOINT = "checkpoint"
+    LOG = "log"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where the number that a gate judged comes from."""
+
+    text: str
+    """In words: "0.attn to 29.ffn", "step 12,040"."""
+    line: int | None = None
+    """Line of the log, from 1; None for checkpoints."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateOutcome:
+    """One gate of the policy on one input."""
+
+    gate: str
+    """Name of the gate, unique in the policy."""
+    metric: str
+    """What it judges: a path into the JSON reports, e.g. `gain.worst.backward.norm`."""
+    series: str | None
+    """Series of the log that the metric was taken from; None for checkpoints."""
+    path: str
+    """The input as the user (or the policy's pattern) named it."""
+    verdict: Verdict
+    """Pass, fail, or could not judge."""
+    severity: Severity
+    """Whether that decides the command."""
+    value: Number | None
+    """What was measured, in the metric's unit; None where it is missing."""
+    relation: Relation
+    """On which side of the limit a value passes."""
+    limit: float | None
+    """The limit; None where it depends on a baseline that lacks the number."""
+    baseline: Number | None
+    """The baseline's number, where the limit is relative to it."""
+    finding: str
+    """Why it does not pass, in one clause; empty for a pass."""
+    reason: str
+    """Why the policy has this gate, in its author's words; may be empty."""
+    place: Place | None
+    """Where the value comes from, as far as it has one place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllowedEvent:
+    """An event of a log that the policy's allow-list leaves out of all counts. It is shown in every report."""
+
+    path: str
+    """The log."""
+    series: str
+    """Series of the event."""
+    kind: str
+    """Class of the event."""
+    step: float
+    """Step at which it starts."""
+    line: int
+    """Line of the log, from 1."""
+    reason: str
+    """Why it is allowed, in the words of the policy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedInput:
+    """One checkpoint or log of a check."""
+
+    path: str
+    """As the user (or the policy's pattern) named it."""
+    family: Family
+    """What it is."""
+    verdict: Verdict
+    """Of all gates on this input; unjudged where it could not be read."""
+    result: GainResult | LogResult | None
+    """What was measured; None where it could not be read."""
+    error: str
+    """Why it could not be read, in one line; empty where it could."""
+    sha256: str
+    """Of the file's bytes; empty where they were not all read (a large checkpoint, standard input, a folder)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckReport:
+    """The outcome of one check over all its inputs."""
+
+    verdict: Verdict
+    """Fail if any gate of severity error failed, else unjudged if any could not be judged, else pass."""
+    exit_code: int
+    """What the command ends with: the verdict's, or 0 under `--exit-zero`."""
+    outcomes: tuple[GateOutcome, ...]
+    """Every gate on every input it applies to, in the order of inputs, then of the policy."""
+    inputs: tuple[CheckedInput, ...]
+    """Every input, in the order given."""
+    allowed: tuple[AllowedEvent, ...]
+    """Events that the allow-list left out."""
+    policy: str
+    """The policy file as the user would name it; "built-in policy" where there was none."""
+    baseline: str | None
+    """The baseline file; None where none was given."""
+    strict: bool
+    """Whether warnings, assumptions and skipped parts count."""
+    version: str
+    """Version of mhcdiag."""
+    created: str
+    """When, as ISO 8601 in UTC; taken from SOURCE_DATE_EPOCH where that is set."""
+
+    @property
+    def decided_by(self) -> GateOutcome | None:
+        """The outcome that made the verdict what it is; None for a pass."""
+        if self.verdict is Verdict.PASS:
+            return None
+        counted = [one for one in self.outcomes if self.strict or one.severity is Severity.ERROR]
+        return next((one for one in counted if one.verdict is self.verdict), None)
+
+
+def word(outcome: GateOutcome) -> str:
+    """Word for an outcome on the screen: pass, warning, FAIL, UNJUDGED."""
+    if outcome.verdict is Verdict.PASS:
+        return "pass"
+    if outcome.severity is Severity.WARNING:
+        return "warning"
+    return str(outcome.verdict).upper()
