@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
+from mhcdiag.contracts.spikes import event_document
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.gates.spikes import judge
 from mhcdiag.logapi import Change, LiveLog, tail
 from mhcdiag.reports.escaping import printable
-from mhcdiag.reports.spikes_json import event_json
 from mhcdiag.reports.spikes_words import event_line
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
@@ -65,7 +65,7 @@ def _run_command(command: str, judged: JudgedLog, change: Change) -> None:
         "path": judged.result.path,
         "reason": judged.reason,
         "series": change.series,
-        **event_json(change.event),
+        **event_document(change.event),
     }
     environment = {**os.environ, "MHCDIAG_EVENT": json.dumps(event, allow_nan=False)}
     sys.stdout.flush()
