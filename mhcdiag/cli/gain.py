@@ -6,6 +6,7 @@ from functools import partial
 import typer
 
 from mhcdiag.cli import options
+from mhcdiag.cli.configured import Config, Isolated
 from mhcdiag.gates.gain import DEFAULT_MAX_GAIN, GateOn, judge_gain
 
 
@@ -31,6 +32,8 @@ def gain(
     heatmap: options.Heatmap = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
+    isolated: Isolated = False,
+    config: Config = None,
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 

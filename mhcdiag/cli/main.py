@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mhcdiag.cli.configured import Configured
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
 from mhcdiag.cli.spikes import spikes
@@ -29,11 +30,11 @@ app = typer.Typer(
     name="mhcdiag",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MHCDIAG"},
     pretty_exceptions_enable=False,
 )
-app.command()(gain)
-app.command()(spikes)
+app.command(cls=Configured)(gain)
+app.command(cls=Configured)(spikes)
 app.command()(explain)
 
 
@@ -47,7 +48,13 @@ def _print_version(wanted: bool) -> None:
 def mhcdiag(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            allow_from_autoenv=False,  # a CI job may well have a variable MHCDIAG_VERSION
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     """Stability diagnostics for training large models.

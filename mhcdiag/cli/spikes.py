@@ -3,6 +3,7 @@
 import typer
 
 from mhcdiag.cli import spikes_options as options
+from mhcdiag.cli.configured import Config, Isolated
 
 
 def spikes(
@@ -33,6 +34,8 @@ def spikes(
     against: options.Against = None,
     advice: options.Advice = False,
     quiet: options.Quiet = False,
+    isolated: Isolated = False,
+    config: Config = None,
 ) -> None:
     """What went wrong in a training log: spikes, divergence, NaN, and whether the run came back.
 

@@ -24,8 +24,8 @@ def gates_for(gates: Sequence[Gate], family: Family, path: str) -> Iterator[Gate
 def judge_gate(gate: Gate, document: Document, baseline: Document | None) -> GateOutcome:
     """Hold one number of a document against one limit.
 
-    NaN fails, whatever the limit. A number that is missing, here or in the baseline that the limit is relative to, could
-    not be judged.
+    NaN fails, whatever the limit. A number that is missing, here or in the baseline of a relative limit, could not be
+    judged.
 
     Arguments: gate: of the policy; document: of the input, without allowed events; baseline: the same input before.
     """

@@ -1,0 +1,123 @@
+"""Commands whose options take their defaults from the environment and from a policy file.
+
+Precedence is typer's own: command line, then MHCDIAG_COMMAND_OPTION, then `default_map`, then the default in the code.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from mhcdiag.errors import InputError, SettingError
+
+if TYPE_CHECKING:
+    from mhcdiag.policy.record import Policy
+
+PANEL = "Configuration"
+ISOLATED = "mhcdiag.isolated"
+POLICY = "mhcdiag.policy"
+_CONTRADICTION = "--config and --isolated contradict each other: give one of them"
+
+
+class Configured(TyperCommand):
+    """A command with `--config` and `--isolated`."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.envvar is None:
+                # Every option has its variable; a line of help for each would hide what the options do.
+                option.show_envvar = False
+                if option.allow_from_autoenv:
+                    option.envvar = f"MHCDIAG_{self.name}_{long_name(option)}".upper()
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse, and name the file where a value that cannot be used comes from there."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            name = None if error.param is None else error.param.name
+            if name is None or ctx.default_map is None or name not in ctx.default_map or POLICY not in ctx.meta:
+                raise
+            path, _ = ctx.meta[POLICY]
+            raise InputError(path, found=f"{ctx.info_name}.{name}: {error.message}") from error
+
+
+def long_name(option: TyperOption) -> str:
+    """Return the name of an option in policy files: as on the command line, with underscores."""
+    return max(option.opts, key=len).removeprefix("--").replace("-", "_")
+
+
+def _isolate(ctx: typer.Context, isolated: bool) -> bool:
+    if isolated and POLICY in ctx.meta:
+        raise SettingError(_CONTRADICTION)
+    ctx.meta[ISOLATED] = isolated
+    return isolated
+
+
+def _load(ctx: typer.Context, config: Path | None) -> Path | None:
+    """Take the defaults of this command's options from the policy file, before they are looked at."""
+    if ctx.resilient_parsing:
+        return config
+    isolated = ctx.meta.get(ISOLATED, False)
+    if config is not None and isolated:
+        raise SettingError(_CONTRADICTION)
+    path = config
+    if path is None and not isolated:
+        from mhcdiag.policy.finding import find_policy
+
+        path = find_policy(Path.cwd())
+    if path is None:
+        ctx.meta.pop(POLICY, None)
+        return None
+    from mhcdiag.policy.reading import read_policy
+
+    policy = read_policy(Path(os.path.relpath(path)) if config is None else path)
+    ctx.default_map = _defaults(ctx, path, policy)
+    ctx.meta[POLICY] = (path, policy)
+    return config
+
+
+def _defaults(ctx: typer.Context, path: Path, policy: "Policy") -> dict[str, Any]:
+    table: dict[str, Any] = getattr(policy, str(ctx.info_name), {})
+    names = {long_name(one): str(one.name) for one in ctx.command.params if isinstance(one, TyperOption)}
+    known = [name for name in names if name not in ("config", "isolated", "help")]
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise InputError(
+                path,
+                found=f"unknown key '{key}' in [{ctx.info_name}]",
+                expected=f"an option of `mhcdiag {ctx.info_name}`: {', '.join(known)}",
+                hint=f"did you mean '{near[0]}'?" if near else "",
+            )
+    return {names[key]: value for key, value in table.items()}
+
+
+Isolated = Annotated[
+    bool,
+    typer.Option(
+        "--isolated",
+        is_eager=True,
+        callback=_isolate,
+        allow_from_autoenv=False,
+        help="Ignore policy files.",
+        rich_help_panel=PANEL,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=_load,
+        envvar="MHCDIAG_CONFIG",
+        help="Policy file (default: mhcdiag.toml, or pyproject.toml with \\[tool.mhcdiag], here or above).",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
