@@ -189,3 +189,15 @@ def _order(number: Number, limit: Number) -> int | None:
     if any(one != one for one in (number, limit)):  # noqa: PLR0124 - NaN
         return None
     return 0 if number == limit else 1 if number > limit else -1
+
+
+def shortened(words: str, most: int) -> str:
+    """Return at most so many characters: the middle gives way, because names differ at their ends.
+
+    >>> shortened("checkpoints/step_100", 9)
+    'che...100'
+    """
+    if len(words) <= most:
+        return words
+    tail = (most - 3) // 2
+    return f"{words[: most - 3 - tail]}...{words[len(words) - tail :]}"
