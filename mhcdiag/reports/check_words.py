@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.reports.escaping import printable
-from mhcdiag.results.check import CheckReport, GateOutcome, Relation, Severity
+from mhcdiag.reports.spikes_words import step_text
+from mhcdiag.results.check import AllowedEvent, CheckReport, GateOutcome, Relation, Severity
 from mhcdiag.results.numbers import Huge, Number, text
 from mhcdiag.results.verdict import Verdict
 
@@ -130,6 +131,12 @@ def measured_text(outcome: GateOutcome) -> str:
     """Return value against limit: "28345 > 1000", "nan, not <= 1000", "missing, limit <= 1000"."""
     compared = _compared(outcome.value, outcome.relation, outcome.limit)
     return f"{compared} (baseline {number_text(outcome.baseline)})" if outcome.baseline is not None else compared
+
+
+def allowed_text(event: AllowedEvent) -> str:
+    """Return an event that the policy leaves out: "spike of loss at step 12,000, a.jsonl:401, allowed: why"."""
+    where = f"at step {step_text(event.step)}, {printable(event.path)}:{event.line}"
+    return f"{printable(event.kind)} of {printable(event.series)} {where}, allowed: {printable(event.reason)}"
 
 
 def number_text(number: Number | None) -> str:
