@@ -27,7 +27,7 @@ from mhcdiag.results.spikes import Curve, LogResult, RunSpan, SeriesResult, Spik
 from mhcdiag.results.verdict import EXIT_CODES, Skipped, Verdict, combine
 
 CHECKPOINT, LOG = "checkpoints/step_100", "logs/run.jsonl"
-NASTY = "a|b`c`<script>*x*\x1b[31m\r\n]]>&\x00\ufffe\U0001f525[t](u),d:e%0A::error::_é"
+NASTY = "a|b`c`<script>*x*\x1b[31m\r\n]]>&\x00\ufffe\U0001f525[t](u){0},d:e%0A::error::_é"
 """Every character that means something to a terminal, Markdown, HTML, XML, CSV or a workflow command."""
 
 
