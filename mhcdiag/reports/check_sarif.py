@@ -29,7 +29,7 @@ MOST_RESULTS = 5000
 """GitHub shows no more of one run."""
 
 MOST_CHARACTERS = 1000
-"""Of one message; GitHub cuts off what is longer."""
+"""Of one message, which viewers show in a list."""
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {Standing.FAILED: "error", Standing.UNJUDGED: "error", Standing.WARNED: "warning"}
