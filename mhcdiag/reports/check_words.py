@@ -1,0 +1,210 @@
+"""How the outcome of `mhcdiag check` is put into words: one place for all formats, so that none says it otherwise.
+
+Everything returned here is one line of printable text; each format escapes it in its own way.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.spikes_words import step_text
+from mhcdiag.results.check import AllowedEvent, CheckReport, GateOutcome, Relation, Severity
+from mhcdiag.results.numbers import Huge, Number, text
+from mhcdiag.results.verdict import Verdict
+
+
+class Standing(StrEnum):
+    """What an outcome means for the whole check, the worst first; the value is its word on the screen."""
+
+    FAILED = "FAIL"
+    UNJUDGED = "UNJUDGED"
+    WARNED = "warning"
+    """It does not pass, and does not count."""
+    PASSED = "pass"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """How many outcomes there are of each standing."""
+
+    failed: int
+    """Gates that failed."""
+    unjudged: int
+    """Gates that could not be judged."""
+    warned: int
+    """Gates that do not pass and do not count."""
+    passed: int
+    """Gates that passed."""
+    unreadable: int
+    """Inputs that could not be read."""
+
+
+def standing(outcome: GateOutcome, *, strict: bool) -> Standing:
+    """Return what an outcome means for the check; `strict` lets warnings count."""
+    if outcome.verdict is Verdict.PASS:
+        return Standing.PASSED
+    if outcome.severity is Severity.WARNING and not strict:
+        return Standing.WARNED
+    return Standing.FAILED if outcome.verdict is Verdict.FAIL else Standing.UNJUDGED
+
+
+def worst_first(report: CheckReport) -> list[GateOutcome]:
+    """Return all outcomes: failed, unjudged, warned, passed, and in the report's order among equals."""
+    order = list(Standing)
+    return sorted(report.outcomes, key=lambda one: order.index(standing(one, strict=report.strict)))
+
+
+def tally(report: CheckReport) -> Tally:
+    """Count the outcomes by standing, and the inputs that could not be read."""
+    found = [standing(one, strict=report.strict) for one in report.outcomes]
+    return Tally(
+        failed=found.count(Standing.FAILED),
+        unjudged=found.count(Standing.UNJUDGED),
+        warned=found.count(Standing.WARNED),
+        passed=found.count(Standing.PASSED),
+        unreadable=sum(one.result is None for one in report.inputs),
+    )
+
+
+def tally_text(report: CheckReport) -> str:
+    """Return the counts that are not zero: "1 failed, 2 passed, 1 input unreadable"."""
+    count = tally(report)
+    parts = [
+        f"{number} {word}"
+        for number, word in (
+            (count.failed, "failed"),
+            (count.unjudged, "unjudged"),
+            (count.warned, "warned"),
+            (count.passed, "passed"),
+            (count.unreadable, "input unreadable" if count.unreadable == 1 else "inputs unreadable"),
+        )
+        if number
+    ]
+    return ", ".join(parts) or "no gate was checked"
+
+
+def verdict_text(report: CheckReport) -> str:
+    """Return the verdict, the counts and the exit code in one line."""
+    trial = " (--exit-zero)" if report.exit_code == 0 and report.verdict is not Verdict.PASS else ""
+    return f"{report.verdict.upper()}: {tally_text(report)}; exit code {report.exit_code}{trial}"
+
+
+def decision_text(report: CheckReport) -> str:
+    """Return what made the verdict what it is: an outcome, an unreadable input, or that nothing was checked."""
+    if report.verdict is Verdict.PASS:
+        return "no gate that counts failed"
+    decided = report.decided_by
+    if decided is not None:
+        return f"{printable(decided.gate)}: {sentence(decided)}"
+    unreadable = next((one for one in report.inputs if one.result is None), None)
+    if unreadable is not None:
+        return f"{printable(unreadable.path)} could not be read: {printable(unreadable.error) or 'no reason known'}"
+    if not report.outcomes:
+        return "nothing was checked"
+    unjudged = next((one for one in report.inputs if one.verdict is not Verdict.PASS), None)
+    return "no single gate" if unjudged is None else f"{printable(unjudged.path)} could not be judged as a whole"
+
+
+def sentence(outcome: GateOutcome) -> str:
+    """Return one outcome in words: what, value against limit, where, and why it does not pass."""
+    finding = f": {printable(outcome.finding)}" if outcome.finding else ""
+    return f"{metric_text(outcome)} {measured_text(outcome)}, {place_text(outcome)}{finding}"
+
+
+def metric_text(outcome: GateOutcome) -> str:
+    """Return what was measured: the metric, and its series for a log."""
+    series = f" of {printable(outcome.series)}" if outcome.series else ""
+    return f"{printable(outcome.metric)}{series}"
+
+
+def place_text(outcome: GateOutcome) -> str:
+    """Return the input, with the line and the site or step where they are known."""
+    path, place = printable(outcome.path), outcome.place
+    if place is None:
+        return path
+    line = "" if place.line is None else f":{place.line}"
+    return f"{path}{line} ({printable(place.text)})" if place.text else f"{path}{line}"
+
+
+def measured_text(outcome: GateOutcome) -> str:
+    """Return value against limit: "28345 > 1000", "nan, not <= 1000", "missing, limit <= 1000"."""
+    compared = _compared(outcome.value, outcome.relation, outcome.limit)
+    return f"{compared} (baseline {number_text(outcome.baseline)})" if outcome.baseline is not None else compared
+
+
+def allowed_text(event: AllowedEvent) -> str:
+    """Return an event that the policy leaves out: "spike of loss at step 12,000, a.jsonl:401, allowed: why"."""
+    where = f"at step {step_text(event.step)}, {printable(event.path)}:{event.line}"
+    return f"{printable(event.kind)} of {printable(event.series)} {where}, allowed: {printable(event.reason)}"
+
+
+def number_text(number: Number | None) -> str:
+    """Return a number for people: whole ones below a million as such, else four significant digits.
+
+    >>> number_text(3.0), number_text(264.61), number_text(None), number_text(Huge(4880.5))
+    ('3', '264.6', 'missing', '3.162e4880')
+    """
+    return "missing" if number is None else _shown(number, 4)
+
+
+def limit_text(outcome: GateOutcome) -> str:
+    """Return the limit with its relation, "<= 1000"; says so where there is none."""
+    return _limit(outcome.relation, outcome.limit)
+
+
+def texts_beside(number: Number, limit: float) -> tuple[str, str]:
+    """Return number and limit with as many digits as it takes to see which is larger.
+
+    >>> texts_beside(1000.00001, 1000.0), texts_beside(0.12346, 0.12345), texts_beside(2.0, 2.0)
+    (('1000.00001', '1000'), ('0.12346', '0.12345'), ('2', '2'))
+    """
+    exact = float(_shown(limit, 4)) == limit  # a limit is mostly written by hand: more digits would only be zeros
+    for digits in range(4, 18):
+        shown, shown_limit = _shown(number, digits), _shown(limit, 4 if exact else digits)
+        if _order(float(shown), float(shown_limit)) == _order(number, limit):
+            return shown, shown_limit
+    return (f"10^{number.log10!r}" if isinstance(number, Huge) else repr(number)), _shown(limit, 17)
+
+
+def _compared(value: Number | None, relation: Relation, limit: float | None) -> str:
+    if limit is None:
+        return f"{number_text(value)}, {_limit(relation, limit)}"
+    if value is None:
+        return f"missing, limit {_limit(relation, limit)}"
+    shown, shown_limit = texts_beside(value, limit)
+    order = _order(value, limit)
+    if order is None:
+        return f"{shown}, not {relation} {shown_limit}"
+    holds = order <= 0 if relation is Relation.AT_MOST else order >= 0
+    opposite = ">" if relation is Relation.AT_MOST else "<"
+    return f"{shown} {relation if holds else opposite} {shown_limit}"
+
+
+def _limit(relation: Relation, limit: float | None) -> str:
+    return "no limit: the baseline lacks this number" if limit is None else f"{relation} {_shown(limit, 4)}"
+
+
+def _shown(number: Number, digits: int) -> str:
+    if isinstance(number, float | int) and math.isfinite(number) and number == int(number) and abs(number) < 1e6:
+        return str(int(number))
+    return text(number, digits=digits)
+
+
+def _order(number: Number, limit: Number) -> int | None:
+    """Return -1, 0 or 1 as the number is below, at or above the limit; None where NaN has no order."""
+    if any(one != one for one in (number, limit)):  # noqa: PLR0124 - NaN
+        return None
+    return 0 if number == limit else 1 if number > limit else -1
+
+
+def shortened(words: str, most: int) -> str:
+    """Return at most so many characters: the middle gives way, because names differ at their ends.
+
+    >>> shortened("checkpoints/step_100", 9)
+    'che...100'
+    """
+    if len(words) <= most:
+        return words
+    tail = (most - 3) // 2
+    return f"{words[: most - 3 - tail]}...{words[len(words) - tail :]}"
