@@ -1,4 +1,4 @@
-"""The options of another command as environment, policy file and code set them: `check` measures with those of `gain`."""
+"""The options of another command as environment, policy file and code set them: `check` measures with `gain`'s."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +38,11 @@ def effective(ctx: typer.Context, command: str) -> tuple[dict[str, Any], list[Se
         ctx.meta[POLICY] = policy
     settings = []
     for option in other.params:
-        if not isinstance(option, TyperOption) or option.name in ("config", "isolated", "help"):
+        if not isinstance(option, TyperOption) or long_name(option) in ("config", "isolated", "help"):
             continue
         source = its.get_parameter_source(str(option.name))
-        word = {"ENVIRONMENT": str(option.envvar), "DEFAULT_MAP": str(path)}.get(source.name if source else "", "default")
+        word = {"ENVIRONMENT": str(option.envvar), "DEFAULT_MAP": str(path)}.get(
+            source.name if source else "", "default"
+        )
         settings.append(Setting(name=long_name(option), value=its.params[str(option.name)], source=word))
     return its.params, settings

@@ -1,6 +1,5 @@
 """`mhcdiag gain`: from checkpoints to gains and a verdict."""
 
-import gc
 from functools import partial
 
 import typer
@@ -11,6 +10,7 @@ from mhcdiag.gates.gain import DEFAULT_MAX_GAIN, GateOn, judge_gain
 
 
 def gain(
+    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
     tokens: options.Tokens = 1024,
@@ -32,8 +32,8 @@ def gain(
     heatmap: options.Heatmap = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
-    isolated: Isolated = False,
-    config: Config = None,
+    _isolated: Isolated = False,
+    _config: Config = None,
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
@@ -48,29 +48,13 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
+    from mhcdiag.cli.stages import measurement
 
     output.check_figure_path(plot)
-    from mhcdiag import api
-
-    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
     from mhcdiag.results.judged import overall
     from mhcdiag.results.verdict import EXIT_CODES
 
-    measure = partial(
-        api.gain,
-        inputs=inputs,
-        tokens=tokens,
-        seed=seed,
-        sites=None if sites is None else options.parse_sites(sites),
-        key=key,
-        layout=layout,
-        orientation=orientation,
-        sinkhorn_iters=sinkhorn_iters,
-        sinkhorn_eps=sinkhorn_eps,
-        tanh=tanh,
-        device=device,
-        dtype=dtype,
-    )
+    measure = measurement(ctx.params)
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     judged = [
         output.or_unreadable(path, lambda path: judge(measure(path)))

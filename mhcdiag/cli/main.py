@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mhcdiag.cli.check import check
 from mhcdiag.cli.configured import Configured
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
@@ -23,7 +24,7 @@ BUG = 3
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
-LEFT_OUT_FOR_LOGS = ("torch", "matplotlib", "pandas", "jaxtyping", "safetensors")
+LEFT_OUT_FOR_LOGS = ("torch", "matplotlib", "pandas", "jaxtyping", "safetensors", "jinja2")
 """Packages that an installation for logs only may lack (README, "Without torch")."""
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command(cls=Configured)(gain)
 app.command(cls=Configured)(spikes)
+app.command(cls=Configured)(check)
 app.command()(explain)
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,8 +40,11 @@ def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
             yield path
 
 
-def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:
-    """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others."""
+def or_unreadable(path: str, judge: Callable[[str], Judged], *, aloud: bool = True) -> Judged | Unreadable:
+    """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others.
+
+    Arguments: aloud: say at once on stderr what is wrong.
+    """
     try:
         return judge(path)
     except InputError as error:
@@ -49,7 +53,8 @@ def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreada
         reason = f"{path}: {error}"
     except OSError as error:
         reason = f"{path}: {error.strerror or error}"
-    complain(reason)
+    if aloud:
+        complain(reason)
     return Unreadable(path=path, reason=reason)
 
 
@@ -100,20 +105,32 @@ def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure under a temporary name, then rename: an interrupted run leaves no half file."""
+    """Write a figure whole or not at all."""
     from mhcdiag.plots.style import SAVE_OPTIONS, house_style
 
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(descriptor)
     suffix = path.suffix.lower()
+    # The style holds the salt of SVG identifiers: the same input gives the same bytes.
+    with replacing(path, option="--plot") as temporary, house_style():
+        figure.savefig(temporary, format=suffix.removeprefix("."), **SAVE_OPTIONS[suffix])
+
+
+@contextmanager
+def replacing(path: Path, *, option: str) -> Iterator[Path]:
+    """Give a temporary file beside `path` that takes its place at the end: an interrupted run leaves no half file.
+
+    Arguments: option: how the user named the file, for the message. Raises: OutputError.
+    """
     try:
-        with house_style():  # holds the salt of SVG identifiers: the same input gives the same bytes
-            figure.savefig(temporary, format=suffix.removeprefix("."), **SAVE_OPTIONS[suffix])
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"--plot {path}: {error.strerror or error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"{option} {path}: {error.strerror or error}") from error

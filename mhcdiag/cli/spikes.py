@@ -7,6 +7,7 @@ from mhcdiag.cli.configured import Config, Isolated
 
 
 def spikes(
+    ctx: typer.Context,
     logs: options.Logs,
     log_format: options.LogFormat = None,
     loss_key: options.LossKey = None,
@@ -34,8 +35,8 @@ def spikes(
     against: options.Against = None,
     advice: options.Advice = False,
     quiet: options.Quiet = False,
-    isolated: Isolated = False,
-    config: Config = None,
+    _isolated: Isolated = False,
+    _config: Config = None,
 ) -> None:
     """What went wrong in a training log: spikes, divergence, NaN, and whether the run came back.
 
@@ -54,24 +55,12 @@ def spikes(
 
     check_figure_path(plot)
     gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
-    first_step, last_step = choices.parse_steps(steps)
     from mhcdiag.cli.spikes_run import Request, exit_code, run_spikes
-    from mhcdiag.detectors import adjusted
-    from mhcdiag.logapi import LogOptions
+    from mhcdiag.cli.stages import log_options
 
     request = Request(
         logs=tuple(logs),
-        options=LogOptions(
-            rule=rule,
-            settings=adjusted(z=z, min_rise=min_rise, window=window, warmup=warmup),
-            series=tuple(series or ()),
-            first_step=first_step,
-            last_step=last_step,
-            log_format=log_format,
-            loss_key=loss_key,
-            step_key=step_key,
-            regex=regex,
-        ),
+        options=log_options(ctx.params),
         gate=gate,
         against=against,
         advice=advice,

@@ -10,8 +10,8 @@ from mhcdiag.results.check import Family, GateOutcome, Relation, Severity
 from mhcdiag.results.numbers import Huge, Number, within
 from mhcdiag.results.verdict import Verdict, combine
 
-READABLE = "readable"
-"""Name of the gate that every input has: that it could be read and judged."""
+JUDGEABLE = "judgeable"
+"""Name of the gate that every input has: that something can be said of it."""
 
 
 def gates_for(gates: Sequence[Gate], family: Family, path: str) -> Iterator[Gate]:
@@ -56,11 +56,11 @@ def judge_gate(gate: Gate, document: Document, baseline: Document | None) -> Gat
     )
 
 
-def unjudged(path: str, finding: str) -> GateOutcome:
-    """Return the outcome for an input that could not be read, or of which nothing can be said."""
+def unjudged(path: str, family: Family, finding: str) -> GateOutcome:
+    """Return the outcome for an input of which nothing can be said, whatever the limits."""
     return GateOutcome(
-        gate=READABLE,
-        metric=READABLE,
+        gate=JUDGEABLE,
+        metric=f"{'gain' if family is Family.CHECKPOINT else 'spikes'}.{JUDGEABLE}",
         series=None,
         path=path,
         verdict=Verdict.UNJUDGED,
@@ -78,7 +78,7 @@ def unjudged(path: str, finding: str) -> GateOutcome:
 def overall(outcomes: Sequence[GateOutcome], *, strict: bool) -> Verdict:
     """Return one verdict for all: gates of severity warning count under `strict` only.
 
-    An input on which only warnings were judged passes; nothing judged at all does not.
+    Where only warnings were judged it is a pass; where nothing was, it is not.
     """
     if not outcomes:
         return Verdict.UNJUDGED

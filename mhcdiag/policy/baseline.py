@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mhcdiag.contracts.check import FORMAT_VERSION, check_document
 from mhcdiag.errors import InputError
 from mhcdiag.metrics import Document
-from mhcdiag.results.check import Family
-
-FORMAT_VERSION = 1
-"""Of the reports that this version reads and writes."""
+from mhcdiag.results.check import CheckReport, Family
 
 _HINT = "`mhcdiag check --update-baseline` writes a new one"
 _FAMILIES = {Family.CHECKPOINT: "gain", Family.LOG: "spikes"}
@@ -63,6 +61,15 @@ def read_baseline(path: Path) -> Baseline:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(path, found=f"a report that lacks {error}", expected="a baseline", hint=_HINT) from error
     return Baseline(path=str(path), documents=documents)
+
+
+def baseline_of(report: CheckReport, path: str) -> Baseline:
+    """Return what a report would be as a baseline.
+
+    Arguments: report: of now; path: the file that it will stand in.
+    """
+    results = check_document(report)["results"]
+    return Baseline(path=path, documents=dict(pair for result in results for pair in _documents("check", result)))
 
 
 def refuse_other_model(baseline: Baseline, before: Document, now: Document) -> None:

@@ -142,12 +142,3 @@ class CheckReport:
             return None
         counted = [one for one in self.outcomes if self.strict or one.severity is Severity.ERROR]
         return next((one for one in counted if one.verdict is self.verdict), None)
-
-
-def word(outcome: GateOutcome) -> str:
-    """Word for an outcome on the screen: pass, warning, FAIL, UNJUDGED."""
-    if outcome.verdict is Verdict.PASS:
-        return "pass"
-    if outcome.severity is Severity.WARNING:
-        return "warning"
-    return str(outcome.verdict).upper()

@@ -1,0 +1,170 @@
+"""One policy over all inputs: measure, judge, and keep what could not be read beside what could."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mhcdiag.cli.check_inputs import Input
+from mhcdiag.cli.output import or_unreadable
+from mhcdiag.contracts.gain import gain_document
+from mhcdiag.contracts.spikes import spikes_document
+from mhcdiag.errors import SettingError
+from mhcdiag.gates.allowing import without_allowed
+from mhcdiag.gates.check import gates_for, judge_gate, overall, unjudged
+from mhcdiag.gates.spikes import SpikeGate, judge
+from mhcdiag.metrics import Document
+from mhcdiag.policy.baseline import Baseline, refuse_other_model
+from mhcdiag.policy.record import Policy
+from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
+from mhcdiag.results.gain import GainResult
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.version import __version__
+
+WHOLE_FILE = 1 << 28
+"""Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
+
+_NO_KINDS = SpikeGate(fail_on=frozenset())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a check is to do."""
+
+    policy: Policy
+    """Gates and known events."""
+    policy_name: str
+    """What reports call it."""
+    inputs: Sequence[Input]
+    """What to look at."""
+    measure: Callable[[str], GainResult]
+    """Measure a checkpoint."""
+    read: Callable[[str], LogResult]
+    """Find the events of a log."""
+    baseline: Baseline | None
+    """Earlier report."""
+    strict: bool
+    """Whether warnings, assumptions and skipped parts count."""
+    exit_zero: bool
+    """Whether to end with 0 whatever is found."""
+    jobs: int
+    """Inputs worked on at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    checked: CheckedInput
+    outcomes: tuple[GateOutcome, ...] = ()
+    allowed: tuple[AllowedEvent, ...] = ()
+
+
+Found = GainResult | LogResult | Unreadable
+"""What came of one input."""
+
+
+def run_check(plan: Plan) -> CheckReport:
+    """Measure and judge every input.
+
+    Arguments: plan: policy and inputs. Returns: the report; an input that cannot be read is an entry in it.
+    Raises: InputError for a baseline of another model.
+    """
+    return judge_all(plan, look_at_all(plan))
+
+
+def judge_all(plan: Plan, results: Sequence[Found]) -> CheckReport:
+    """Judge what was found, input by input. Raises: InputError for a baseline of another model."""
+    judged = [_judge(plan, one, result) for one, result in zip(plan.inputs, results, strict=True)]
+    outcomes = tuple(outcome for one in judged for outcome in one.outcomes)
+    verdicts = [one.checked.verdict for one in judged]
+    # An input on which only warnings failed has passed; one that could not be read has not.
+    verdict = combine(verdicts)
+    return CheckReport(
+        verdict=verdict,
+        exit_code=0 if plan.exit_zero else EXIT_CODES[verdict],
+        outcomes=outcomes,
+        inputs=tuple(one.checked for one in judged),
+        allowed=tuple(event for one in judged for event in one.allowed),
+        policy=plan.policy_name,
+        baseline=None if plan.baseline is None else plan.baseline.path,
+        strict=plan.strict,
+        version=__version__,
+        created=_now(),
+    )
+
+
+def look_at_all(plan: Plan) -> list[Found]:
+    """Measure every checkpoint and read every log, in the order of the plan."""
+
+    def look(one: Input) -> Found:
+        if one.error:
+            return Unreadable(path=one.path, reason=one.error)
+        work: Callable[[str], GainResult | LogResult] = plan.measure if one.family is Family.CHECKPOINT else plan.read
+        return or_unreadable(one.path, work, aloud=False)
+
+    if plan.jobs == 1 or len(plan.inputs) == 1:
+        return [look(one) for one in plan.inputs]
+    with ThreadPoolExecutor(max_workers=plan.jobs) as pool:
+        return list(pool.map(look, plan.inputs))
+
+
+def _judge(plan: Plan, one: Input, result: Found) -> _Judged:
+    if isinstance(result, Unreadable):
+        unread = CheckedInput(
+            path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
+        )
+        return _Judged(checked=unread)
+    document: Document = gain_document(result) if isinstance(result, GainResult) else spikes_document(result)
+    document, allowed = (
+        without_allowed(document, plan.policy.allow) if isinstance(result, LogResult) else (document, ())
+    )
+    baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)
+    if plan.baseline is not None and baseline is not None and isinstance(result, GainResult):
+        refuse_other_model(plan.baseline, baseline, document)
+    gates = list(gates_for(plan.policy.gates, one.family, one.path))
+    outcomes = [judge_gate(gate, document, baseline) for gate in gates]
+    outcomes += [unjudged(one.path, one.family, why) for why in _doubts(result, judged=bool(gates), strict=plan.strict)]
+    checked = CheckedInput(
+        path=one.path,
+        family=one.family,
+        verdict=overall(outcomes, strict=plan.strict),
+        result=result,
+        error="",
+        sha256=_sha256(one.path),
+    )
+    return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
+
+
+def _doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:
+    """Return why an input cannot pass, whatever its gates say."""
+    doubts = []
+    if not judged:
+        word = "checkpoints" if isinstance(result, GainResult) else "logs"
+        doubts.append(f"no gate of the policy applies to it: add one for {word}")
+    if isinstance(result, LogResult):
+        reason = judge(result, _NO_KINDS).reason
+        doubts += [reason] if reason else []
+    elif strict and (result.assumed or result.skipped):
+        count = len(result.assumed) + len(result.skipped)
+        doubts.append(f"--strict, and {count} thing(s) were assumed or skipped")
+    return doubts
+
+
+def _sha256(path: str) -> str:
+    if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
+        return ""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _now() -> str:
+    """Return the time of the report; SOURCE_DATE_EPOCH makes reports of the same input the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not epoch.isdigit():
+        raise SettingError(f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,98 @@
+"""The terminal report of `mhcdiag check`: gates by input, the worst input last, then what decided.
+
+People read the tail of a log: the last lines hold the deciding gate, value against limit, and the exit code.
+"""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mhcdiag.reports.check_words import (
+    Standing,
+    allowed_text,
+    decision_text,
+    measured_text,
+    standing,
+    verdict_text,
+)
+from mhcdiag.reports.escaping import printable
+from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
+from mhcdiag.results.verdict import Verdict
+
+STYLES = {
+    Standing.PASSED: "green",
+    Standing.WARNED: "yellow",
+    Standing.UNJUDGED: "bold yellow",
+    Standing.FAILED: "bold red",
+}
+_VERDICTS = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
+
+
+def check_report(report: CheckReport, *, details: bool = False) -> RenderableType:
+    """Return the gates of every input; of gates that pass only their number, unless `details` asks for more."""
+    parts = [_head(report)]
+    for checked in sorted(report.inputs, key=lambda one: one.verdict is not Verdict.PASS):
+        parts += _lines(report, checked, details=details)
+    parts += [Text(allowed_text(event), style="dim") for event in report.allowed]
+    return Group(*parts, Text())
+
+
+def decision(report: CheckReport) -> Iterator[Text]:
+    """Yield the last lines: what decided, then the verdict with its counts and the exit code."""
+    if report.verdict is not Verdict.PASS:
+        yield Text(f"decided by {decision_text(report)}")
+    word, _, rest = verdict_text(report).partition(":")
+    yield Text.assemble((word, _VERDICTS[report.verdict]), f":{rest}")
+
+
+def _head(report: CheckReport) -> Text:
+    families = [str(one.family) for one in report.inputs]
+    counts = [f"{families.count(word)} {word}{'s' * (families.count(word) != 1)}" for word in ("checkpoint", "log")]
+    baseline = f", baseline {report.baseline}" if report.baseline else ""
+    return Text(printable(f"{', '.join(counts)}; {report.policy}{baseline}"), style="bold")
+
+
+def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iterator[Text]:
+    own = [outcome for outcome in report.outcomes if outcome.path == checked.path and _same(outcome, checked)]
+    marks = [standing(one, strict=report.strict) for one in own]
+    worst = min(marks, key=list(Standing).index, default=Standing.UNJUDGED)
+    path = printable(checked.path)
+    if checked.result is None:
+        # Most messages begin with the path; said twice it hides what is wrong.
+        error = printable(checked.error)
+        yield _marked(Standing.UNJUDGED, error if error.startswith(path) else f"{path}: {error}")
+        return
+    shown = [one for one, mark in zip(own, marks, strict=True) if details or mark is not Standing.PASSED]
+    passed = f"{len(own) - len(shown)} gate{'s' * (len(own) - len(shown) != 1)}"
+    if not shown:
+        yield _marked(worst, f"{path}  ({passed})")
+        return
+    yield _marked(worst, path)
+    names = max(len(printable(one.gate)) for one in shown)
+    for outcome in shown:
+        mark = standing(outcome, strict=report.strict)
+        yield Text.assemble(
+            " " * 10,
+            (f"{mark.value:<10}", STYLES[mark]),
+            f"{printable(outcome.gate):<{names + 2}}",
+            *_measured(outcome),
+        )
+    if len(shown) < len(own):
+        yield Text.assemble(" " * 10, (f"{Standing.PASSED.value:<10}", STYLES[Standing.PASSED]), f"{passed} more")
+
+
+def _measured(outcome: GateOutcome) -> Iterator[Text | str]:
+    yield measured_text(outcome) if outcome.value is not None else printable(outcome.finding)
+    if outcome.place is not None:
+        line = "" if outcome.place.line is None else f", line {outcome.place.line:,}"
+        yield Text(f"  {printable(outcome.place.text)}{line}", style="dim")
+
+
+def _same(outcome: GateOutcome, checked: CheckedInput) -> bool:
+    """One path may be both a checkpoint and the folder of a log."""
+    return outcome.metric.startswith("gain.") == (checked.family.value == "checkpoint")
+
+
+def _marked(one: Standing, words: str) -> Text:
+    return Text.assemble((f"{one.value:<10}", STYLES[one]), words)
