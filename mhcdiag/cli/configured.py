@@ -69,13 +69,14 @@ def _load(ctx: typer.Context, config: Path | None) -> Path | None:
     if path is None and not isolated:
         from mhcdiag.policy.finding import find_policy
 
-        path = find_policy(Path.cwd())
+        found = find_policy(Path.cwd())
+        path = None if found is None else Path(os.path.relpath(found))
     if path is None:
         ctx.meta.pop(POLICY, None)
         return None
     from mhcdiag.policy.reading import read_policy
 
-    policy = read_policy(Path(os.path.relpath(path)) if config is None else path)
+    policy = read_policy(path)
     ctx.default_map = _defaults(ctx, path, policy)
     ctx.meta[POLICY] = (path, policy)
     return config

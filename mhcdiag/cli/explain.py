@@ -1,27 +1,46 @@
-"""`mhcdiag explain`: a detection rule in words."""
+"""`mhcdiag explain`: a detection rule, a metric or a gate of the policy in words."""
 
 from typing import Annotated
 
 import typer
 
+from mhcdiag.cli.configured import POLICY, Config, Isolated
+
 
 def explain(
-    rule: Annotated[
+    ctx: typer.Context,
+    name: Annotated[
         str | None,
-        typer.Argument(metavar="RULE", help="Name of a rule; all are listed without.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="A detection rule, a metric, or a gate of the policy; rules and gates are listed without.",
+            show_default=False,
+        ),
     ] = None,
+    _isolated: Isolated = False,
+    _config: Config = None,
 ) -> None:
-    """What a detection rule flags, with which constants, and what it misses."""
-    from mhcdiag.detectors import OURS, RULES
-    from mhcdiag.detectors.words import EXPLANATION, TITLE
-    from mhcdiag.errors import SettingError
+    """What a rule flags or a gate measures: formula, source, false alarms, what to do."""
+    import difflib
 
-    words = {OURS: (TITLE, EXPLANATION), **{one.name: (one.title, one.explanation) for one in RULES}}
-    if rule is None:
-        for name, (title, _) in words.items():
-            typer.echo(f"{name:16} {title}")
-        return
-    if rule not in words:
-        raise SettingError(f"there is no rule '{rule}'; there are {', '.join(words)}")
-    title, explanation = words[rule]
-    typer.echo(f"{rule}: {title}\n\n{explanation}")
+    from mhcdiag.errors import SettingError
+    from mhcdiag.metrics import METRICS
+    from mhcdiag.policy.record import BUILT_IN
+    from mhcdiag.reports.explaining import gate_words, metric_words, overview, rule_words
+
+    _, policy = ctx.meta.get(POLICY, (None, None))
+    gates = {gate.name: gate for gate in (policy.gates if policy and policy.gates else BUILT_IN.gates)}
+    rules = rule_words()
+    if name is None:
+        typer.echo(overview(rules, gates.values()))
+    elif name in gates:
+        typer.echo(gate_words(gates[name], METRICS[gates[name].metric]))
+    elif name in METRICS:
+        typer.echo(metric_words(METRICS[name]))
+    elif name in rules:
+        title, explanation = rules[name]
+        typer.echo(f"{name}: {title}\n\n{explanation}")
+    else:
+        near = difflib.get_close_matches(name, [*gates, *rules, *METRICS], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`mhcdiag explain` lists what there is"
+        raise SettingError(f"there is no rule, metric or gate '{name}'; {hint}")

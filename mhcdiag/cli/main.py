@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mhcdiag.cli.check import check
+from mhcdiag.cli.config import config
 from mhcdiag.cli.configured import Configured
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
@@ -37,7 +38,8 @@ app = typer.Typer(
 app.command(cls=Configured)(gain)
 app.command(cls=Configured)(spikes)
 app.command(cls=Configured)(check)
-app.command()(explain)
+app.command(cls=Configured)(config)
+app.command(cls=Configured)(explain)
 
 
 def _print_version(wanted: bool) -> None:

@@ -109,6 +109,8 @@ def decision_text(report: CheckReport) -> str:
 def sentence(outcome: GateOutcome) -> str:
     """Return one outcome in words: what, value against limit, where, and why it does not pass."""
     finding = f": {printable(outcome.finding)}" if outcome.finding else ""
+    if outcome.value is None and outcome.limit is None and outcome.finding:
+        return f"{place_text(outcome)}{finding}"  # nothing was measured and held against nothing
     return f"{metric_text(outcome)} {measured_text(outcome)}, {place_text(outcome)}{finding}"
 
 

@@ -1,0 +1,82 @@
+"""Rules, metrics and gates in words for `mhcdiag explain`."""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from mhcdiag.detectors import OURS, RULES
+from mhcdiag.detectors.words import EXPLANATION, TITLE
+from mhcdiag.metrics import METRICS, Metric
+from mhcdiag.policy.record import ANY, Gate
+from mhcdiag.results.numbers import text
+
+_WIDTH = 100
+
+
+def rule_words() -> Mapping[str, tuple[str, str]]:
+    """Return title and explanation of every detection rule by name, ours first."""
+    return {OURS: (TITLE, EXPLANATION), **{one.name: (one.title, one.explanation) for one in RULES}}
+
+
+def overview(rules: Mapping[str, tuple[str, str]], gates: Iterable[Gate]) -> str:
+    """Return the names that can be explained, with a line each."""
+    lines = ["Detection rules (mhcdiag spikes --rule):", ""]
+    lines += [f"  {name:18} {title}" for name, (title, _) in rules.items()]
+    lines += ["", "Gates of the policy:", ""]
+    lines += [f"  {gate.name:18} {_condition(gate)}" for gate in gates]
+    lines += ["", "Metrics that a gate can judge:", ""]
+    return "\n".join([*lines, *_patterns()])
+
+
+def metric_words(metric: Metric) -> str:
+    """Return what a metric measures, its source, its false alarms and what to do."""
+    words = metric.explanation
+    about = f"{metric.name}: {metric.unit}, of {metric.family}s"
+    if metric.series is not None:
+        about += f", series {metric.series} unless the gate names another"
+    parts = [
+        ("Measures", words.measures),
+        ("Source", words.source),
+        ("False alarms", words.false_alarms),
+        ("What to do", words.action),
+    ]
+    return "\n\n".join([about, *(_paragraph(title, words) for title, words in parts)])
+
+
+def gate_words(gate: Gate, metric: Metric) -> str:
+    """Return a gate's limit and reason, then its metric."""
+    lines = [f"Gate '{gate.name}' ({gate.severity}): {_condition(gate)}"]
+    if gate.reason:
+        lines.append(f"Reason: {gate.reason}")
+    if gate.paths != ANY:
+        lines.append(f"Applies to {gate.paths}")
+    return "\n".join(lines) + "\n\n" + metric_words(metric)
+
+
+def _condition(gate: Gate) -> str:
+    limit = gate.max if gate.max is not None else gate.min
+    held = f"{gate.relation} {text(limit) if limit != int(limit) else int(limit)}" if limit is not None else ""
+    if gate.max_ratio is not None:
+        held = f"<= {gate.max_ratio:g} times the baseline"
+    of_series = f" of {'every series' if gate.series == ANY else gate.series}" if gate.series else ""
+    return f"{gate.metric}{of_series} {held}"
+
+
+def _patterns() -> list[str]:
+    """Return the metrics by their patterns: a hundred names differ in a few words."""
+    last: dict[tuple[str, ...], dict[int, list[str]]] = {}
+    for name in METRICS:
+        first, second, *rest = name.split(".")
+        key = (first, second, str(len(rest))) if second not in ("single", "prefix", "suffix") else (first, "curve")
+        columns = last.setdefault(key, {})
+        for index, word in enumerate([second, *rest]):
+            if word not in columns.setdefault(index, []):
+                columns[index].append(word)
+    lines = []
+    for (first, *_), columns in last.items():
+        parts = [words[0] if len(words) == 1 else "{" + ",".join(words) + "}" for words in columns.values()]
+        lines.append(f"  {'.'.join([first, *parts])}")
+    return lines
+
+
+def _paragraph(title: str, words: str) -> str:
+    return f"{title}\n{textwrap.fill(words, _WIDTH, initial_indent='  ', subsequent_indent='  ')}"
