@@ -36,9 +36,9 @@ def command{number}() -> None:
 
 def count_commands() -> int:
     """Number of commands of mhcdiag."""
-    from mhcdiag.cli import app
+    from mhcdiag.cli.commands import COMMANDS
 
-    return len(app.registered_commands)
+    return len(COMMANDS)
 
 
 def main() -> int:

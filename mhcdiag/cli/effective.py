@@ -28,7 +28,8 @@ def effective(ctx: typer.Context, command: str) -> tuple[dict[str, Any], list[Se
     """
     root = ctx.find_root()
     assert isinstance(root.command, TyperGroup)
-    other = root.command.commands[command]
+    other = root.command.get_command(root, command)
+    assert other is not None
     path, _ = ctx.meta.get(POLICY, (None, None))
     where = ["--isolated"] if path is None else ["--config", str(path)]
     policy = ctx.meta.get(POLICY)

@@ -12,12 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mhcdiag.cli.check import check
-from mhcdiag.cli.config import config
-from mhcdiag.cli.configured import Configured
-from mhcdiag.cli.explain import explain
-from mhcdiag.cli.gain import gain
-from mhcdiag.cli.spikes import spikes
+from mhcdiag.cli.commands import SETTINGS, CommandsOnDemand
 from mhcdiag.version import __version__
 
 COULD_NOT_JUDGE = 2
@@ -30,16 +25,12 @@ LEFT_OUT_FOR_LOGS = ("torch", "matplotlib", "pandas", "jaxtyping", "safetensors"
 
 app = typer.Typer(
     name="mhcdiag",
+    cls=CommandsOnDemand,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MHCDIAG"},
+    context_settings={**SETTINGS, "auto_envvar_prefix": "MHCDIAG"},
     pretty_exceptions_enable=False,
 )
-app.command(cls=Configured)(gain)
-app.command(cls=Configured)(spikes)
-app.command(cls=Configured)(check)
-app.command(cls=Configured)(config)
-app.command(cls=Configured)(explain)
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,7 +47,6 @@ def mhcdiag(
             "--version",
             callback=_print_version,
             is_eager=True,
-            allow_from_autoenv=False,  # a CI job may well have a variable MHCDIAG_VERSION
             help="Print the version and exit.",
         ),
     ] = False,
