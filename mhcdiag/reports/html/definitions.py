@@ -15,7 +15,7 @@ VERDICTS: Definitions = (
 GAINS: Definitions = (
     ("stream, site", "n residual streams run in parallel; a site is one place that mixes them by a matrix H_res (n × n)"
      ", x_new = H_res x. A row of H_res is a target stream, a column a source stream. Each block has two sites."),
-    ("composite P(a,b)", "The product H_b … H_a over consecutive sites: what has happened to a signal between a and b."),
+    ("composite P(a,b)", "The product H_b … H_a over consecutive sites: what happened to a signal between a and b."),
     ("forward", "Signals: over the rows of the matrix."),
     ("backward", "Gradients: over its columns."),
     ("norm", "Largest sum of absolute values over a row (forward) or column (backward): the true worst case."),

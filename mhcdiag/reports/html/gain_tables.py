@@ -21,7 +21,7 @@ def gain_summary(result: GainResult) -> Table:
     for direction in Direction:
         for definition in Definition:
             single = result.gain[Kind.SINGLE, direction, definition, Reduction.MEAN]
-            peak = max(range(len(single)), key=lambda site: _rank(single[site]))  # noqa: B023 - used at once
+            peak = max(range(len(single)), key=lambda site: _rank(single[site]))
             worst = result.worst[direction, definition]
             bound = result.bound[direction].worst
             rows.append(

@@ -48,7 +48,7 @@ def comparison_text(outcome: GateOutcome) -> str:
     if outcome.value is None or outcome.limit is None:
         return f"{value_text(outcome)}, {limit_text(outcome)}"
     sign = SIGNS.get((outcome.relation, outcome.verdict))
-    if sign is None or outcome.value != outcome.value:  # noqa: PLR0124 - NaN is on neither side
+    if sign is None or outcome.value != outcome.value:
         return f"{value_text(outcome)}, limit {limit_text(outcome)}"
     return f"{value_text(outcome)} {sign} {text(outcome.limit)}"
 
