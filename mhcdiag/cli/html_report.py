@@ -4,8 +4,6 @@ import io
 from collections.abc import Iterator
 from itertools import count
 
-from matplotlib.figure import Figure
-
 from mhcdiag.plots.depth_profile import Scale, depth_figure, depth_tips
 from mhcdiag.plots.gain_panel import Panel
 from mhcdiag.plots.inline_svg import inline_svg
@@ -17,9 +15,10 @@ from mhcdiag.plots.sinkhorn_residuals import sinkhorn_figure, sinkhorn_tips
 from mhcdiag.plots.span_heatmap import span_figure
 from mhcdiag.plots.style import SAVE_OPTIONS, house_style
 from mhcdiag.plots.timeline import ordered_series
+from mhcdiag.plots.worst_gains import worst_gains_figure, worst_gains_tips
 from mhcdiag.reports.html.page import html_page
 from mhcdiag.reports.html.picture import Picture, Pictures, Place
-from mhcdiag.reports.html.selection import in_full
+from mhcdiag.reports.html.selection import in_full, pictured
 from mhcdiag.results.check import CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Matrix
 from mhcdiag.results.numbers import text
@@ -34,12 +33,14 @@ MOST_SERIES = 6
 
 def html_report(report: CheckReport) -> str:
     """The report as one HTML document, with all its pictures inside; equal reports give equal text."""
-    full = in_full(report)
+    full, drawn_at_all = in_full(report), pictured(report)
     numbers = count(1)
     drawn = []
     for place, one in enumerate(report.inputs):
         pictures: Iterator[Picture] = iter(())
-        if isinstance(one.result, GainResult):
+        if place not in drawn_at_all:
+            pass
+        elif isinstance(one.result, GainResult):
             pictures = _gain_pictures(one.result, numbers, full=place in full)
         elif isinstance(one.result, LogResult):
             pictures = _log_pictures(one.result, numbers, full=place in full)
@@ -77,7 +78,9 @@ def _depth(result: GainResult, panel: Panel, scale: Scale, number: int) -> Pictu
         for direction in Direction
     )
     words = "linear" if scale is Scale.LINEAR else "logarithmic"
-    svg = inline_svg(depth_figure(result, panel, scale=scale), prefix=f"f{number}", tips=list(depth_tips(result, panel)))
+    svg = inline_svg(
+        depth_figure(result, panel, scale=scale), prefix=f"f{number}", tips=list(depth_tips(result, panel))
+    )
     return Picture(
         place=Place.GAIN if scale is Scale.LOG else Place.GAIN_LINEAR,
         title=f"{PANEL_TITLES[panel]}, {words}",
@@ -129,6 +132,16 @@ def _log_pictures(log: LogResult, numbers: Iterator[int], *, full: bool) -> Iter
 
 
 def _overview(report: CheckReport, numbers: Iterator[int]) -> Iterator[Picture]:
+    checkpoints = [one.result for one in report.inputs if isinstance(one.result, GainResult)]
+    if len(checkpoints) > 1:
+        tips = list(worst_gains_tips(checkpoints))
+        yield Picture(
+            place=Place.COMPARISON,
+            title="Worst gain of each checkpoint",
+            alt=f"The worst forward and backward gain of {len(checkpoints)} checkpoints, in the order of the table.",
+            caption="",
+            svg=inline_svg(worst_gains_figure(checkpoints), prefix=f"f{next(numbers)}", tips=tips),
+        )
     logs = [one.result for one in report.inputs if isinstance(one.result, LogResult)]
     comparable = [log for log in logs if "loss" in log.series and log.series["loss"].curve.step]
     if len(comparable) > 1:
@@ -137,9 +150,5 @@ def _overview(report: CheckReport, numbers: Iterator[int]) -> Iterator[Picture]:
             title="All losses",
             alt=f"The loss curves of {len(comparable)} logs over their steps, in one panel.",
             caption="",
-            svg=_svg(comparison_figure(comparable, width=NARROW), next(numbers)),
+            svg=inline_svg(comparison_figure(comparable, width=NARROW), prefix=f"f{next(numbers)}"),
         )
-
-
-def _svg(figure: Figure, number: int) -> str:
-    return inline_svg(figure, prefix=f"f{number}")

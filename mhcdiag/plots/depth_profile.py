@@ -76,8 +76,8 @@ def depth_figure(result: GainResult, panel: Panel, *, scale: Scale = Scale.LOG) 
         shade_broken(axes, (result.curve(panel.kind(direction), direction, Definition.AMAX) for direction in Direction))
         mark_broken(axes, broken_sites(result, panel))
         set_site_axis(axes.xaxis, len(result.sites), length=PANEL_WIDTH, names=result.sites)
-        composite = f"site $l$ (forward: 1 to $l$, backward: $l$ to {len(result.sites)})"
-        axes.set_xlabel("site $l$" if panel is Panel.SINGLE else composite)
+        composite = f"site l (forward: 1 to l, backward: l to {len(result.sites)})"
+        axes.set_xlabel("site l" if panel is Panel.SINGLE else composite)
         axes.set_ylabel("gain (token mean)")
         axes.yaxis.set_label_coords(-0.5 / PANEL_WIDTH, 0.5)
         sheet.legend(handles=legend_entries([axes]), ncols=LEGEND_COLUMNS)

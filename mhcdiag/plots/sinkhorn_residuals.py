@@ -56,7 +56,7 @@ def sinkhorn_figure(result: GainResult) -> Figure:
         axes.grid(axis="y")
         for name, (_, colour) in sides.items():
             draw_curve(axes, drawn[name], label=name, color=colour, linewidth=1.4)
-        axes.set_xlabel("site $l$")
+        axes.set_xlabel("site l")
         axes.set_ylabel("largest |sum − 1| (token mean)")
         axes.yaxis.set_label_coords(-0.56 / PANEL_WIDTH, 0.5)
         entries = [Line2D([], [], color=colour, linewidth=1.4, label=name) for name, (_, colour) in sides.items()]

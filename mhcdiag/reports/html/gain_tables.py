@@ -9,7 +9,7 @@ from mhcdiag.results.numbers import Number, is_finite, log10_of, text
 
 MOST_SPANS = 10
 KIND_WORDS = {
-    Kind.SINGLE: "each site alone, P(l,l)",
+    Kind.SINGLE: "of each site alone, P(l,l)",
     Kind.PREFIX: "from the first site to site l, P(1,l)",
     Kind.SUFFIX: "from site l to the last, P(l,L)",
 }
@@ -83,7 +83,7 @@ def per_site(result: GainResult, kind: Kind) -> Table:
     )
     curves = [[text(gain) for gain in result.gain[kind, *key]] for key in keys]
     return Table(
-        caption=f"Gain of {KIND_WORDS[kind]}",
+        caption=f"Gain {KIND_WORDS[kind]}",
         columns=(Column(label="site"), *heads),
         rows=tuple(zip(result.sites, *curves, strict=True)),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome, Relation, Severity, word
 from mhcdiag.results.numbers import text, text_beside
@@ -13,6 +14,8 @@ SIGNS = {
     (Relation.AT_MOST, Verdict.FAIL): ">",
     (Relation.AT_LEAST, Verdict.FAIL): "<",
 }
+
+NUMBERS = ("value", "limit", "baseline")
 
 
 def pill(outcome: GateOutcome) -> Pill:
@@ -32,6 +35,8 @@ def value_text(outcome: GateOutcome) -> str:
         return "missing"
     if outcome.limit is None:
         return text(outcome.value)
+    if _counts(outcome):
+        return f"{outcome.value:,.0f}"
     return text_beside(outcome.value, outcome.limit)[0]
 
 
@@ -40,7 +45,7 @@ def limit_text(outcome: GateOutcome) -> str:
     if outcome.limit is None:
         return "no limit"
     sign = "≤" if outcome.relation is Relation.AT_MOST else "≥"
-    return f"{sign} {text(outcome.limit)}"
+    return f"{sign} {_bare_limit(outcome.limit)}"
 
 
 def comparison_text(outcome: GateOutcome) -> str:
@@ -50,7 +55,7 @@ def comparison_text(outcome: GateOutcome) -> str:
     sign = SIGNS.get((outcome.relation, outcome.verdict))
     if sign is None or outcome.value != outcome.value:
         return f"{value_text(outcome)}, limit {limit_text(outcome)}"
-    return f"{value_text(outcome)} {sign} {text(outcome.limit)}"
+    return f"{value_text(outcome)} {sign} {_bare_limit(outcome.limit)}"
 
 
 def metric_text(outcome: GateOutcome) -> str:
@@ -68,7 +73,7 @@ def where_text(outcome: GateOutcome) -> str:
 
 def gate_table(outcomes: Sequence[GateOutcome], report: CheckReport, *, caption: str) -> Table:
     """One row per outcome, on whatever inputs."""
-    found = columns("verdict", "gate", "input", "value", "limit", "baseline", "where", "finding", "metric")
+    labels = ("verdict", "gate", "input", *NUMBERS, "where", "finding", "metric")
     rows = [
         (
             pill(one),
@@ -81,7 +86,7 @@ def gate_table(outcomes: Sequence[GateOutcome], report: CheckReport, *, caption:
         )
         for one in outcomes
     ]
-    return _without_empty(Table(caption=caption, columns=found, rows=tuple(rows)))
+    return _without_empty(Table(caption=caption, columns=columns(*labels, numeric=NUMBERS), rows=tuple(rows)))
 
 
 def gates_of(one: CheckedInput, report: CheckReport) -> Table:
@@ -91,14 +96,25 @@ def gates_of(one: CheckedInput, report: CheckReport) -> Table:
         for each in report.outcomes
         if each.path == one.path
     ]
-    labels = ("verdict", "gate", "value", "limit", "baseline", "where", "finding", "metric", "why the policy has it")
-    return _without_empty(Table(caption="Gates", columns=columns(*labels), rows=tuple(rows)))
+    labels = ("verdict", "gate", *NUMBERS, "where", "finding", "metric", "why the policy has it")
+    return _without_empty(Table(caption="Gates", columns=columns(*labels, numeric=NUMBERS), rows=tuple(rows)))
 
 
 def input_link(path: str, report: CheckReport) -> Cell:
     """A link to an input's own part of the page."""
     place = next((i for i, one in enumerate(report.inputs) if one.path == path), None)
-    return path if place is None else Link(text=path, target=f"input-{place + 1}")
+    return path if place is None else Link(text=short_names(report)[path], target=f"input-{place + 1}")
+
+
+def _bare_limit(limit: float) -> str:
+    """A limit as people write it: 3 and 1000, not 3.000."""
+    return f"{limit:g}" if 1e-4 <= abs(limit) < 1e6 or limit == 0 else text(limit)
+
+
+def _counts(outcome: GateOutcome) -> bool:
+    """Whether value and limit count events, which are not written with decimals."""
+    kind = ".count." in outcome.metric or outcome.metric.endswith(".new")
+    return kind and isinstance(outcome.value, float) and outcome.value.is_integer()
 
 
 def _measured(outcome: GateOutcome) -> tuple[str, str, str]:

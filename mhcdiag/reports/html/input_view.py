@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mhcdiag.reports.html.gain_tables import gain_summary, per_site, sinkhorn_words, site_means, worst_spans
 from mhcdiag.reports.html.gate_rows import gates_of, verdict_pill
 from mhcdiag.reports.html.log_tables import event_counts, events_table, runs_table, series_table
+from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.picture import Picture
 from mhcdiag.reports.html.table import Pill, Table
 from mhcdiag.reports.spikes_words import step_text
@@ -36,6 +37,8 @@ class InputView:
     """Identifier of its part of the page."""
     path: str
     """The input."""
+    name: str
+    """Its path without what all inputs share."""
     family: str
     """checkpoint or log."""
     pill: Pill
@@ -93,11 +96,12 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
     return InputView(
         anchor=f"input-{place + 1}",
         path=one.path,
+        name=short_names(report)[one.path],
         family=str(one.family),
         pill=verdict_pill(one.verdict),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
-        facts=_facts(result),
+        facts=(*_facts(result), ("path", one.path)),
         callouts=_callouts(one, checked=bool(verdicts)),
         gates=gates_of(one, report),
         pictures=tuple(pictures),

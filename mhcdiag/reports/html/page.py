@@ -74,7 +74,7 @@ def _first_and_rest(table: Table) -> tuple[Table, Table]:
 
 def _overview(views: list[InputView]) -> Table:
     rows = tuple(
-        (view.pill, Link(text=view.path, target=view.anchor), view.family, view.measured, view.gates_text)
+        (view.pill, Link(text=view.name, target=view.anchor), view.family, view.measured, view.gates_text)
         for view in views
     )
     return Table(caption="Inputs", columns=columns("verdict", "input", "what", "found", "gates passed"), rows=rows)
