@@ -137,6 +137,8 @@ def _record(
         spans=measured.gains.spans,
         bound=measured.bound,
         sinkhorn=measured.gains.sinkhorn,
+        mean_mappings=measured.gains.mean_mappings,
+        mean_composite=measured.gains.mean_composite,
     )
 
 

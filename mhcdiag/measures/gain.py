@@ -12,7 +12,7 @@ from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
 from mhcdiag.measures.reductions import CurveReductions
 from mhcdiag.measures.sinkhorn import SinkhornResiduals
 from mhcdiag.measures.worst import worst_spans
-from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Reduction, SinkhornQuality, Span, SpanKey
+from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduction, SinkhornQuality, Span, SpanKey
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
@@ -30,6 +30,8 @@ class Gains:
     sinkhorn: SinkhornQuality | None
     nonfinite_tokens: tuple[int, ...]
     """Per site, the number of tokens whose mapping holds NaN or infinity."""
+    mean_mappings: tuple[Matrix, ...] = ()
+    mean_composite: Matrix = ()
 
 
 def measure_gains(
@@ -80,6 +82,8 @@ def measure_gains(
         span_tokens=len(picked),
         sinkhorn=None if residuals is None else residuals.quality(),
         nonfinite_tokens=tuple(broken.tolist()),
+        mean_mappings=reductions.mean_matrices(Kind.SINGLE),
+        mean_composite=reductions.mean_matrices(Kind.PREFIX)[-1],
     )
 
 

@@ -1,5 +1,6 @@
 """From the gains of every token to one curve per reduction."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TypeVar
@@ -11,7 +12,7 @@ from torch import Tensor
 from mhcdiag.kernels.composites import gains, prefixes, singles, suffixes
 from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.measures.quantiles import Quantiles, quantiles_for
-from mhcdiag.results.gain import Curve, CurveKey, Definition, Direction, Kind, Reduction, SpanKey
+from mhcdiag.results.gain import Curve, CurveKey, Definition, Direction, Kind, Matrix, Reduction, SpanKey
 from mhcdiag.results.numbers import Number
 
 PRODUCTS: dict[Kind, Callable[[Tensor], Scaled]] = {
@@ -60,6 +61,15 @@ class CurveReductions:
                 found[kind, *key, Reduction.OF_MEAN] = of_mean[key].numbers()
         return found
 
+    def mean_matrices(self, kind: Kind) -> tuple[Matrix, ...]:
+        """Per site, the token mean of the composite: what the reduction `of_mean` measures."""
+        mean = self._matrix_sums[kind] / self._tokens
+        exponent = torch.zeros_like(mean.mantissa) if mean.exponent is None else mean.exponent.expand_as(mean.mantissa)
+        return tuple(
+            tuple(tuple(map(_float, *rows)) for rows in zip(*site, strict=True))
+            for site in zip(mean.mantissa.tolist(), exponent.tolist(), strict=True)
+        )
+
     def _reduce(self, kind: Kind, key: SpanKey) -> dict[Reduction, tuple[Number, ...]]:
         quantiles = self._quantiles[kind, key]
         reductions = {
@@ -72,6 +82,13 @@ class CurveReductions:
             without = self._sums_without_first[kind, key] / (self._tokens - len(self._first))
             reductions[Reduction.MEAN_WITHOUT_FIRST] = without.numbers()
         return reductions
+
+
+def _float(mantissa: float, exponent: float) -> float:
+    try:
+        return math.ldexp(mantissa, int(exponent))
+    except OverflowError:
+        return math.copysign(math.inf, mantissa)
 
 
 K = TypeVar("K")

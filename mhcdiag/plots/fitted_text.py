@@ -5,7 +5,7 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import takewhile
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -18,6 +18,7 @@ ELLIPSIS = "…"
 POINTS_PER_INCH = 72.0
 
 
+@lru_cache(maxsize=8192)  # the panels of a page show the same names again and again
 def text_width(line: str, *, size: float, weight: str = "normal") -> float:
     """Width of one line in inches, `size` in points."""
     font = FontProperties(family=FONT, size=size, weight=weight)

@@ -18,28 +18,31 @@ GAP = 0.72
 PANEL_WIDTH = (WIDTH - LEFT - GAP - RIGHT) / 2
 PANEL_LEFTS = (LEFT, LEFT + PANEL_WIDTH + GAP)
 """Left edges of the two panels of a row."""
+NARROW = LEFT + PANEL_WIDTH + RIGHT
+"""Width of a figure of one panel: two stand beside each other on a page, and one still reads on a telephone."""
 
 
 class Sheet:
-    """A figure of fixed width; all positions in inches, `top` counted downwards from its upper edge."""
+    """A figure of known width; all positions in inches, `top` counted downwards from its upper edge."""
 
-    def __init__(self, *, height: float) -> None:
+    def __init__(self, *, height: float, width: float = WIDTH) -> None:
         self.height = height
-        self.figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, facecolor="white")
+        self.width = width
+        self.figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
 
     def axes(self, *, left: float, top: float, width: float, height: float) -> Axes:
         """New axes; the box is that of the axes proper, labels lie outside."""
-        box = (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box)
 
     def text(self, text: str, *, left: float, top: float, **properties: Any) -> None:
         """One line of literal text, hung from `top`."""
-        x, y = left / WIDTH, 1 - top / self.height
+        x, y = left / self.width, 1 - top / self.height
         self.figure.text(x, y, text, ha="left", va="top", parse_math=False, **properties)
 
     def legend(self, *, handles: Sequence[Artist], top: float = 0.12, ncols: int = 6) -> None:
         """A legend hung from `top`, from the left edge of the left panel on."""
-        anchor = (LEFT / WIDTH, 1 - top / self.height)
+        anchor = (LEFT / self.width, 1 - top / self.height)
         legend = self.figure.legend(
             handles=handles,
             loc="upper left",

@@ -8,13 +8,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.patheffects import Stroke
 
 from mhcdiag.plots.fitted_text import fitted, gain_text
 from mhcdiag.plots.log_axis import CALM, exponents, set_log_axis
-from mhcdiag.plots.sheet import PANEL_LEFTS, PANEL_WIDTH, Sheet
+from mhcdiag.plots.sheet import LEFT, PANEL_LEFTS, PANEL_WIDTH, Sheet
 from mhcdiag.plots.site_axis import set_name_axis
-from mhcdiag.plots.style import HEAT_COLOURMAP, LABEL_SIZE, RED
+from mhcdiag.plots.style import HEAT_COLOURMAP, LABEL_SIZE, RED, house_style
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Span
 from mhcdiag.results.numbers import is_finite
 
@@ -32,20 +33,51 @@ def draw_span_heatmaps(sheet: Sheet, result: GainResult, *, top: float) -> tuple
     Both maps share one logarithmic colour scale, which belongs to this result alone: a heat map tells where, and the
     curves tell how much more than elsewhere.
     """
-    matrices = {direction: result.spans.get((direction, Definition.NORM), ()) for direction in Direction}
-    low, high = _colour_limits(row for matrix in matrices.values() for row in matrix)
+    matrices = [result.spans.get((direction, Definition.NORM), ()) for direction in Direction]
+    low, high = _colour_limits(row for matrix in matrices for row in matrix)
     colours = Normalize(low, high)
     forward, backward = (sheet.axes(left=left, top=top + 0.25, width=SIDE, height=SIDE) for left in PANEL_LEFTS)
-    for axes, (direction, matrix) in zip((forward, backward), matrices.items(), strict=True):
-        if matrix:
-            _draw_map(axes, matrix, colours)
-            _mark_worst(axes, result.worst[direction, Definition.NORM], result.sites)
-        _label(axes, result, direction)
-    bar = sheet.axes(left=PANEL_LEFTS[1] + SIDE + 0.12, top=top + 0.25, width=0.11, height=SIDE)
-    sheet.figure.colorbar(ScalarMappable(colours, colormaps[HEAT_COLOURMAP]), cax=bar)
-    set_log_axis(bar.yaxis, low, high)
-    bar.set_ylabel("gain (norm, token mean)")
+    for axes, direction in ((forward, Direction.FORWARD), (backward, Direction.BACKWARD)):
+        _fill(axes, result, direction, colours)
+    _draw_bar(sheet, left=PANEL_LEFTS[1] + SIDE + 0.12, top=top + 0.25, colours=colours)
     return forward, backward
+
+
+def span_figure(result: GainResult, direction: Direction) -> Figure:
+    """Draw the `norm` gain of every stretch of sites in one direction, in a figure of its own.
+
+    Parameters
+    ----------
+    result
+        The measurement.
+    direction
+        Forward or backward; the two have scales of their own.
+    """
+    matrix = result.spans.get((direction, Definition.NORM), ())
+    low, high = _colour_limits(matrix)
+    with house_style():
+        sheet = Sheet(height=0.3 + SIDE + 0.55, width=LEFT + SIDE + 0.75)
+        axes = sheet.axes(left=LEFT, top=0.3, width=SIDE, height=SIDE)
+        _fill(axes, result, direction, Normalize(low, high))
+        _draw_bar(sheet, left=LEFT + SIDE + 0.12, top=0.3, colours=Normalize(low, high))
+    return sheet.figure
+
+
+def _fill(axes: Axes, result: GainResult, direction: Direction, colours: Normalize) -> None:
+    matrix = result.spans.get((direction, Definition.NORM), ())
+    if matrix:
+        _draw_map(axes, matrix, colours)
+        _mark_worst(axes, result.worst[direction, Definition.NORM], result.sites)
+    _label(axes, result, direction)
+
+
+def _draw_bar(sheet: Sheet, *, left: float, top: float, colours: Normalize) -> None:
+    bar = sheet.axes(left=left, top=top, width=0.11, height=SIDE)
+    sheet.figure.colorbar(ScalarMappable(colours, colormaps[HEAT_COLOURMAP]), cax=bar)
+    assert colours.vmin is not None
+    assert colours.vmax is not None
+    set_log_axis(bar.yaxis, colours.vmin, colours.vmax)
+    bar.set_ylabel("gain (norm, token mean)")
 
 
 def _colour_limits(rows: Iterable[Curve]) -> tuple[float, float]:

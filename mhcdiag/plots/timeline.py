@@ -47,7 +47,7 @@ def timeline_figure(
     comparison
         The loss gap to another run.
     """
-    panels = [(log, name) for log in logs for name in _series(log)]
+    panels = [(log, name) for log in logs for name in ordered_series(log)]
     count = len(panels) + (comparison is not None)
     with house_style():
         sheet = Sheet(height=TOP + count * (PANEL_HEIGHT + GAP))
@@ -56,29 +56,30 @@ def timeline_figure(
             top = TOP + place * (PANEL_HEIGHT + GAP)
             axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
             sheet.text(f"{log.path}: {name}", left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
-            _draw_series(axes, log.series[name], name=name, log_scale=log_scale)
+            draw_series(axes, log.series[name], name=name, log_scale=log_scale)
         if comparison is not None:
             top = TOP + len(panels) * (PANEL_HEIGHT + GAP)
             axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
             title = f"loss gap: {comparison.path} minus {comparison.other}"
             sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
-            _draw_gap(axes, comparison)
+            draw_gap(axes, comparison)
     return sheet.figure
 
 
-def _series(log: LogResult) -> list[str]:
+def ordered_series(log: LogResult) -> list[str]:
     """The main loss and the gradient norm, then whatever else was judged."""
     return sorted(
         log.series, key=lambda name: (name not in MAIN_SERIES, MAIN_SERIES.index(name) if name in MAIN_SERIES else 0)
     )
 
 
-def _draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool) -> None:
+def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool) -> None:
+    """Draw a series and its events; one spike cannot flatten it, and one that leaves the panel is marked."""
     curve = series.curve
     finite = [value for value in (*curve.low, *curve.high) if math.isfinite(value)]
     logarithmic = log_scale and bool(finite) and min(finite) > 0
     low, high = _limits(curve)
-    for run in _runs(curve):
+    for run in run_bins(curve):
         steps = [curve.step[i] for i in run]
         axes.fill_between(
             steps, [curve.low[i] for i in run], [curve.high[i] for i in run], color=CURVE_COLOUR, linewidth=0.9
@@ -96,7 +97,7 @@ def _draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool
     axes.margins(x=0.01)
 
 
-def _runs(curve: Curve) -> Iterator[list[int]]:
+def run_bins(curve: Curve) -> Iterator[list[int]]:
     """Indices of the bins of each run, bins without a finite value left out."""
     for _, group in groupby(range(len(curve.step)), key=lambda i: curve.run[i]):
         bins = [i for i in group if math.isfinite(curve.low[i]) and math.isfinite(curve.high[i])]
@@ -155,7 +156,8 @@ def _shade_events(axes: Axes, events: Sequence[Event]) -> None:
             )
 
 
-def _draw_gap(axes: Axes, comparison: Comparison) -> None:
+def draw_gap(axes: Axes, comparison: Comparison) -> None:
+    """Draw the gap between two losses, and where it opens."""
     axes.plot(comparison.step, comparison.gap, color=CURVE_COLOUR, linewidth=1.2)
     axes.axhline(0.0, color=GREY, linewidth=0.7)
     if comparison.opens is not None:

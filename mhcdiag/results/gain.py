@@ -66,6 +66,9 @@ class Reduction(StrEnum):
 Curve = tuple[Number, ...]
 """One number per site, in depth order."""
 
+Matrix = tuple[tuple[float, ...], ...]
+"""A mapping, row by row: a row is a target stream, a column a source stream. Entries beyond float64 are infinite."""
+
 CurveKey = tuple[Kind, Direction, Definition, Reduction]
 SpanKey = tuple[Direction, Definition]
 
@@ -181,6 +184,10 @@ class GainResult:
     """What no input can exceed."""
     sinkhorn: SinkhornQuality | None
     """Present where the layout constrains its mappings by Sinkhorn iterations."""
+    mean_mappings: tuple[Matrix, ...] = ()
+    """Per site, the token mean of H_res; empty where nothing is mixed."""
+    mean_composite: Matrix = ()
+    """Token mean of P(1,L), the composite of all sites, composed per token; empty where nothing is mixed."""
 
     def curve(self, kind: str, direction: str, definition: str, reduction: str = "mean") -> Curve:
         """One curve by the four words that define it, e.g. `curve("prefix", "backward", "norm", "max")`."""

@@ -35,10 +35,11 @@ def stack_of(sites: int, streams: int = 3) -> Stack:
     return Stack(sites=names, tensors=tuple(f"layers.{name}.h_res" for name in names), streams=streams)
 
 
-def measured(maps: torch.Tensor, *, path: str = "maps.safetensors") -> GainResult:
+def measured(maps: torch.Tensor, *, path: str = "maps.safetensors", exact_side: Direction | None = None) -> GainResult:
     """The record that measuring mappings [site, target, source, token] gives."""
     stack = stack_of(maps.shape[0], maps.shape[1])
-    return _record(stack, measure_gains(Maps(stack, maps.double()), exact_side=None), path=path, layout="captured")
+    gains = measure_gains(Maps(stack, maps.double()), exact_side=exact_side)
+    return _record(stack, gains, path=path, layout="captured")
 
 
 def identity(sites: int, *, path: str = "plain.safetensors") -> GainResult:
@@ -106,5 +107,7 @@ def _record(stack: Stack, gains: Gains, *, path: str, layout: str) -> GainResult
         worst=gains.worst,
         spans=gains.spans,
         bound=dict.fromkeys(Direction, UNBOUNDED),
-        sinkhorn=None,
+        sinkhorn=gains.sinkhorn,
+        mean_mappings=gains.mean_mappings,
+        mean_composite=gains.mean_composite,
     )

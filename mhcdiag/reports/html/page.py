@@ -1,0 +1,124 @@
+"""The HTML report of a check: one file, readable without network, script or plug-in."""
+
+import base64
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.html.definitions import definitions
+from mhcdiag.reports.html.gate_rows import gate_table, input_link
+from mhcdiag.reports.html.headline import headline
+from mhcdiag.reports.html.input_view import InputView, input_view
+from mhcdiag.reports.html.picture import Picture, Pictures
+from mhcdiag.reports.html.provenance import files_table, run_facts
+from mhcdiag.reports.html.selection import in_full
+from mhcdiag.reports.html.table import Link, Table, columns
+from mhcdiag.results.check import CheckReport
+from mhcdiag.results.verdict import Verdict
+
+MOST_OPEN = 4
+"""Inputs up to which all of them are unfolded; of more, only the one that decided."""
+MOST_NOT_PASSED = 12
+"""Outcomes that did not pass which stand at the top; the others are folded below them."""
+
+
+def html_page(report: CheckReport, pictures: Pictures) -> str:
+    """The report as one HTML document; equal arguments give equal text.
+
+    Parameters
+    ----------
+    report
+        The check.
+    pictures
+        What was drawn of its inputs, in their order; missing ones are left out.
+
+    Returns
+    -------
+    str
+        A page in UTF-8 that loads nothing: its policy of contents forbids it.
+    """
+    full = in_full(report)
+    views = [
+        input_view(report, place, _of_input(pictures, place), full=place in full) for place in range(len(report.inputs))
+    ]
+    not_passed = [one for one in report.outcomes if one.verdict is not Verdict.PASS]
+    return _environment().get_template("page.html").render(
+        report=report,
+        headline=headline(report),
+        unreadable=[one for one in report.inputs if one.error],
+        not_passed=_first_and_rest(gate_table(not_passed, report, caption="What did not pass")),
+        overview=_overview(views),
+        overview_pictures=pictures.overview,
+        views=views,
+        open_inputs=_open(report),
+        shortened=len(full) < len(views),
+        allowed=_allowed(report),
+        outcomes=gate_table(report.outcomes, report, caption="All gates"),
+        definitions=definitions(report),
+        run_facts=run_facts(report),
+        files=files_table(report),
+    )  # fmt: skip
+
+
+def _of_input(pictures: Pictures, place: int) -> tuple[Picture, ...]:
+    return pictures.of_inputs[place] if place < len(pictures.of_inputs) else ()
+
+
+def _first_and_rest(table: Table) -> tuple[Table, Table]:
+    parts = (table.rows[:MOST_NOT_PASSED], table.rows[MOST_NOT_PASSED:])
+    first, rest = (Table(caption=table.caption, columns=table.columns, rows=rows) for rows in parts)
+    return first, rest
+
+
+def _overview(views: list[InputView]) -> Table:
+    rows = tuple(
+        (view.pill, Link(text=view.name, target=view.anchor), view.family, view.measured, view.gates_text)
+        for view in views
+    )
+    return Table(caption="Inputs", columns=columns("verdict", "input", "what", "found", "gates passed"), rows=rows)
+
+
+def _open(report: CheckReport) -> frozenset[int]:
+    if len(report.inputs) <= MOST_OPEN:
+        return frozenset(range(len(report.inputs)))
+    decided = report.decided_by
+    return frozenset(i for i, one in enumerate(report.inputs) if decided is not None and one.path == decided.path)
+
+
+def _allowed(report: CheckReport) -> Table:
+    rows = tuple(
+        (one.kind, one.series, input_link(one.path, report), f"{one.step:g}", f"{one.line:,}", one.reason)
+        for one in report.allowed
+    )
+    labels = ("event", "series", "log", "step", "line", "why it is allowed")
+    return Table(caption="Allowed events", columns=columns(*labels, numeric=("step", "line")), rows=rows)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mhcdiag.reports.html", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+    )
+    environment.filters["svg"] = _svg
+    environment.filters["png"] = _png
+    return environment
+
+
+def _harmless(value: object) -> object:
+    """Text from files without control characters; markup of our own as it is."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+
+
+def _svg(picture: Picture) -> Markup:
+    return Markup(picture.svg)  # drawn by us; its text was escaped when it was written
+
+
+def _png(picture: Picture) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
