@@ -125,7 +125,7 @@ def _log_pictures(log: LogResult, numbers: Iterator[int], *, full: bool) -> Iter
         yield Picture(
             place=Place.SERIES,
             title=name,
-            alt=f"Curve of {name} over the steps of the log, with {len(events)} events, which the table of events lists.",
+            alt=f"Curve of {name} over the steps of the log, with {len(events)} events, listed in a table.",
             caption="",
             svg=inline_svg(series_figure(log, name), prefix=f"f{next(numbers)}", tips=list(series_tips(log, name))),
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns
-from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome, Relation, Severity, word
+from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome, Relation, Severity
 from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.verdict import Verdict
 
@@ -20,8 +20,9 @@ NUMBERS = ("value", "limit", "baseline")
 
 def pill(outcome: GateOutcome) -> Pill:
     """The word for an outcome in its colour."""
-    is_warning = outcome.severity is Severity.WARNING and outcome.verdict is not Verdict.PASS
-    return Pill(word=word(outcome), tone="warning" if is_warning else str(outcome.verdict))
+    if outcome.severity is Severity.WARNING and outcome.verdict is not Verdict.PASS:
+        return Pill(word="warning", tone="warning")
+    return verdict_pill(outcome.verdict)
 
 
 def verdict_pill(verdict: Verdict) -> Pill:
