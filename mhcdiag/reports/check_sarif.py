@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mhcdiag.reports.check_facts import input_facts
+from mhcdiag.metrics import METRICS
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
@@ -90,11 +91,17 @@ def _metrics(report: CheckReport) -> list[str]:
 
 def _rule(metric: str) -> Json:
     name = printable(metric)
+    full = f"{name} is held against the limits of the policy's gates."
+    advice = "`mhcdiag explain` tells what a gate measures, its false alarms, and what to do."
+    if metric in METRICS:
+        words = METRICS[metric].explanation
+        full = words.measures
+        advice = f"{words.action} False alarms: {words.false_alarms} Source: {words.source}."
     return {
         "id": name,
         "shortDescription": {"text": shortened(f"A limit on {name}", 255)},
-        "fullDescription": {"text": shortened(f"{name} is held against the limits of the policy's gates.", 1000)},
-        "help": {"text": "`mhcdiag explain GATE` tells what a gate measures, its false alarms, and what to do."},
+        "fullDescription": {"text": shortened(full, 1000)},
+        "help": {"text": advice},
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": ["training-stability", name.partition(".")[0]]},
     }
