@@ -11,8 +11,8 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from mhcdiag.reports.check_facts import input_facts
 from mhcdiag.metrics import METRICS
+from mhcdiag.reports.check_facts import input_facts
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
