@@ -78,16 +78,14 @@ def _depth(result: GainResult, panel: Panel, scale: Scale, number: int) -> Pictu
         for direction in Direction
     )
     words = "linear" if scale is Scale.LINEAR else "logarithmic"
-    svg = inline_svg(
-        depth_figure(result, panel, scale=scale), prefix=f"f{number}", tips=list(depth_tips(result, panel))
-    )
+    figure, tips = depth_figure(result, panel, scale=scale), list(depth_tips(result, panel))
     return Picture(
         place=Place.GAIN if scale is Scale.LOG else Place.GAIN_LINEAR,
         title=f"{PANEL_TITLES[panel]}, {words}",
         alt=f"Curves of the gain of {PANEL_TITLES[panel].lower()} over {len(result.sites)} sites, {words} scale: "
         f"{peaks} (amax, token mean).",
         caption="",
-        svg=svg,
+        svg=inline_svg(figure, prefix=f"f{number}", tips=tips),
     )
 
 
@@ -125,7 +123,7 @@ def _log_pictures(log: LogResult, numbers: Iterator[int], *, full: bool) -> Iter
         yield Picture(
             place=Place.SERIES,
             title=name,
-            alt=f"Curve of {name} over the steps of the log, with {len(events)} events, which the table of events lists.",
+            alt=f"Curve of {name} over the steps of the log, with {len(events)} events; the table of events lists them.",
             caption="",
             svg=inline_svg(series_figure(log, name), prefix=f"f{next(numbers)}", tips=list(series_tips(log, name))),
         )

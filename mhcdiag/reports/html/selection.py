@@ -6,7 +6,7 @@ from mhcdiag.results.verdict import Verdict
 FEW = 6
 """Inputs up to which all are shown in full."""
 MOST_IN_FULL = 2
-MOST_PICTURED = 10
+MOST_PICTURED = 6
 """Inputs that get at least one picture, where there are more than a few."""
 
 
