@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ UNREADABLE_TEXT = """[...document.querySelectorAll('main *, header *')].filter(e
   return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5 }).map(each => each.outerHTML.slice(0, 80))"""
 
 
+@cache
+def samples_text() -> str:
+    return html_report(samples_report())
+
+
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     binary = chromium()
@@ -57,7 +63,7 @@ def page() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("html") / "samples.html"
-    path.write_text(html_report(samples_report()), encoding="utf-8")
+    path.write_text(samples_text(), encoding="utf-8")
     return path
 
 
@@ -130,7 +136,7 @@ def kinds(text: str) -> set[str]:
 
 
 def test_every_kind_of_picture_is_drawn():
-    assert kinds(html_report(samples_report())) == {
+    assert kinds(samples_text()) == {
         "gain", "gain_linear", "forward", "backward", "mapping", "sinkhorn", "series", "comparison",
     }  # fmt: skip
 
@@ -149,7 +155,7 @@ def test_odd_checkpoints_are_drawn(result, expected):
 
 
 def test_identifiers_are_unique_and_references_resolve():
-    text = html_report(samples_report())
+    text = samples_text()
     identifiers = re.findall(r'\sid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
     referred = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
@@ -157,7 +163,7 @@ def test_identifiers_are_unique_and_references_resolve():
 
 
 def test_equal_reports_give_equal_bytes():
-    assert html_report(samples_report()) == html_report(samples_report())
+    assert html_report(samples_report()) == samples_text()
 
 
 def test_of_many_inputs_few_are_drawn(tmp_path: Path):
