@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from mhcdiag.plots.depth_profile import Scale, depth_figure, depth_tips
-from mhcdiag.plots.gain_panel import Panel
+from mhcdiag.plots.gain_panel import Panel, peak
 from mhcdiag.plots.inline_svg import inline_svg
 from mhcdiag.plots.mapping_matrices import WHOLE, matrix_figure, matrix_tips, worst_sites
 from mhcdiag.plots.run_comparison import comparison_figure
@@ -73,21 +73,17 @@ def _gain_pictures(result: GainResult, numbers: Iterator[int], *, full: bool) ->
 
 
 def _depth(result: GainResult, panel: Panel, scale: Scale, number: int) -> Picture:
-    peaks = ", ".join(
-        f"{direction} up to {text(max(result.curve(panel.kind(direction), direction, Definition.AMAX)))}"
-        for direction in Direction
-    )
+    curves = {direction: result.curve(panel.kind(direction), direction, Definition.AMAX) for direction in Direction}
+    peaks = ", ".join(f"{direction} up to {peak(curve)}" for direction, curve in curves.items())
     words = "linear" if scale is Scale.LINEAR else "logarithmic"
-    svg = inline_svg(
-        depth_figure(result, panel, scale=scale), prefix=f"f{number}", tips=list(depth_tips(result, panel))
-    )
+    figure, tips = depth_figure(result, panel, scale=scale), list(depth_tips(result, panel))
     return Picture(
         place=Place.GAIN if scale is Scale.LOG else Place.GAIN_LINEAR,
         title=f"{PANEL_TITLES[panel]}, {words}",
         alt=f"Curves of the gain of {PANEL_TITLES[panel].lower()} over {len(result.sites)} sites, {words} scale: "
         f"{peaks} (amax, token mean).",
         caption="",
-        svg=svg,
+        svg=inline_svg(figure, prefix=f"f{number}", tips=tips),
     )
 
 
@@ -125,7 +121,7 @@ def _log_pictures(log: LogResult, numbers: Iterator[int], *, full: bool) -> Iter
         yield Picture(
             place=Place.SERIES,
             title=name,
-            alt=f"Curve of {name} over the steps of the log, with {len(events)} events, listed in a table.",
+            alt=f"Curve of {name} over the steps of the log, with {len(events)} events, listed in the table of events.",
             caption="",
             svg=inline_svg(series_figure(log, name), prefix=f"f{next(numbers)}", tips=list(series_tips(log, name))),
         )

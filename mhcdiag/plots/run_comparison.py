@@ -21,7 +21,7 @@ GAP_HEIGHT = 1.3
 SPACE = 0.5
 """Inches between the panels, and below the last."""
 NAME_HEIGHT = 0.165
-NAME_WIDTH = 1.7
+NAME_WIDTH = 1.05
 MOST_NAMES = 8
 LOSS = "loss"
 

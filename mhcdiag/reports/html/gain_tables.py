@@ -30,7 +30,7 @@ def gain_summary(result: GainResult) -> Table:
                     str(definition),
                     f"{text(single[peak])} at {result.sites[peak]}",
                     text(worst.value),
-                    f"{worst.from_site} to {worst.to_site}",
+                    worst.from_site if worst.from_site == worst.to_site else f"{worst.from_site} to {worst.to_site}",
                     text(result.gain[Kind.PREFIX, direction, definition, Reduction.MEAN][-1]),
                     "none" if bound is None or definition is Definition.AMAX else text(bound),
                     band_of(worst.value).word,
@@ -58,8 +58,8 @@ def worst_spans(result: GainResult, direction: Direction) -> Table:
             result.sites[a],
             result.sites[b],
             str(b - a + 1),
-            text(norms[a][b]),
-            text(amaxes[a][b]),
+            text(norms[a][b], digits=6),
+            text(amaxes[a][b], digits=6),
         )
         for place, (a, b) in enumerate(cells[:MOST_SPANS], 1)
     )

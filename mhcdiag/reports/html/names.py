@@ -12,4 +12,4 @@ def short_names(report: CheckReport) -> dict[str, str]:
     shared = min((len(each) for each in parts.values()), default=1) - 1
     while any(each[:shared] != parts[paths[0]][:shared] for each in parts.values()):
         shared -= 1
-    return {path: "/".join(each[shared:]) for path, each in parts.items()}
+    return {path: "/".join(each[shared:]) if shared else path for path, each in parts.items()}

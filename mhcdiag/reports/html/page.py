@@ -15,7 +15,7 @@ from mhcdiag.reports.html.picture import Picture, Pictures
 from mhcdiag.reports.html.provenance import files_table, run_facts
 from mhcdiag.reports.html.selection import in_full
 from mhcdiag.reports.html.table import Link, Table, columns
-from mhcdiag.results.check import CheckReport
+from mhcdiag.results.check import CheckReport, GateOutcome, Severity
 from mhcdiag.results.verdict import Verdict
 
 MOST_OPEN = 4
@@ -43,7 +43,7 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
     views = [
         input_view(report, place, _of_input(pictures, place), full=place in full) for place in range(len(report.inputs))
     ]
-    not_passed = [one for one in report.outcomes if one.verdict is not Verdict.PASS]
+    not_passed = sorted((one for one in report.outcomes if one.verdict is not Verdict.PASS), key=_gravity)
     return _environment().get_template("page.html").render(
         report=report,
         headline=headline(report),
@@ -60,6 +60,11 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
         run_facts=run_facts(report),
         files=files_table(report),
     )  # fmt: skip
+
+
+def _gravity(one: GateOutcome) -> tuple[bool, bool]:
+    """Orders what did not pass: failures, then what could not be judged, then warnings."""
+    return (one.severity is Severity.WARNING, one.verdict is Verdict.UNJUDGED)
 
 
 def _of_input(pictures: Pictures, place: int) -> tuple[Picture, ...]:

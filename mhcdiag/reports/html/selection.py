@@ -5,13 +5,13 @@ from mhcdiag.results.verdict import Verdict
 
 FEW = 6
 """Inputs up to which all are shown in full."""
-MOST_IN_FULL = 2
-MOST_PICTURED = 10
+MOST_IN_FULL = 1
+MOST_PICTURED = 6
 """Inputs that get at least one picture, where there are more than a few."""
 
 
 def in_full(report: CheckReport) -> frozenset[int]:
-    """Positions of the inputs that get all pictures and numbers: all of a few, else the worst of many."""
+    """Positions of the inputs that get all pictures and numbers: all of a few, else what decided."""
     return _worst(report, MOST_IN_FULL)
 
 
