@@ -137,6 +137,7 @@ def _record(
         spans=measured.gains.spans,
         bound=measured.bound,
         sinkhorn=measured.gains.sinkhorn,
+        composes=reading.composes,
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
 
@@ -55,6 +55,9 @@ class Captured:
 
     name: ClassVar[str] = "captured"
     source: ClassVar[str] = "mhcdiag README, section 'Captured mappings'"
+    tensors: ClassVar[str] = "`layers.{i}.h_res`"
+    mixing: ClassVar[str] = "whatever the model did"
+    evidence: ClassVar[Evidence] = Evidence.OWN
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""

@@ -5,6 +5,7 @@ Adding a layout is one file here and one entry in `LAYOUTS` (`layouts/__init__.p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from mhcdiag.mappings.interface import MapSource, Orientation, Stack
@@ -12,6 +13,19 @@ from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.verdict import Skipped
+
+
+class Evidence(StrEnum):
+    """How sure it is that a layout is read as its implementation means it."""
+
+    PACKAGE = "package"
+    """Tested against the implementing package itself."""
+    SOURCE = "source"
+    """Tested against float64 formulas written from the implementation's published source."""
+    SECONDHAND = "secondhand"
+    """The same, but from what others wrote of the implementation."""
+    OWN = "own"
+    """Our own format, or nothing to read wrongly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +88,8 @@ class Reading:
     """What a reader must know of this layout."""
     nonfinite: tuple[NonFinite, ...] = field(default=())
     """Sites whose parameters hold NaN or infinity."""
+    composes: bool = True
+    """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
 
 
 @runtime_checkable
@@ -87,6 +103,18 @@ class Layout(Protocol):
     @property
     def source(self) -> str:
         """Where slices, order and orientation were read."""
+
+    @property
+    def tensors(self) -> str:
+        """The tensor names it is told by, for people."""
+
+    @property
+    def mixing(self) -> str:
+        """How H_res comes about, for people."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """How sure that is."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """The sites, from names, shapes and configuration; None where this is another layout.

@@ -181,6 +181,8 @@ class GainResult:
     """What no input can exceed."""
     sinkhorn: SinkhornQuality | None
     """Present where the layout constrains its mappings by Sinkhorn iterations."""
+    composes: bool = True
+    """Whether streams persist from site to site; where not, composites are formal numbers, and no gate judges them."""
 
     def curve(self, kind: str, direction: str, definition: str, reduction: str = "mean") -> Curve:
         """One curve by the four words that define it, e.g. `curve("prefix", "backward", "norm", "max")`."""
