@@ -10,7 +10,7 @@ from mhcdiag.namedtensors import NamedTensors
 
 
 def streams_of_rows(rows: int) -> int:
-    """n for n*n + 2n rows; 0 where there is no such n.
+    """The n of n*n + 2n rows; 0 where there is no such n.
 
     >>> streams_of_rows(24), streams_of_rows(25)
     (4, 0)

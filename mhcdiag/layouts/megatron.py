@@ -111,7 +111,7 @@ def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
 MEGATRON = ParametricLayout(
     name="megatron",
     source="Megatron-LM HyperConnectionModule: main at d98e8a64 (h_res @ x), dev and #4624 (h_res^T @ x)",
-    tensors="`decoder.layers.N.self_attention_hyper_connection.{mapping_proj.weight,bias,alpha_res}`, `mlp_hyper_connection.*`",
+    tensors="`layers.N.self_attention_hyper_connection.{mapping_proj.weight,bias,alpha_res}`, `mlp_hyper_connection.*`",
     mixing="by version: exp Sinkhorn as stored, or softmax Sinkhorn transposed; cannot be known, so `--orientation`",
     evidence=Evidence.SOURCE,
     find=_find,

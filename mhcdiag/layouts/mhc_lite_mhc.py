@@ -1,7 +1,7 @@
 """The mHC of mhc-lite's repository, and TBP-mHC, whose checkpoints have the same names and shapes.
 
-`delta_logit` or the configuration's `hyper_conn_type` tells them apart; where neither is there, both fit, and the user
-has to choose. Columns are interleaved: entry (s, t) of the n x (v + n) logits is column s (v + n) + t of the projection.
+`delta_logit` or the configuration's `hyper_conn_type` tells them apart; where neither is there, both fit and the user
+has to choose. Columns are interleaved: entry (s, t) of the n x (v + n) logits is column s(v + n) + t of the projection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     static = values["static_alpha"]
     projection = None
     if "dynamic_alpha_fn" in values:
-        columns = values["dynamic_alpha_fn"].unflatten(1, static.shape)[..., -streams:].flatten(1)
+        columns = values["dynamic_alpha_fn"].view(-1, *static.shape)[..., -streams:].flatten(1)
         projection = columns * (values["norm.gamma"] + 1)[:, None]
     delta = values["delta_logit"].sigmoid() if "delta_logit" in values else None
     return ResidualPart(base=static[:, -streams:], scale=values["residual_scale"], projection=projection, blend=delta)

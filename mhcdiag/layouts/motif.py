@@ -73,7 +73,7 @@ def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
 MOTIF = ParametricLayout(
     name="motif-3",
     source="MotifTechnologies Motif-3 modeling code and vLLM's: logits cut off at 20, h_res @ x",
-    tensors="`model.layers.N.mhc_attn.{proj_res.weight,bias_res,alpha_res,rms_norm.weight}` (or `proj_merged`), `mhc_ffn.*`",
+    tensors="`model.layers.N.mhc_attn.{proj_res.weight,bias_res,alpha_res,rms_norm.weight}`, `mhc_ffn.*`",
     mixing="exp Sinkhorn, rows then columns, logits cut off at +-20; applied as stored",
     evidence=Evidence.SOURCE,
     find=_find,

@@ -1,4 +1,4 @@
-"""A layout made of small functions: how to find its sites, which shapes they have, and how to cut the residual part out.
+"""A layout made of small functions: how to find its sites, which shapes they have, how to cut the residual part out.
 
 The families differ in names, slices and constants only; what they share stands here once.
 """
@@ -80,13 +80,11 @@ class ParametricLayout:
         recipe = self.recipe(checkpoint, recognition, settings, assumed)
         sites = recognition.sites
         streams = self.streams(checkpoint, sites[0])
-        dynamic = dynamic and bool(self._dynamic_roles(sites[0]))
         parts, nonfinite = [], []
         for site in sites:
             self._check_shapes(checkpoint, site, streams)
-            roles = [
-                role for role in (*self.roles, *(self._dynamic_roles(site) if dynamic else ())) if role in site.tensors
-            ]
+            wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
+            roles = [role for role in wanted if role in site.tensors]
             values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
             broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})
             nonfinite += [] if broken is None else [broken]
@@ -113,9 +111,6 @@ class ParametricLayout:
             nonfinite=tuple(nonfinite),
             composes=self.composes,
         )
-
-    def _dynamic_roles(self, site: Site) -> tuple[str, ...]:
-        return tuple(role for role in self.dynamic_roles if role in site.tensors)
 
     def _blend(self, parts: Sequence[ResidualPart]) -> Blend | None:
         if self.blend_target is None or parts[0].blend is None:

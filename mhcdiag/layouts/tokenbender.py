@@ -82,7 +82,7 @@ def _notes(checkpoint: NamedTensors) -> tuple[str, ...]:
 
 TOKENBENDER = ParametricLayout(
     name="tokenbender",
-    source="tokenbender/mHC-manifold-constrained-hyper-connections, hyper_connections{,_mhc}.py: einsum('s t, s d -> t d')",
+    source="tokenbender/mHC-manifold-constrained-hyper-connections, hyper_connections.py and hyper_connections_mhc.py",
     tensors="`*.H_res_logits`",
     mixing="static; log-domain Sinkhorn of logits / tau, or orthostochastic, by its config; applied transposed",
     evidence=Evidence.SOURCE,

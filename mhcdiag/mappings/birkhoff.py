@@ -55,8 +55,9 @@ class KroneckerPairs:
 
     def apply(self, logits: Coefficients) -> Matrices:
         """See `Constraint`; there are 2 log2 n coefficients."""
-        pairs = logits.squeeze(-3).unflatten(-2, (-1, 2)).softmax(dim=-2)
-        stay, swap = pairs[..., 0, :], pairs[..., 1, :]  # [..., factor, token]
+        row = logits.squeeze(-3)
+        stay = (row[..., ::2, :] - row[..., 1::2, :]).sigmoid()  # the softmax of a pair, [..., factor, token]
+        swap = 1 - stay
         matrix = torch.ones_like(stay[..., :1, None, :])
         for k in range(stay.shape[-2]):
             p, q = stay[..., k, :], swap[..., k, :]
@@ -135,7 +136,7 @@ class Orthostochastic:
 
     def apply(self, logits: Matrices) -> Matrices:
         """See `Constraint`."""
-        matrix = logits.movedim(-1, -3)
+        matrix: Tensor = logits.movedim(-1, -3)
         matrix = matrix / (torch.linalg.matrix_norm(matrix, keepdim=True) + self.eps)
         for a, b, c in NEWTON_SCHULZ:
             gram = matrix @ matrix.mT
