@@ -14,6 +14,8 @@ import typer
 
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
+from mhcdiag.cli.inspect import inspect
+from mhcdiag.cli.layouts import layouts
 from mhcdiag.cli.spikes import spikes
 from mhcdiag.version import __version__
 
@@ -33,6 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(gain)
+app.command()(inspect)
+app.command()(layouts)
 app.command()(spikes)
 app.command()(explain)
 

@@ -98,7 +98,7 @@ def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[L
         found = (
             "no known layout, but what looks like a mixer: " + ", ".join(clues) + (f" and {more} more" if more else "")
         )
-        hint = "nothing was measured; if you know the layout, say --layout"
+        hint = "nothing was measured; mhcdiag inspect shows more; if you know the layout, say --layout"
     else:
         names = ", ".join(list(checkpoint.tensors)[:5]) or "none"
         found = f"no known layout and no numbered blocks among {len(checkpoint.tensors)} tensors ({names})"

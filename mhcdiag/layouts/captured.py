@@ -19,9 +19,10 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shape
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _H_RES = re.compile(r"^layers\.(\d+)\.h_res$")
 FLOATS = ("F64", "F32", "F16", "BF16")

@@ -19,12 +19,13 @@ from mhcdiag.layouts import chosen
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.block_sites import Blocks, BlockSpelling, Place, group_blocks, model_type, recognise_blocks
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 SPELLING = BlockSpelling(
     patterns=(

@@ -8,13 +8,14 @@ from torch import Tensor
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import chosen, fused
 from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _SPELLING = BlockSpelling(
     patterns=(re.compile(r"^(?P<prefix>)blk\.(?P<layer>\d+)\.hc_(?P<kind>attn|ffn)_(?P<role>fn|base|scale)\.weight$"),),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.checks import refuse_settings, require_layers
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 KINDS = {"attn": "attn", "mlp": "ffn", "ffn": "ffn"}
 

@@ -5,27 +5,14 @@ Adding a layout is one file here and one entry in `LAYOUTS` (`layouts/__init__.p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from mhcdiag.mappings.interface import MapSource, Orientation, Stack
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.verdict import Skipped
-
-
-class Evidence(StrEnum):
-    """How sure it is that a layout is read as its implementation means it."""
-
-    PACKAGE = "package"
-    """Tested against the implementing package itself."""
-    SOURCE = "source"
-    """Tested against float64 formulas written from the implementation's published source."""
-    SECONDHAND = "secondhand"
-    """The same, but from what others wrote of the implementation."""
-    OWN = "own"
-    """Our own format, or nothing to read wrongly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

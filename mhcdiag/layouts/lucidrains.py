@@ -16,13 +16,14 @@ from torch import Tensor
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.layouts.module_sites import Modules, find_modules, recognise_modules
 from mhcdiag.mappings.constraints import ExpSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 ROLES = (
     "static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "pre_branch_scale", "residual_scale", "norm.gamma",

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from mhcdiag.layouts import chosen, fused
 from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.constraints import ROWS, Constraint, ExpSinkhorn, Guard, SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _ROLES = r"(?P<role>mapping_proj|bias|alpha_res|alpha_pre|alpha_post|norm)(?:\.weight)?$"
 _LAYERS = r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\."

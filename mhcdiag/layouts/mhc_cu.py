@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from mhcdiag.layouts import chosen, fused
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
@@ -13,6 +13,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 
 def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:

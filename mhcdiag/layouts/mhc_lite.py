@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from mhcdiag.layouts.flat_alpha import flat_recipe, modules_of, recognise_flat, streams_of_beta, streams_of_site
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.birkhoff import KroneckerPairs, PermutationMixture, coefficients_of
 from mhcdiag.mappings.parametric import Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 Kind = type[PermutationMixture] | type[KroneckerPairs]
 

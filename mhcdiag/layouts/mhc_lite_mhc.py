@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mhcdiag.layouts import chosen
 from mhcdiag.layouts.flat_alpha import configured_type, flat_recipe, modules_of, recognise_flat
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.birkhoff import TransportPolytope
 from mhcdiag.mappings.constraints import COLUMNS, LogSinkhorn
 from mhcdiag.mappings.parametric import BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 
 def _find(checkpoint: NamedTensors, mixers: Sequence[str], *, transport: bool) -> Recognition | None:

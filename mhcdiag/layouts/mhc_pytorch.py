@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from mhcdiag.layouts import chosen, fused
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
@@ -17,6 +17,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 NOTE = (
     "mhc-pytorch makes its streams inside every layer and collapses them at its end: no stream reaches the next layer, "

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.inputs import LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Blend, BlendTarget, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 ANY, INPUTS = -1, -2
 """Sizes in expected shapes: any; and n*C, the same in all tensors of a site and a multiple of n."""

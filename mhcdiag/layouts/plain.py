@@ -11,10 +11,11 @@ from typing import ClassVar
 
 from mhcdiag.layouts.checks import refuse_settings
 from mhcdiag.layouts.depth import natural_key
-from mhcdiag.layouts.interface import Evidence, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.layouts.smell import smelling_keys
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 

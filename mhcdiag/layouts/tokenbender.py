@@ -11,7 +11,7 @@ from torch import Tensor
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import chosen, fused
 from mhcdiag.layouts import config as configuration
-from mhcdiag.layouts.interface import Evidence, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
 from mhcdiag.mappings.birkhoff import Orthostochastic
@@ -20,6 +20,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 PROJECTIONS = ("sinkhorn", "orthostochastic")
 DEFAULT_TEMPERATURE = 0.05

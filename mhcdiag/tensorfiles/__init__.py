@@ -1,6 +1,7 @@
 """From the path of a checkpoint to its named tensors: headers at once, values on demand."""
 
 import os
+from dataclasses import dataclass
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
@@ -34,10 +35,33 @@ def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     SettingError
         `key` was given for a container that holds one set of tensors.
     """
+    return locate(path).open(key=key)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Located:
+    """A place, and the container format that is responsible for it."""
+
+    place: Place
+    container: Container
+
+    def open(self, *, key: str | None = None) -> NamedTensors:
+        """Read its headers; see `open_checkpoint`."""
+        return self.container.open_place(self.place, key=key)
+
+
+def locate(path: str | os.PathLike[str]) -> Located:
+    """Find out what stands at a path, reading no more than first bytes.
+
+    Raises
+    ------
+    ContainerError
+        There is no checkpoint.
+    """
     place = main_snapshot(look(os.fspath(path)))
     for container in CONTAINERS:
         if container.recognises(place):
-            return container.open_place(place, key=key)
+            return Located(place=place, container=container)
     raise _unrecognised(place)
 
 

@@ -19,6 +19,9 @@ _SUFFIXES = (".pt", ".pth", ".bin")
 _USUAL = "pytorch_model.bin"
 _INDEX_SUFFIX = ".bin.index.json"
 
+TITLE = "directory of `torch.save` files"
+LOOKS = "`pytorch_model.bin`, its index, numbered shards, or one other file"
+
 
 def recognises(place: Place) -> bool:
     """A directory with files named like torch's or an index of such shards, or the index itself."""
