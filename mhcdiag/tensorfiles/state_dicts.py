@@ -62,8 +62,8 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
 def config_in(root: Any) -> dict[str, Any] | None:
     """The configuration that was saved with the weights; `model_args` has the word over `config`.
 
-    The first describes the model and the second the run, in scripts that save both. `args` (Megatron-LM) count where there is
-    neither.
+    The first describes the model and the second the run, in scripts that save both. `args` (Megatron-LM) count where
+    there is neither.
     """
     names = _CONFIG_KEYS if any(name in root for name in _CONFIG_KEYS) else (_ARGUMENTS,)
     found = [value for name in names if (value := _fields(root.get(name))) is not None]

@@ -156,5 +156,5 @@ class TestTrainer:
 
     def test_state_without_weights_is_refused(self, tmp_path):
         torch.save({"state": torch.zeros(3)}, tmp_path / "optimizer.pt")
-        with pytest.raises(ContainerError, match="a trainer's state without the model: 'optimizer.pt'"):
+        with pytest.raises(ContainerError, match=r"a trainer's state without the model: 'optimizer\.pt'"):
             open_checkpoint(tmp_path)
