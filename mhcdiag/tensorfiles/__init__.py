@@ -8,7 +8,9 @@ from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles import (
     deepspeed_directory,
     distcp_directory,
+    gguf_file,
     megatron_directory,
+    npz_file,
     safetensors_directory,
     safetensors_file,
     torch_directory,
@@ -25,12 +27,14 @@ CONTAINERS: tuple[Container, ...] = (
     megatron_directory,
     distcp_directory,
     safetensors_directory,
+    gguf_file,
+    npz_file,
     torch_file,
     torch_directory,
 )
 """All container formats; the first that recognises a place opens it."""
 
-_EXPECTED = "a .safetensors or torch checkpoint, or a directory with one"
+_EXPECTED = "a .safetensors, torch, GGUF or .npz file, or a directory with one"
 
 
 def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> NamedTensors:
