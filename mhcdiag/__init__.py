@@ -11,13 +11,17 @@ from mhcdiag.version import __version__
 if TYPE_CHECKING:
     from mhcdiag.api import gain
     from mhcdiag.errors import MhcdiagError
+    from mhcdiag.inspecting import inspect
     from mhcdiag.results.gain import GainResult
+    from mhcdiag.results.inspection import Inspection
 
-__all__ = ["GainResult", "MhcdiagError", "__version__", "gain"]
+__all__ = ["GainResult", "Inspection", "MhcdiagError", "__version__", "gain", "inspect"]
 
 _HOME = {
     "gain": "mhcdiag.api",
+    "inspect": "mhcdiag.inspecting",
     "GainResult": "mhcdiag.results.gain",
+    "Inspection": "mhcdiag.results.inspection",
     "MhcdiagError": "mhcdiag.errors",
 }
 

@@ -139,6 +139,7 @@ def _record(
         sinkhorn=measured.gains.sinkhorn,
         mean_mappings=measured.gains.mean_mappings,
         mean_composite=measured.gains.mean_composite,
+        composes=reading.composes,
     )
 
 

@@ -16,6 +16,8 @@ README = ROOT / "README.md"
 COLUMNS = 92
 _CONSOLE = re.compile(r"^```console\n\$ (?P<command>.+)\n(?P<output>(?:.*\n)*?)```$", re.MULTILINE)
 _TABLE = re.compile(r"<!-- bands -->\n(?:.*\n)*?<!-- /bands -->")
+_LAYOUTS = re.compile(r"<!-- layouts -->\n(?:.*\n)*?<!-- /layouts -->")
+_CONTAINERS = re.compile(r"<!-- containers -->\n(?:.*\n)*?<!-- /containers -->")
 _FORMATS = re.compile(r"<!-- formats -->\n(?:.*\n)*?<!-- /formats -->")
 
 
@@ -27,6 +29,8 @@ def commands(text: str) -> list[str]:
 def regenerated(text: str) -> str:
     """The README with every generated part made again."""
     text = _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{output_of(match['command'])}```", text)
+    text = _LAYOUTS.sub(lambda _: f"<!-- layouts -->\n{layout_rows()}<!-- /layouts -->", text)
+    text = _CONTAINERS.sub(lambda _: f"<!-- containers -->\n{container_rows()}<!-- /containers -->", text)
     text = _FORMATS.sub(lambda _: f"<!-- formats -->\n{formats_list()}<!-- /formats -->", text)
     return _TABLE.sub(lambda _: f"<!-- bands -->\n{bands_table()}<!-- /bands -->", text)
 
@@ -55,6 +59,22 @@ def bands_table() -> str:
         rows.append(f"| {upto} | {band.word} | {band.meaning} | {band.advice} |\n")
         lower = f"{band.upto:g}"
     return "".join(rows)
+
+
+def layout_rows() -> str:
+    """One row per layout."""
+    from mhcdiag.inspecting import catalogue
+    from mhcdiag.reports.catalogue_text import layouts_table
+
+    return layouts_table(catalogue())
+
+
+def container_rows() -> str:
+    """One row per container."""
+    from mhcdiag.inspecting import catalogue
+    from mhcdiag.reports.catalogue_text import containers_table
+
+    return containers_table(catalogue())
 
 
 def formats_list() -> str:

@@ -11,6 +11,8 @@ from mhcdiag.cli.configured import Configured
 
 COMMANDS = {
     "gain": "mhcdiag.cli.gain:gain",
+    "inspect": "mhcdiag.cli.inspect:inspect",
+    "layouts": "mhcdiag.cli.layouts:layouts",
     "spikes": "mhcdiag.cli.spikes:spikes",
     "check": "mhcdiag.cli.check:check",
     "config": "mhcdiag.cli.config:config",

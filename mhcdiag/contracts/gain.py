@@ -39,6 +39,7 @@ def measurement(result: GainResult) -> Json:
             {"site": broken.site, "tensors": list(broken.tensors), "found": broken.found} for broken in result.nonfinite
         ],
         "worst": _worst(result.worst),
+        "composes": result.composes,
         "sinkhorn": None if result.sinkhorn is None else _sinkhorn(result.sinkhorn),
         "bound": {str(direction): _bound(bound) for direction, bound in result.bound.items()},
         "gain": _gain(result),

@@ -30,9 +30,11 @@ def judge_gain(
     """Hold a measurement against a limit.
 
     NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped or assumed leaves an
-    otherwise passing input unjudged; a failed gate still wins.
+    otherwise passing input unjudged; a failed gate still wins. Where streams do not persist from site to site, there is
+    no composite to judge.
     """
-    limits = tuple(limit for direction in Direction for limit in _limits(result, direction, max_gain, gate_on))
+    directions = Direction if result.composes else ()
+    limits = tuple(limit for direction in directions for limit in _limits(result, direction, max_gain, gate_on))
     if result.nonfinite:
         broken = Limit(metric="nonfinite", value=float(len(result.nonfinite)), limit=0.0, passed=False)
         limits = (broken, *limits)
@@ -41,6 +43,8 @@ def judge_gain(
         verdict, reason = Verdict.FAIL, f"{failed[0].metric} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
+    elif not result.composes:
+        verdict, reason = Verdict.UNJUDGED, "the streams end within each layer (composes: false): there is no composite"
     elif not limits:
         verdict, reason = (
             Verdict.UNJUDGED,

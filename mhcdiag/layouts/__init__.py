@@ -6,23 +6,55 @@
 from collections.abc import Sequence
 
 from mhcdiag.errors import LayoutError, SettingError
+from mhcdiag.layouts.bytedance import BYTEDANCE, BYTEDANCE_STATIC
 from mhcdiag.layouts.captured import Captured
-from mhcdiag.layouts.deepseek_v4 import DEEPSEEK_V4, GLM5_NEXT
+from mhcdiag.layouts.deepseek_v4 import DEEPSEEK_V4, DEEPSEEK_V41, GLM5_NEXT, NANOWHALE
+from mhcdiag.layouts.gguf_names import GGUF_V4
 from mhcdiag.layouts.identity import HY_V4, QWEN4_EXP
 from mhcdiag.layouts.interface import Layout, Recognition
+from mhcdiag.layouts.liger import LIGER
 from mhcdiag.layouts.lucidrains import HyperConnections, ManifoldHyperConnections
+from mhcdiag.layouts.magi import MAGI
+from mhcdiag.layouts.megatron import MEGATRON, MEGATRON_BRIDGE
+from mhcdiag.layouts.mhc_cu import MHC_CU
+from mhcdiag.layouts.mhc_lite import KROM_HC, MHC_LITE
+from mhcdiag.layouts.mhc_lite_mhc import MHC_LITE_MHC, TBP_MHC
+from mhcdiag.layouts.mhc_pytorch import MHC_PYTORCH
+from mhcdiag.layouts.motif import MOTIF
+from mhcdiag.layouts.openpangu import OPENPANGU
 from mhcdiag.layouts.plain import Plain
 from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.layouts.telechat import TELECHAT
+from mhcdiag.layouts.tokenbender import TOKENBENDER
 from mhcdiag.namedtensors import NamedTensors
 
 LAYOUTS: tuple[Layout, ...] = (
-    Captured(),
     DEEPSEEK_V4,
+    DEEPSEEK_V41,
     GLM5_NEXT,
+    NANOWHALE,
+    GGUF_V4,
+    OPENPANGU,
+    MOTIF,
+    MAGI,
+    TELECHAT,
+    MEGATRON,
+    MEGATRON_BRIDGE,
     HyperConnections(),
     ManifoldHyperConnections(),
+    BYTEDANCE,
+    BYTEDANCE_STATIC,
+    MHC_LITE_MHC,
+    TBP_MHC,
+    MHC_LITE,
+    KROM_HC,
+    TOKENBENDER,
+    LIGER,
+    MHC_CU,
+    MHC_PYTORCH,
     HY_V4,
     QWEN4_EXP,
+    Captured(),
     Plain(),
 )
 
@@ -66,7 +98,7 @@ def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[L
         found = (
             "no known layout, but what looks like a mixer: " + ", ".join(clues) + (f" and {more} more" if more else "")
         )
-        hint = "nothing was measured; if you know the layout, say --layout"
+        hint = "nothing was measured; mhcdiag inspect shows more; if you know the layout, say --layout"
     else:
         names = ", ".join(list(checkpoint.tensors)[:5]) or "none"
         found = f"no known layout and no numbered blocks among {len(checkpoint.tensors)} tensors ({names})"

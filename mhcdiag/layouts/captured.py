@@ -22,6 +22,7 @@ from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shap
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _H_RES = re.compile(r"^layers\.(\d+)\.h_res$")
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -55,6 +56,9 @@ class Captured:
 
     name: ClassVar[str] = "captured"
     source: ClassVar[str] = "mhcdiag README, section 'Captured mappings'"
+    tensors: ClassVar[str] = "`layers.{i}.h_res`"
+    mixing: ClassVar[str] = "whatever the model did"
+    evidence: ClassVar[Evidence] = Evidence.OWN
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""

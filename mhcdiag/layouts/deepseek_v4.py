@@ -1,9 +1,10 @@
-"""DeepSeek-V4 and GLM-5.3-Flash: `fn`, `base` and `scale` per site, softmax Sinkhorn, applied transposed.
+"""DeepSeek-V4 and its kin: `fn`, `base` and `scale` per site, softmax Sinkhorn.
 
 Per site x is flattened to n*C numbers and RMS-normalised without weight; `fn @ x` gives n pre, n post and n*n
-residual entries, row by row. The comb matrix that Sinkhorn makes of the last block is applied as x_new = comb^T x:
-its rows are source streams, and since columns are normalised last, the rows of H_res are exact and the backward gain
-carries the error.
+residual entries, row by row. The comb matrix that Sinkhorn makes of the last block is applied as x_new = comb^T x
+(DeepSeek-V4, V4.1, GLM-5.3-Flash): its rows are source streams, and since columns are normalised last, the rows of
+H_res are exact and the backward gain carries the error. nanowhale has the same names and the same Sinkhorn, but was
+trained with x_new = comb x; only the spelling of its head tells it apart.
 """
 
 import re
@@ -14,39 +15,34 @@ from typing import Any
 
 import torch
 
-from mhcdiag.errors import LayoutError
+from mhcdiag.layouts import chosen
 from mhcdiag.layouts import config as configuration
-from mhcdiag.layouts.checks import (
-    describe_nonfinite,
-    read_float,
-    refuse_settings,
-    require_layers,
-    require_shape,
-)
+from mhcdiag.layouts.block_sites import Blocks, BlockSpelling, Place, group_blocks, model_type, recognise_blocks
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
-_SITE = re.compile(
-    r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\."
-    r"(?:hc_(?P<kind>attn|ffn)_(?P<role>fn|base|scale)|(?P<kind2>attn|ffn)_hc\.(?P<role2>fn|base|scale))(?:\.weight)?$"
+SPELLING = BlockSpelling(
+    patterns=(
+        re.compile(
+            r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\.hc_(?P<kind>attn|ffn)[_.](?P<role>fn|base|scale)(?:\.weight)?$"
+        ),
+        re.compile(
+            r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\.(?P<kind>attn|ffn)_hc\.(?P<role>fn|base|scale)(?:\.weight)?$"
+        ),
+    ),
+    excluded=re.compile(r"(?:^|\.)hc_head[_.]"),
+    required=("fn", "base", "scale"),
+    what="hc_{kind} tensors",
 )
-_HEAD = re.compile(r"(?:^|\.)hc_head[_.]")
+_NANOWHALE_HEAD = "model.hc_head_fn"
 
-NO_LAYER_COUNT = "the last layer found is the last layer (no num_hidden_layers in a config.json)"
-DEFAULT_ITERATIONS = 20
 DEFAULT_EPS = 1e-6
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Place:
-    """A site of a transformer block; sorts by depth, since "attn" comes before "ffn"."""
-
-    layer: int
-    kind: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,39 +51,24 @@ class DeepSeekV4:
 
     name: str
     source: str
+    tensors: str
+    mixing: str
+    evidence: Evidence
     model_types: tuple[str, ...]
     """Values of `model_type` in config.json for which the orientation is known."""
     bare_prefix: str
     """What stands before `layers.N` where no config.json tells the family; "" takes whatever no other family claims."""
     norm_eps: float
     """eps of the input norm where config.json does not say."""
+    orientation: Orientation = Orientation.SOURCE_ROWS
+    notes: tuple[str, ...] = ()
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; layers from `num_hidden_layers` on are MTP layers, and output heads are no sites."""
-        trunks: dict[str, dict[_Place, dict[str, str]]] = {}
-        excluded: list[str] = []
-        for name in mixers:
-            match = _SITE.match(name)
-            if match is None or "mtp." in match["prefix"]:
-                if match is not None or _HEAD.search(name) or "mtp." in name:
-                    excluded.append(name)
-                continue
-            place = _Place(int(match["layer"]), match["kind"] or match["kind2"])
-            roles = trunks.setdefault(match["prefix"], {}).setdefault(place, {})
-            roles[match["role"] or match["role2"]] = name
-        if not trunks or _is_without_mixing(checkpoint, trunks) or not self._is_mine(checkpoint, trunks):
+        blocks = group_blocks(mixers, SPELLING)
+        if not blocks.trunks or _is_without_mixing(checkpoint, blocks) or not self._is_mine(checkpoint, blocks):
             return None
-        places = _only_trunk(checkpoint, trunks)
-        layers = configuration.integer(checkpoint, self._config(checkpoint), "num_hidden_layers", "n_layers")
-        if layers is not None:
-            beyond = [place for place in places if place.layer >= layers]
-            excluded += [name for place in beyond for name in places.pop(place).values()]
-        return Recognition(
-            model=_model_type(checkpoint),
-            sites=_complete_sites(checkpoint, places, layers),
-            excluded=tuple(sorted(excluded)),
-            assumed=() if layers is not None else (NO_LAYER_COUNT,),
-        )
+        return recognise_blocks(checkpoint, blocks, SPELLING, model=model_type(checkpoint))
 
     def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
         """See `Layout`."""
@@ -118,37 +99,37 @@ class DeepSeekV4:
             scale=torch.stack(scales),
             factors=tuple(factors) if dynamic else None,
         )
-        return Reading(parameters=parameters, assumed=tuple(assumed), nonfinite=tuple(nonfinite))
+        return Reading(parameters=parameters, assumed=tuple(assumed), notes=self.notes, nonfinite=tuple(nonfinite))
 
     def _config(self, checkpoint: NamedTensors) -> Mapping[str, Any]:
         return configuration.section(checkpoint, "text_config")
 
-    def _is_mine(self, checkpoint: NamedTensors, trunks: Mapping[str, object]) -> bool:
-        model_type = _model_type(checkpoint)
-        if model_type in {known for family in FAMILIES for known in family.model_types}:
-            return model_type in self.model_types
-        claimed = next((f for f in FAMILIES if f.bare_prefix and f.bare_prefix in trunks), None)
-        return self is claimed if claimed is not None else not self.bare_prefix
+    def _is_mine(self, checkpoint: NamedTensors, blocks: Blocks) -> bool:
+        if _is_nanowhale(checkpoint, blocks):
+            return self is NANOWHALE
+        found = model_type(checkpoint)
+        families = [family for family in FAMILIES if family is not NANOWHALE]
+        if found in {known for family in families for known in family.model_types}:
+            return self is not NANOWHALE and found in self.model_types
+        claimed = next((f for f in families if f.bare_prefix and f.bare_prefix in blocks.trunks), None)
+        return self is (DEEPSEEK_V4 if claimed is None else claimed)
 
     def _recipe(self, checkpoint: NamedTensors, settings: Settings, assumed: list[str]) -> Recipe:
-        config = self._config(checkpoint)
-        iterations = settings.sinkhorn_iters or configuration.integer(checkpoint, config, "hc_sinkhorn_iters")
-        if iterations is None:
-            iterations = DEFAULT_ITERATIONS
-            assumed.append(f"Sinkhorn iterations: {iterations} (not in config.json; --sinkhorn-iters)")
-        eps = settings.sinkhorn_eps
-        eps = configuration.positive(checkpoint, config, "hc_eps") if eps is None else eps
-        if eps is None:
-            eps = DEFAULT_EPS
-            assumed.append(f"Sinkhorn eps: {eps:g} (not in config.json; --sinkhorn-eps)")
-        norm_eps = configuration.positive(checkpoint, config, "rms_norm_eps", "norm_eps")
+        iterations = chosen.iterations(checkpoint, settings, assumed, "hc_sinkhorn_iters")
+        eps = chosen.sinkhorn_eps(checkpoint, settings, assumed, "hc_eps", default=DEFAULT_EPS)
+        norm_eps = configuration.positive(checkpoint, self._config(checkpoint), "rms_norm_eps", "norm_eps")
         if norm_eps is None:
             norm_eps = self.norm_eps
             assumed.append(f"eps of the input norm: {norm_eps:g} (not in config.json)")
         orientation = settings.orientation
         if orientation is None:
-            orientation = Orientation.SOURCE_ROWS
-            if _model_type(checkpoint) not in self.model_types:
+            orientation = self.orientation
+            if self is NANOWHALE:
+                assumed.append(
+                    "orientation: comb is applied as it is, as in nanowhale's code, whose tensor names these are; "
+                    "DeepSeek's own code transposes it (--orientation source-rows)"
+                )
+            elif model_type(checkpoint) not in self.model_types:
                 assumed.append("orientation: comb is applied transposed, as DeepSeek's own code does (--orientation)")
         return Recipe(
             norm=InputNorm(per_stream=False, eps=norm_eps),
@@ -158,65 +139,77 @@ class DeepSeekV4:
         )
 
 
+TENSORS = "`[model.]layers.N.hc_attn_{fn,base,scale}`, `hc_ffn_*`, or `layers.N.attn_hc.{fn,base,scale}`, `ffn_hc.*`"
 DEEPSEEK_V4 = DeepSeekV4(
     name="deepseek-v4",
     source="deepseek-ai/DeepSeek-V4-Flash inference/model.py and kernel.py; transformers deepseek_v4",
-    model_types=("deepseek_v4", "deepseek_v41", "deepseek_v41_text"),
+    tensors=TENSORS,
+    mixing="softmax Sinkhorn; comb is applied transposed",
+    evidence=Evidence.PACKAGE,
+    model_types=("deepseek_v4",),
     bare_prefix="",
     norm_eps=1e-6,
+)
+DEEPSEEK_V41 = DeepSeekV4(
+    name="deepseek-v4.1",
+    source="third-party loaders of deepseek-ai/DeepSeek-V4.1-Flash (deepseek_v41)",
+    tensors="as `deepseek-v4`, without `hc_head_*`; told by `model_type`",
+    mixing="as `deepseek-v4`; pre is that of the site before, which leaves H_res alone",
+    evidence=Evidence.SECONDHAND,
+    model_types=("deepseek_v41", "deepseek_v41_text"),
+    bare_prefix="",
+    norm_eps=1e-20,
+    notes=(
+        "each site reads the streams by the pre weights of the site before it, and Engram layers add to the streams: "
+        "neither changes H_res, but a channel from one branch to another passes one site later than elsewhere",
+    ),
 )
 GLM5_NEXT = DeepSeekV4(
     name="glm5-next",
     source="transformers glm5_next (zai-org/GLM-5.3-Flash)",
+    tensors="`model.language_model.layers.N.hc_attn_*`",
+    mixing="as `deepseek-v4`",
+    evidence=Evidence.PACKAGE,
     model_types=("glm5_next", "glm5_next_text"),
     bare_prefix="model.language_model.",
     norm_eps=1e-5,
 )
-FAMILIES = (DEEPSEEK_V4, GLM5_NEXT)
+NANOWHALE = DeepSeekV4(
+    name="nanowhale",
+    source="huggingface/nanowhale, modeling_deepseek_v4.py (HuggingFaceTB/nanowhale-100m)",
+    tensors="`model.layers.N.hc_attn_{fn,base,scale}` beside `model.hc_head_fn`",
+    mixing="as `deepseek-v4`, but comb is not transposed",
+    evidence=Evidence.SOURCE,
+    model_types=(),
+    bare_prefix="",
+    norm_eps=1e-6,
+    orientation=Orientation.TARGET_ROWS,
+)
+FAMILIES = (DEEPSEEK_V4, DEEPSEEK_V41, GLM5_NEXT, NANOWHALE)
 
 
-def _model_type(checkpoint: NamedTensors) -> str:
-    return str((checkpoint.config or {}).get("model_type", ""))
+def _is_nanowhale(checkpoint: NamedTensors, blocks: Blocks) -> bool:
+    """Whether this is a model of nanowhale's own code, which says `deepseek_v4` in its config.json.
+
+    It puts DeepSeek's own names, head included, under the prefix `model.`. The release has no prefix, and transformers
+    makes the head a module (`model.hc_head.hc_fn`). Without a head, the sizes of the published model decide.
+    """
+    if set(blocks.trunks) != {"model."} or model_type(checkpoint) not in ("", "deepseek_v4"):
+        return False
+    if any("_hc." in name for roles in blocks.trunks["model."].values() for name in roles.values()):
+        return False
+    if _NANOWHALE_HEAD in checkpoint.tensors:
+        return True
+    config = checkpoint.config or {}
+    published = {"hidden_size": 320, "num_hidden_layers": 8, "hc_sinkhorn_iters": 2}
+    return all(config.get(key) == value for key, value in published.items())
 
 
-def _is_without_mixing(checkpoint: NamedTensors, trunks: Mapping[str, Mapping[_Place, Mapping[str, str]]]) -> bool:
+def _is_without_mixing(checkpoint: NamedTensors, blocks: Blocks) -> bool:
     """Whether these are Hy-V4's tensors: the same names, but two scales (pre, post) and no residual block."""
-    roles = next(iter(next(iter(trunks.values())).values()))
+    sites: Mapping[Place, Mapping[str, str]] = next(iter(blocks.trunks.values()))
+    roles = next(iter(sites.values()))
     return "scale" in roles and checkpoint.tensors[roles["scale"]].shape == (2,)
-
-
-def _only_trunk(
-    checkpoint: NamedTensors, trunks: dict[str, dict[_Place, dict[str, str]]]
-) -> dict[_Place, dict[str, str]]:
-    if len(trunks) > 1:
-        names = ", ".join(f"{prefix}layers" for prefix in sorted(trunks))
-        raise LayoutError(
-            checkpoint.path, found=f"several stacks of mixing sites: {names}", expected="one stack of layers"
-        )
-    return next(iter(trunks.values()))
-
-
-def _complete_sites(
-    checkpoint: NamedTensors, places: Mapping[_Place, Mapping[str, str]], layers: int | None
-) -> tuple[Site, ...]:
-    for kind in ("attn", "ffn"):
-        found = [place.layer for place in places if place.kind == kind]
-        last = max((place.layer for place in places), default=-1) + 1 if layers is None else layers
-        require_layers(checkpoint, found, count=last, what=f"hc_{kind} tensors")
-    for place, tensors in places.items():
-        missing = [role for role in ("fn", "base", "scale") if role not in tensors]
-        if missing:
-            present = next(iter(tensors.values()))
-            raise LayoutError(
-                checkpoint.path,
-                found=f"layer {place.layer} has {present} but no {missing[0]} beside it",
-                expected="fn, base and scale for every site",
-                hint="is a shard missing?",
-            )
-    return tuple(
-        Site(name=f"{place.layer}.{place.kind}", tensors=places[place], depth=depth)
-        for depth, place in enumerate(sorted(places))
-    )
 
 
 def _check_shapes(checkpoint: NamedTensors, sites: tuple[Site, ...], config: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from mhcdiag.layouts.checks import refuse_settings, require_layers
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 KINDS = {"attn": "attn", "mlp": "ffn", "ffn": "ffn"}
 
@@ -23,6 +24,7 @@ class Identity:
 
     name: str
     source: str
+    tensors: str
     model: str
     """As in `model_type`."""
     site: re.Pattern[str]
@@ -37,6 +39,8 @@ class Identity:
     """Its rows per stream: 2 (pre, post) or 1 (injection). A residual block would add n more."""
     scales: int | None
     """Length of the tensor beside it whose name ends in "scale" instead of "base"; None where there is none."""
+    mixing: str = "none: reported as `identity`, gain 1 by construction"
+    evidence: Evidence = Evidence.PACKAGE
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
@@ -97,6 +101,7 @@ class Identity:
 HY_V4 = Identity(
     name="hy-v4",
     source="transformers hy_v4 (HYV4HyperConnection)",
+    tensors="`layers.N.hc_attn_layer` with two scales",
     model="hy_v4",
     # n pre and n post entries and, unlike DeepSeek-V4, no residual block. For n = 4 that is as many as DeepSeek-V4
     # has for n = 2: the number of scales decides.
@@ -114,6 +119,7 @@ HY_V4 = Identity(
 QWEN4_EXP = Identity(
     name="qwen4-exp",
     source="transformers qwen4_exp (Qwen4ExpTextGatedResidual)",
+    tensors="`layers.N.attn_hyper_connection.block_inject_weight`",
     model="qwen4_exp",
     site=re.compile(
         r"^(?:.*\.)?layers\.(?P<layer>\d+)\.(?P<kind>attn|mlp)_hyper_connection\.block_inject_weight(?:\.weight)?$"

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from mhcdiag.mappings.interface import MapSource, Orientation, Stack
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.verdict import Skipped
 
@@ -74,6 +75,8 @@ class Reading:
     """What a reader must know of this layout."""
     nonfinite: tuple[NonFinite, ...] = field(default=())
     """Sites whose parameters hold NaN or infinity."""
+    composes: bool = True
+    """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
 
 
 @runtime_checkable
@@ -87,6 +90,18 @@ class Layout(Protocol):
     @property
     def source(self) -> str:
         """Where slices, order and orientation were read."""
+
+    @property
+    def tensors(self) -> str:
+        """The tensor names it is told by, for people."""
+
+    @property
+    def mixing(self) -> str:
+        """How H_res comes about, for people."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """How sure that is."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """The sites, from names, shapes and configuration; None where this is another layout.

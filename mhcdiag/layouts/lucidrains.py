@@ -6,8 +6,7 @@ x_s, so rows are source streams. mHC constrains those n columns by exp and Sinkh
 are exact. What the tensors do not tell (tanh, iterations) is assumed aloud.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,52 +16,29 @@ from torch import Tensor
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.depth import order_by_depth, refuse_gaps
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts.module_sites import Modules, find_modules, recognise_modules
 from mhcdiag.mappings.constraints import ExpSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 ROLES = (
     "static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "pre_branch_scale", "residual_scale", "norm.gamma",
     "static_beta", "dynamic_beta_fn", "dynamic_beta_scale", "h_post_scale",
 )  # fmt: skip
-_ROLE = re.compile(rf"^(?P<path>(?:.*\.)?)(?P<role>{'|'.join(map(re.escape, ROLES))})$")
 NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
 SOURCE = "package hyper-connections 0.4.11"
+FOREIGN = {"layer_norm.weight", "H_res_logits"}
+"""What the original hyper-connections and tokenbender's mHC have beside parameters of the same names."""
 
 
-def _sites(checkpoint: NamedTensors, mixers: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Per module path (with its trailing dot) that holds any of a site's own tensors, the tensors by role."""
-    paths = dict.fromkeys(match["path"] for name in mixers if (match := _ROLE.match(name)) is not None)
-    return {path: {role: path + role for role in ROLES if path + role in checkpoint.tensors} for path in paths}
-
-
-def _recognise(
-    checkpoint: NamedTensors, sites: Mapping[str, Mapping[str, str]], *, needed: tuple[str, ...], model: str
-) -> Recognition:
-    for path, roles in sites.items():
-        missing = [role for role in needed if role not in roles]
-        if missing:
-            raise LayoutError(
-                checkpoint.path,
-                found=f"module {path or '(top level)'} has {next(iter(roles.values()))} but no {missing[0]}",
-                expected=", ".join(needed) + " for every site",
-                hint="is a shard missing?",
-            )
-    paths = {path.removesuffix("."): roles for path, roles in sites.items()}
-    refuse_gaps(checkpoint, list(paths))
-    order = order_by_depth(paths)
-    return Recognition(
-        model=model,
-        sites=tuple(
-            Site(name=name or "0", tensors=paths[path], depth=depth)
-            for depth, (path, name) in enumerate(zip(order.paths, order.names, strict=True))
-        ),
-        assumed=order.assumed,
-    )
+def _sites(checkpoint: NamedTensors, mixers: Sequence[str]) -> Modules:
+    """The modules that hold any of a site's own tensors; none where they belong to another family."""
+    modules = find_modules(checkpoint, mixers, probes=ROLES, roles=(*ROLES, *FOREIGN))
+    return {} if any(FOREIGN & set(roles) for roles in modules.values()) else modules
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
@@ -158,6 +134,9 @@ class HyperConnections:
 
     name: ClassVar[str] = "hyper-connections"
     source: ClassVar[str] = f"{SOURCE}, hyper_connections.py; arXiv 2409.19606, algorithm 2"
+    tensors: ClassVar[str] = "lucidrains' package 0.4: `*.static_alpha`, `*.dynamic_alpha_{fn,scale}`, `*.norm.gamma`"
+    mixing: ClassVar[str] = "unconstrained (HC), tanh or not; applied transposed"
+    evidence: ClassVar[Evidence] = Evidence.PACKAGE
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
@@ -167,7 +146,7 @@ class HyperConnections:
         if any("residual_scale" in roles for roles in sites.values()):
             return None
         needed = ("static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "norm.gamma")
-        return _recognise(checkpoint, sites, needed=needed, model="HC")
+        return recognise_modules(checkpoint, sites, needed=needed, model="HC")
 
     def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
         """See `Layout`."""
@@ -190,6 +169,9 @@ class ManifoldHyperConnections:
 
     name: ClassVar[str] = "hyper-connections-mhc"
     source: ClassVar[str] = f"{SOURCE}, manifold_constrained_hyper_connections.py and mHCv2.py"
+    tensors: ClassVar[str] = "the same package, with `*.residual_scale`: mHC and mHCv2"
+    mixing: ClassVar[str] = "exp Sinkhorn, columns then rows, averaged over proposals; applied transposed"
+    evidence: ClassVar[Evidence] = Evidence.PACKAGE
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
@@ -205,7 +187,7 @@ class ManifoldHyperConnections:
         beta = with_scale[0].get("static_beta")
         second = beta is not None and len(checkpoint.tensors[beta].shape) == 3
         needed = ("static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma")
-        return _recognise(checkpoint, sites, needed=needed, model="mHCv2" if second else "mHC")
+        return recognise_modules(checkpoint, sites, needed=needed, model="mHCv2" if second else "mHC")
 
     def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
         """See `Layout`."""

@@ -15,6 +15,7 @@ from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.layouts.smell import smelling_keys
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
 
 _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 
@@ -25,6 +26,9 @@ class Plain:
 
     name: ClassVar[str] = "plain"
     source: ClassVar[str] = "x_new = x + F(x)"
+    tensors: ClassVar[str] = "numbered blocks, and nothing that smells of a mixer"
+    mixing: ClassVar[str] = "none: gain 1 by construction"
+    evidence: ClassVar[Evidence] = Evidence.OWN
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; one site per numbered block."""

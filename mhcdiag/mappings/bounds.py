@@ -26,6 +26,8 @@ def entry_bounds(parameters: ParametricStack) -> Float[Tensor, "site stream stre
         reach = torch.zeros_like(static)
     elif parameters.factors is not None:
         reach = torch.stack([_reach(parameters, factor) for factor in parameters.factors])
+        if parameters.offset is not None:
+            reach = reach + parameters.offset.double().abs()[:, None, :]
         reach = reach.clamp(max=1.0) if tanh else reach
     elif tanh:
         reach = torch.ones_like(static)

@@ -43,12 +43,44 @@ class Recipe:
         """From the stored orientation to x_new = H x."""
         return stored.transpose(-3, -2) if self.orientation is Orientation.SOURCE_ROWS else stored
 
+    def exact_directions(self) -> frozenset[Direction]:
+        """The directions in which all sums of H are 1 by construction; none without constraint."""
+        axes = () if self.constraint is None else self.constraint.exact_axes
+        target_rows = self.orientation is Orientation.TARGET_ROWS
+        return frozenset(Direction.FORWARD if (axis == ROWS) == target_rows else Direction.BACKWARD for axis in axes)
+
     def exact_direction(self) -> Direction | None:
-        """The direction in which the last Sinkhorn step made all sums of H equal to 1; None without constraint."""
-        if self.constraint is None:
-            return None
-        rows_of_h = (self.constraint.exact_axis == ROWS) == (self.orientation is Orientation.TARGET_ROWS)
-        return Direction.FORWARD if rows_of_h else Direction.BACKWARD
+        """The direction in which the last Sinkhorn step made all sums of H equal to 1; None unless it is just one."""
+        directions = self.exact_directions()
+        return next(iter(directions)) if len(directions) == 1 else None
+
+
+class BlendTarget(StrEnum):
+    """What a constrained matrix is blended with."""
+
+    IDENTITY = "identity"
+    UNIFORM = "uniform"
+    """Every entry 1/n."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blend:
+    """H = (1 - w) S + w T for the constrained matrix S."""
+
+    weight: Float[Tensor, " site"]
+    """w per site."""
+    target: BlendTarget
+    """T."""
+
+    def apply(
+        self, matrices: Float[Tensor, "site row column token"], sites: slice
+    ) -> Float[Tensor, "site row column token"]:
+        """Blend the matrices of some of the sites."""
+        streams = matrices.shape[1]
+        eye = torch.eye(streams, dtype=matrices.dtype, device=matrices.device)
+        target = eye if self.target is BlendTarget.IDENTITY else torch.full_like(eye, 1 / streams)
+        weight = self.weight[sites].to(matrices)[:, None, None, None]
+        return (1 - weight) * matrices + weight * target[None, :, :, None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +94,7 @@ class ParametricStack:
     recipe: Recipe
     """Shared by all sites."""
     base: Float[Tensor, "site row column"]
-    """Logits (or, unconstrained, entries) of the input-independent part, as stored."""
+    """Logits (or, unconstrained, entries) of the input-independent part, as stored; coefficients are one row."""
     scale: Float[Tensor, " site"]
     """Factor on the input-dependent part."""
     factors: tuple[LogitFactor, ...] | None
@@ -72,11 +104,15 @@ class ParametricStack:
     by all streams, for a per-stream norm. """
     input_dependent: bool = True
     """Whether the mappings depend on the input at all."""
+    blend: Blend | None = None
+    """What the constrained matrices are blended with, where an implementation does that."""
+    offset: Float[Tensor, "site column"] | None = None
+    """Added to the projected input of every stream under the activation (the bias of a LayerNorm), per-stream norms."""
 
     def static(self) -> "StaticMaps":
         """The mappings with the input-dependent part at zero: one pseudo-token."""
         logits = self.base.unsqueeze(1).unsqueeze(-1).expand(-1, self.recipe.proposals, -1, -1, -1)
-        return StaticMaps(stack=self.stack, maps=_finish(logits, self.recipe))
+        return StaticMaps(stack=self.stack, maps=_finish(logits, self, slice(None)))
 
     def random(self, *, tokens: int, seed: int) -> "RandomMaps":
         """The mappings that standard Gaussian inputs produce, tokens, sites and streams independent."""
@@ -116,9 +152,8 @@ class RandomMaps:
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """The mappings of tokens start..stop-1."""
-        recipe = self.parameters.recipe
         maps = [
-            _finish(self._logits(site, start, stop, device).unsqueeze(0), recipe)[0]
+            _finish(self._logits(site, start, stop, device).unsqueeze(0), self.parameters, slice(site, site + 1))[0]
             for site in range(len(self.samplers))
         ]
         return torch.stack(maps)
@@ -126,12 +161,14 @@ class RandomMaps:
     def _logits(self, site: int, start: int, stop: int, device: str) -> Float[Tensor, "proposal row column token"]:
         """Logits of one site: one site at a time stays in the processor's cache through all Sinkhorn iterations."""
         parameters = self.parameters
-        streams, proposals = self.stack.streams, parameters.recipe.proposals
+        proposals, (rows, columns) = parameters.recipe.proposals, parameters.base.shape[-2:]
         drawn = torch.from_numpy(self.samplers[site].draw(start, stop)).to(device)
         if parameters.recipe.norm.per_stream:
-            drawn = drawn.view(streams, proposals, streams, -1).transpose(0, 1)
+            drawn = drawn.view(rows, proposals, columns, -1).transpose(0, 1)
         else:
-            drawn = drawn.view(proposals, streams, streams, -1)
+            drawn = drawn.view(proposals, rows, columns, -1)
+        if parameters.offset is not None:
+            drawn = drawn + parameters.offset[site][:, None].to(drawn)
         if parameters.recipe.activation is Activation.TANH:
             drawn = drawn.tanh()
         base = parameters.base[site].unsqueeze(-1).to(device)
@@ -139,8 +176,12 @@ class RandomMaps:
 
 
 def _finish(
-    logits: Float[Tensor, "site proposal row column token"], recipe: Recipe
+    logits: Float[Tensor, "site proposal row column token"], parameters: ParametricStack, sites: slice
 ) -> Float[Tensor, "site stream stream token"]:
+    recipe = parameters.recipe
     if recipe.constraint is not None:
         logits = recipe.constraint.apply(logits)
-    return recipe.orient(logits.mean(dim=1) if recipe.proposals > 1 else logits[:, 0]).contiguous()
+    matrices = logits.mean(dim=1) if recipe.proposals > 1 else logits[:, 0]
+    if parameters.blend is not None:
+        matrices = parameters.blend.apply(matrices, sites)
+    return recipe.orient(matrices).contiguous()

@@ -22,6 +22,8 @@ ENTRYWISE = "norm of the product of M = |b| + |alpha| min(1, sqrt(d) |W column|)
 ENTRYWISE_STATIC = "norm of the product of M = |b| + |alpha|, entry by entry, since |tanh| <= 1; loose for deep stacks"
 ENTRYWISE_LINEAR = "norm of the product of M = |b| + |alpha| sqrt(d) |W column|, entry by entry; loose for deep stacks"
 EXACT_SIDE = "a property of stochastic matrices, whatever the parameters: sums normalised last are at most 1"
+BOTH_SIDES = "doubly stochastic by construction: no sum exceeds 1, whatever the parameters"
+NOT_STOCHASTIC = "squares of a nearly orthogonal matrix: its sums are 1 only as far as the iteration converged"
 INEXACT_SIDE = (
     "a property of stochastic matrices, whatever the parameters and however few the iterations: sums of the side "
     "normalised last are at most 1, which leaves the other side n - 1 + 1/n for one site and n for a composite"
@@ -30,7 +32,11 @@ INEXACT_SIDE = (
 
 def parametric_bounds(parameters: ParametricStack) -> dict[Direction, Bound]:
     """Bounds of mappings that are computed from parameters, per direction."""
+    if len(parameters.recipe.exact_directions()) == len(Direction):
+        return dict.fromkeys(Direction, constant_bound(1.0, len(parameters.stack.sites), BOTH_SIDES))
     exact = parameters.recipe.exact_direction()
+    if exact is None and parameters.recipe.constraint is not None:
+        return dict.fromkeys(Direction, no_bound(NOT_STOCHASTIC))
     if exact is not None:
         sites, streams = len(parameters.stack.sites), parameters.stack.streams
         return {

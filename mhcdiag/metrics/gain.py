@@ -9,6 +9,9 @@ from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, R
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 
+_COMPOSITES = ("worst", "prefix", "suffix", "bound")
+"""Metrics of composites; in a layout whose streams end at each layer they are formal numbers."""
+
 _Reader = Callable[[Document, tuple[str, ...], Question], Reading]
 
 _PAPER = "arXiv 2512.24880, section 3.1 and Figures 3, 7 (Amax gain magnitude)"
@@ -38,13 +41,14 @@ def gain_metrics() -> Iterator[Metric]:
 
 def _metric(path: str, explanation: Explanation, read: _Reader, *, unit: str = "factor") -> Metric:
     keys = tuple(path.split("."))
-    return Metric(
-        name=f"gain.{path}",
-        family=Family.CHECKPOINT,
-        unit=unit,
-        explanation=explanation,
-        read=lambda document, question: read(document, keys, question),
-    )
+    formal = keys[0] in _COMPOSITES
+
+    def read_it(document: Document, question: Question) -> Reading:
+        if formal and document.get("composes") is False:
+            return Reading(value=None, missing="streams do not persist from site to site: composites are not judged")
+        return read(document, keys, question)
+
+    return Metric(name=f"gain.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
 
 
 def _worst(document: Document, keys: tuple[str, ...], _question: Question) -> Reading:

@@ -188,6 +188,8 @@ class GainResult:
     """Per site, the token mean of H_res; empty where nothing is mixed."""
     mean_composite: Matrix = ()
     """Token mean of P(1,L), the composite of all sites, composed per token; empty where nothing is mixed."""
+    composes: bool = True
+    """Whether streams persist from site to site; where not, composites are formal numbers, and no gate judges them."""
 
     def curve(self, kind: str, direction: str, definition: str, reduction: str = "mean") -> Curve:
         """One curve by the four words that define it, e.g. `curve("prefix", "backward", "norm", "max")`."""

@@ -1,19 +1,40 @@
 """From the path of a checkpoint to its named tensors: headers at once, values on demand."""
 
 import os
+from dataclasses import dataclass
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles import safetensors_directory, safetensors_file, torch_directory, torch_file
+from mhcdiag.tensorfiles import (
+    deepspeed_directory,
+    distcp_directory,
+    gguf_file,
+    megatron_directory,
+    npz_file,
+    safetensors_directory,
+    safetensors_file,
+    torch_directory,
+    torch_file,
+)
 from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
 from mhcdiag.tensorfiles.shards import listed
 
-CONTAINERS: tuple[Container, ...] = (safetensors_file, safetensors_directory, torch_file, torch_directory)
+CONTAINERS: tuple[Container, ...] = (
+    safetensors_file,
+    deepspeed_directory,
+    megatron_directory,
+    distcp_directory,
+    safetensors_directory,
+    gguf_file,
+    npz_file,
+    torch_file,
+    torch_directory,
+)
 """All container formats; the first that recognises a place opens it."""
 
-_EXPECTED = "a .safetensors or torch checkpoint, or a directory with one"
+_EXPECTED = "a .safetensors, torch, GGUF or .npz file, or a directory with one"
 
 
 def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> NamedTensors:
@@ -34,10 +55,33 @@ def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     SettingError
         `key` was given for a container that holds one set of tensors.
     """
+    return locate(path).open(key=key)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Located:
+    """A place, and the container format that is responsible for it."""
+
+    place: Place
+    container: Container
+
+    def open(self, *, key: str | None = None) -> NamedTensors:
+        """Read its headers; see `open_checkpoint`."""
+        return self.container.open_place(self.place, key=key)
+
+
+def locate(path: str | os.PathLike[str]) -> Located:
+    """Find out what stands at a path, reading no more than first bytes.
+
+    Raises
+    ------
+    ContainerError
+        There is no checkpoint.
+    """
     place = main_snapshot(look(os.fspath(path)))
     for container in CONTAINERS:
         if container.recognises(place):
-            return container.open_place(place, key=key)
+            return Located(place=place, container=container)
     raise _unrecognised(place)
 
 

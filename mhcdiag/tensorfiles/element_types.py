@@ -67,3 +67,8 @@ def spelling_of(dtype: "torch.dtype") -> str:
     """The spelling of safetensors for a torch type; torch's own in capitals where there is none."""
     name = str(dtype).removeprefix("torch.")
     return _SPELLINGS.get(name, name.upper())
+
+
+def spelling_named(torch_name: str) -> str:
+    """The spelling of safetensors for a torch type by its name, "float32"; in capitals where there is none."""
+    return _SPELLINGS.get(torch_name, torch_name.upper())

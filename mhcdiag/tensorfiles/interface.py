@@ -32,6 +32,11 @@ class ByteSource(Protocol):
 class Container(Protocol):
     """One container format; the implementations are modules."""
 
+    TITLE: str
+    """What it is, for people."""
+    LOOKS: str
+    """What it is told by; code between backticks."""
+
     def recognises(self, place: Place) -> bool:
         """Whether this format is responsible for what stands at `place`, be it sound or broken."""
 

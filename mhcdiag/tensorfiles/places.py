@@ -22,9 +22,17 @@ class Content(Enum):
     SAFETENSORS = "a safetensors file"
     ZIP = "a zip archive, as torch.save writes it"
     PICKLE = "a pickle"
+    GGUF = "a GGUF file"
     LFS_POINTER = "a Git-LFS pointer, not the file itself"
     EMPTY = "an empty file"
     UNKNOWN = "an unknown format"
+
+
+_MAGIC = {
+    b"version https://git-lfs": Content.LFS_POINTER,
+    b"GGUF": Content.GGUF,
+    b"PK\x03\x04": Content.ZIP,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +67,9 @@ def content_of(head: bytes) -> Content:
     # First, since the length of a header can begin like a pickle; hence also the byte after those two below.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= HEADER_LIMIT:
         return Content.SAFETENSORS
-    if head.startswith(b"version https://git-lfs"):
-        return Content.LFS_POINTER
-    if head.startswith(b"PK\x03\x04"):
-        return Content.ZIP
+    for magic, content in _MAGIC.items():
+        if head.startswith(magic):
+            return content
     if re.match(rb"\x80[\x02-\x05][^\0]", head):
         return Content.PICKLE
     return Content.UNKNOWN

@@ -12,6 +12,9 @@ _SUFFIX = ".safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _USUAL_INDEX = "model.safetensors.index.json"
 
+TITLE = "directory of safetensors shards"
+LOOKS = "`model.safetensors.index.json`, or loose `*.safetensors`"
+
 
 def recognises(place: Place) -> bool:
     """A directory with shards or their index, or the index itself."""

@@ -7,6 +7,9 @@ from mhcdiag.tensorfiles.local_file import LocalFile
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 
+TITLE = "safetensors file"
+LOOKS = "`*.safetensors`, told by content"
+
 
 def recognises(place: Place) -> bool:
     """A file that begins like safetensors, or promises by its name to be one."""

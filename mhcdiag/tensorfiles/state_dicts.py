@@ -15,6 +15,7 @@ DEFAULT_KEYS = ("model", "model_state_dict", "state_dict", "module")
 """Where training scripts keep the weights; the first that leads to tensors counts."""
 
 _CONFIG_KEYS = ("config", "model_args")
+_ARGUMENTS = "args"
 _DEEPEST = 16
 _MOST_DICTIONARIES = 1_000_000
 # What a state dict of torch.optim has, whatever name it was saved under.
@@ -61,9 +62,11 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
 def config_in(root: Any) -> dict[str, Any] | None:
     """The configuration that was saved with the weights; `model_args` has the word over `config`.
 
-    The first describes the model and the second the run, in scripts that save both.
+    The first describes the model and the second the run, in scripts that save both. `args` (Megatron-LM) count where
+    there is neither.
     """
-    found = [value for name in _CONFIG_KEYS if (value := _fields(root.get(name))) is not None]
+    names = _CONFIG_KEYS if any(name in root for name in _CONFIG_KEYS) else (_ARGUMENTS,)
+    found = [value for name in names if (value := _fields(root.get(name))) is not None]
     return {str(name): value for config in found for name, value in config.items()} if found else None
 
 

@@ -1,5 +1,7 @@
 """Container: a directory with `pytorch_model.bin`, its shards, or one other file of `torch.save`."""
 
+import re
+
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.config_json import config_beside, read_object
@@ -18,6 +20,11 @@ from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 _SUFFIXES = (".pt", ".pth", ".bin")
 _USUAL = "pytorch_model.bin"
 _INDEX_SUFFIX = ".bin.index.json"
+# What the Trainer of transformers writes beside the model in checkpoint-N/.
+_TRAINER_STATE = re.compile(r"(?:optimizer|scheduler|scaler|training_args)\.(?:pt|bin|pth)$|rng_state.*\.pth$")
+
+TITLE = "directory of `torch.save` files"
+LOOKS = "`pytorch_model.bin`, its index, numbered shards, or one other file"
 
 
 def recognises(place: Place) -> bool:
@@ -56,7 +63,14 @@ def _loose(place: Place) -> list[str]:
     """Which files to read where there is no index: never the optimizer's beside the model's."""
     if _USUAL in place.names:
         return [_USUAL]
-    found = [name for name in place.names if name.endswith(_SUFFIXES)]
+    found = [name for name in place.names if name.endswith(_SUFFIXES) and not _TRAINER_STATE.match(name)]
+    if not found:
+        raise ContainerError(
+            place.path,
+            found=f"a trainer's state without the model: {listed(place.names)}",
+            expected=f"model.safetensors or {_USUAL}",
+            hint="pass the folder that holds the weights",
+        )
     if shards := numbered(found):
         refuse_incomplete(place, shards)
         return shards

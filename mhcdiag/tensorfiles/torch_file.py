@@ -5,6 +5,9 @@ from mhcdiag.tensorfiles.config_json import config_beside, read_object
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
+TITLE = "file of `torch.save`"
+LOOKS = "`.pt`, `.pth`, `.bin`, told by content; tensors and plain data only, never executed"
+
 
 def recognises(place: Place) -> bool:
     """A zip archive or a pickle, whatever its name."""

@@ -52,8 +52,8 @@ def test_exp_sinkhorn_is_that_of_numpy(iterations: int, scale: float):
 @pytest.mark.parametrize("constraint", [SoftmaxSinkhorn(iterations=3, eps=1e-12), ExpSinkhorn(iterations=3)])
 def test_only_the_side_normalised_last_is_exact(constraint: SoftmaxSinkhorn | ExpSinkhorn):
     matrix = constraint.apply(logits(6.0).double())
-    other = COLUMNS if constraint.exact_axis == ROWS else ROWS
-    assert (matrix.sum(dim=constraint.exact_axis) - 1).abs().max() < 1e-10
+    other = COLUMNS if constraint.exact_axes == (ROWS,) else ROWS
+    assert (matrix.sum(dim=constraint.exact_axes) - 1).abs().max() < 1e-10
     assert (matrix.sum(dim=other) - 1).abs().max() > 1e-2
 
 

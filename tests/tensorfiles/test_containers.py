@@ -56,7 +56,7 @@ def test_directory_without_a_checkpoint(tmp_path: Path) -> None:
 def test_file_that_is_no_checkpoint(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"hc_mult": 4}')
     with pytest.raises(
-        ContainerError, match=r"an unknown format that begins with .*; expected a .safetensors or torch"
+        ContainerError, match=r"an unknown format that begins with .*; expected a .safetensors, torch, GGUF"
     ):
         open_checkpoint(tmp_path / name)
 

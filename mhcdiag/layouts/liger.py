@@ -1,0 +1,69 @@
+"""Liger-Kernel's LigerMHC: an input-major fused projection `phi`, softmax Sinkhorn, applied as stored."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.module_sites import find_modules, recognise_modules
+from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.mappings.constraints import SoftmaxSinkhorn
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, Recipe
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
+
+
+def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    modules = find_modules(
+        checkpoint, mixers, probes=("alpha_res",), roles=("phi", "b", "alpha_res", "alpha_pre", "alpha_post")
+    )
+    sites = {path: roles for path, roles in modules.items() if {"phi", "b"} & set(roles)}
+    return recognise_modules(checkpoint, sites, needed=("phi", "b", "alpha_res"), model="LigerMHC") if sites else None
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    return fused.streams_of_fused(checkpoint, site, "b")
+
+
+def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    rows = streams * (streams + 2)
+    return {"b": (rows,), "alpha_res": (), "phi": (INPUTS, rows)}
+
+
+def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+    return Recipe(
+        norm=InputNorm(per_stream=False, eps=1e-6),
+        activation=Activation.NONE,
+        constraint=SoftmaxSinkhorn(
+            iterations=chosen.iterations(checkpoint, settings, assumed),
+            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6),
+        ),
+        orientation=settings.orientation or Orientation.TARGET_ROWS,
+    )
+
+
+def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    return ResidualPart(
+        base=fused.residual_block(values["b"], streams),
+        scale=values["alpha_res"],
+        projection=fused.residual_columns(values, "phi", streams, input_major=True),
+    )
+
+
+LIGER = ParametricLayout(
+    name="liger",
+    source="liger-kernel 0.8.5, transformers/mhc.py",
+    tensors="`*.phi` [nC, n*n + 2n] beside `*.b` and `*.alpha_res`",
+    mixing="softmax Sinkhorn; applied as stored",
+    evidence=Evidence.PACKAGE,
+    find=_find,
+    streams=_streams,
+    shapes=_shapes,
+    recipe=_recipe,
+    residual=_residual,
+    roles=("b", "alpha_res"),
+    dynamic_roles=("phi",),
+)

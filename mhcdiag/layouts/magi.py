@@ -1,0 +1,97 @@
+"""MAGI-2: an input-major fused projection, one input norm for both sites of a layer, the paper's order of Sinkhorn."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import sqrt
+
+from torch import Tensor
+
+from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, Guard
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, Recipe
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
+
+_SPELLING = BlockSpelling(
+    patterns=(
+        re.compile(
+            r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\.mhc_(?P<role>phi_fused|alpha_res|alpha_pre|alpha_post|"
+            r"bias_res|bias_pre|bias_post)_(?P<kind>attn|mlp)$"
+        ),
+    ),
+    excluded=re.compile(r"$^"),
+    required=("phi_fused", "alpha_res", "bias_res"),
+)
+
+
+def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    found = find_blocks(checkpoint, mixers, _SPELLING)
+    return None if found is None else replace(found, sites=tuple(_with_norm(checkpoint, site) for site in found.sites))
+
+
+def _with_norm(checkpoint: NamedTensors, site: Site) -> Site:
+    norm = site.tensors["bias_res"].rpartition(".mhc_")[0] + ".mhc_norm.weight"
+    return replace(site, tensors={**site.tensors, "norm": norm}) if norm in checkpoint.tensors else site
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    return fused.streams_of_square(checkpoint, site, "bias_res")
+
+
+def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    return {
+        "bias_res": (streams, streams),
+        "alpha_res": (1,),
+        "phi_fused": (INPUTS, streams * (streams + 2)),
+        "norm": (ANY,),
+    }
+
+
+def _recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+    tensors = recognition.sites[0].tensors
+    if (
+        "norm" in tensors
+        and checkpoint.tensors[tensors["norm"]].shape != checkpoint.tensors[tensors["phi_fused"]].shape[:1]
+    ):
+        assumed.append("input norm: the weight of the first modality (the checkpoint holds one per modality)")
+    return Recipe(
+        norm=InputNorm(per_stream=False, eps=1e-6),
+        activation=Activation.NONE,
+        constraint=ExpSinkhorn(
+            iterations=settings.sinkhorn_iters or 20,  # a constant of its code
+            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-12),
+            first=COLUMNS,
+            guard=Guard.ADDED,
+            shift=(ROWS, COLUMNS),
+        ),
+        orientation=settings.orientation or Orientation.TARGET_ROWS,
+    )
+
+
+def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    weight = values["norm"][: values["phi_fused"].shape[0]] + 1 if "norm" in values else None
+    projection = fused.residual_columns(values, "phi_fused", streams, input_major=True, weight=weight)
+    scaled = None if projection is None else projection / sqrt(projection.shape[0])
+    return ResidualPart(base=values["bias_res"], scale=values["alpha_res"], projection=scaled)
+
+
+MAGI = ParametricLayout(
+    name="magi-2",
+    source="sand-ai/MAGI-2-preview model code: einsum('tij,tjc->tic', h_res, x), logits over sqrt(nC)",
+    tensors="`block.layers.N.mhc_{phi_fused,alpha_res,bias_res}_attn`, `*_mlp`, `mhc_norm.weight`",
+    mixing="exp Sinkhorn, columns then rows, as arXiv 2512.24880 has it; applied as stored",
+    evidence=Evidence.SOURCE,
+    find=_find,
+    streams=_streams,
+    shapes=_shapes,
+    recipe=_recipe,
+    residual=_residual,
+    roles=("bias_res", "alpha_res"),
+    dynamic_roles=("phi_fused", "norm"),
+)

@@ -1,0 +1,82 @@
+"""mHC.cu (AndreSlavescu): the CUDA layer, with input-dependent or static residual logits."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.module_sites import find_modules, recognise_modules
+from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, Recipe
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
+
+
+def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    modules = find_modules(
+        checkpoint,
+        mixers,
+        probes=("phi_res", "H_res"),
+        roles=("phi_res", "b_res", "alpha_res", "H_res", "H_pre", "H_post"),
+    )
+    if not modules:
+        return None
+    is_dynamic = any("phi_res" in roles for roles in modules.values())
+    needed = ("phi_res", "b_res", "alpha_res") if is_dynamic else ("H_res", "H_pre", "H_post")
+    return recognise_modules(checkpoint, modules, needed=needed, model="dynamic" if is_dynamic else "static")
+
+
+def _logits(site: Site) -> str:
+    return "b_res" if "b_res" in site.tensors else "H_res"
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    return fused.streams_of_square(checkpoint, site, _logits(site))
+
+
+def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    square = (streams, streams)
+    return {"b_res": square, "H_res": square, "alpha_res": (), "phi_res": (streams * streams, INPUTS)}
+
+
+def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+    return Recipe(
+        norm=InputNorm(per_stream=False, eps=1e-5),
+        activation=Activation.NONE,
+        constraint=ExpSinkhorn(
+            iterations=chosen.iterations(checkpoint, settings, assumed),
+            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-5),
+            first=ROWS,
+            guard=Guard.SKIP,
+            shift=(),
+        ),
+        orientation=settings.orientation or Orientation.TARGET_ROWS,
+    )
+
+
+def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    del streams
+    if "H_res" in values:
+        return ResidualPart(base=values["H_res"])
+    projection = values["phi_res"].T if "phi_res" in values else None
+    return ResidualPart(base=values["b_res"], scale=values["alpha_res"], projection=projection)
+
+
+MHC_CU = ParametricLayout(
+    name="mhc-cu",
+    source="AndreSlavescu/mHC.cu, sinkhorn_knopp.cuh and stream_ops.cuh: out_i = sum_j M[i, j] x_j",
+    tensors="`*.{phi_res,b_res,alpha_res}`, or `*.{H_res,H_pre,H_post}` (static)",
+    mixing="exp Sinkhorn, rows then columns; applied as stored",
+    evidence=Evidence.SOURCE,
+    find=_find,
+    streams=_streams,
+    shapes=_shapes,
+    recipe=_recipe,
+    residual=_residual,
+    roles=("b_res", "H_res", "alpha_res"),
+    dynamic_roles=("phi_res",),
+)

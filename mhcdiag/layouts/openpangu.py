@@ -1,0 +1,87 @@
+"""openPangu-2.0: DeepSeek-V4's mathematics under names of its own, with a weighted input norm."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.mappings.constraints import SoftmaxSinkhorn
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, Recipe
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
+
+_SPELLING = BlockSpelling(
+    patterns=(
+        re.compile(
+            r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\.(?P<kind>attn|mlp)_mhc_module\."
+            r"(?P<role>phi|branch_alpha|branch_beta|norm_gamma)(?:\.weight)?$"
+        ),
+    ),
+    excluded=re.compile(r"(?:^|\.)merge_mhc_module\."),
+    required=("phi", "branch_alpha", "branch_beta"),
+)
+POST_NORM = (
+    "block_post_layernorm normalises all streams after some blocks: the product of H_res leaves that out, so it is not "
+    "the whole linear transport"
+)
+
+
+def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    return find_blocks(checkpoint, mixers, _SPELLING)
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    return fused.streams_of_fused(checkpoint, site, "branch_beta")
+
+
+def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    rows = streams * (streams + 2)
+    return {"branch_beta": (rows,), "branch_alpha": (3,), "phi": (rows, INPUTS), "norm_gamma": (INPUTS,)}
+
+
+def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+    return Recipe(
+        norm=InputNorm(per_stream=False, eps=1e-6),
+        activation=Activation.NONE,
+        constraint=SoftmaxSinkhorn(
+            iterations=chosen.iterations(checkpoint, settings, assumed, "mhc_recur_norm"),
+            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6),
+        ),
+        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+    )
+
+
+def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    return ResidualPart(
+        base=fused.residual_block(values["branch_beta"], streams),
+        scale=values["branch_alpha"][2],
+        projection=fused.residual_columns(values, "phi", streams, weight=values.get("norm_gamma")),
+    )
+
+
+def _notes(checkpoint: NamedTensors) -> tuple[str, ...]:
+    listed = (checkpoint.config or {}).get("block_post_layernorm_idx")
+    return (POST_NORM,) if listed or any("block_post_layernorm" in name for name in checkpoint.tensors) else ()
+
+
+OPENPANGU = ParametricLayout(
+    name="openpangu",
+    source="openPangu-2.0 loaders (omni-npu, exllamav3, ik_llama.cpp): sum of h_res[i, j] x[i] over i",
+    tensors="`model.layers.N.attn_mhc_module.{phi.weight,branch_alpha,branch_beta,norm_gamma}`, `mlp_mhc_module.*`",
+    mixing="as `deepseek-v4`, with a weighted input norm",
+    evidence=Evidence.SOURCE,
+    find=_find,
+    streams=_streams,
+    shapes=_shapes,
+    recipe=_recipe,
+    residual=_residual,
+    roles=("branch_beta", "branch_alpha"),
+    dynamic_roles=("phi", "norm_gamma"),
+    notes=_notes,
+)

@@ -1,0 +1,99 @@
+"""tokenbender's mHC: one static matrix of logits per site, a log-domain Sinkhorn at a low temperature.
+
+With the initial logits (0 on the diagonal, -8 off it) and the default temperature 0.05 the off-diagonal logits are
+-160: H_res is the identity and its gradient zero.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mhcdiag.errors import LayoutError
+from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.module_sites import find_modules, recognise_modules
+from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
+from mhcdiag.mappings.birkhoff import Orthostochastic
+from mhcdiag.mappings.constraints import ROWS, Constraint, LogSinkhorn
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.catalogue import Evidence
+
+PROJECTIONS = ("sinkhorn", "orthostochastic")
+DEFAULT_TEMPERATURE = 0.05
+
+
+def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    roles = ("H_res_logits", "H_res_alpha_logit")
+    modules = find_modules(checkpoint, mixers, probes=roles, roles=roles)
+    return recognise_modules(checkpoint, modules, needed=("H_res_logits",), model="tokenbender") if modules else None
+
+
+def _streams(checkpoint: NamedTensors, site: Site) -> int:
+    return fused.streams_of_square(checkpoint, site, "H_res_logits")
+
+
+def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    return {"H_res_logits": (streams, streams), "H_res_alpha_logit": ()}
+
+
+def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+    return Recipe(
+        norm=InputNorm(per_stream=True, eps=1e-12, clamped=True),
+        activation=Activation.NONE,
+        constraint=_constraint(checkpoint, settings, assumed),
+        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+    )
+
+
+def _constraint(checkpoint: NamedTensors, settings: Settings, assumed: list[str]) -> Constraint:
+    config = checkpoint.config or {}
+    projection = config.get("mhc_h_res_proj")
+    if projection is None:
+        projection = PROJECTIONS[0]
+        assumed.append("projection: sinkhorn (mhc_h_res_proj is not in the checkpoint's config)")
+    if projection not in PROJECTIONS:
+        raise LayoutError(
+            checkpoint.path, found=f"config says mhc_h_res_proj = {projection!r}", expected=" or ".join(PROJECTIONS)
+        )
+    if projection == "orthostochastic":
+        return Orthostochastic()
+    temperature = configuration.positive(checkpoint, config, "sinkhorn_tau", "mhc_tau")
+    if not temperature:
+        temperature = DEFAULT_TEMPERATURE
+        assumed.append(f"temperature of the logits: {temperature:g} (sinkhorn_tau is not in the checkpoint's config)")
+    iterations = chosen.iterations(checkpoint, settings, assumed, "sinkhorn_iters", "mhc_num_iters", default=10)
+    return LogSinkhorn(iterations=iterations, first=ROWS, temperature=temperature)
+
+
+def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    del streams
+    blend = values["H_res_alpha_logit"].sigmoid() if "H_res_alpha_logit" in values else None
+    return ResidualPart(base=values["H_res_logits"], blend=None if blend is None else 1 - blend)
+
+
+def _notes(checkpoint: NamedTensors) -> tuple[str, ...]:
+    if not (checkpoint.config or {}).get("mhc_bypass_stream"):
+        return ()
+    return ("the bypass stream of this model (mhc_bypass_stream) is not mixed and not part of these mappings",)
+
+
+TOKENBENDER = ParametricLayout(
+    name="tokenbender",
+    source="tokenbender/mHC-manifold-constrained-hyper-connections, hyper_connections.py and hyper_connections_mhc.py",
+    tensors="`*.H_res_logits`",
+    mixing="static; log-domain Sinkhorn of logits / tau, or orthostochastic, by its config; applied transposed",
+    evidence=Evidence.SOURCE,
+    find=_find,
+    streams=_streams,
+    shapes=_shapes,
+    recipe=_recipe,
+    residual=_residual,
+    roles=("H_res_logits", "H_res_alpha_logit"),
+    refused=("tanh", "sinkhorn_eps"),
+    blend_target=BlendTarget.IDENTITY,
+    notes=_notes,
+)

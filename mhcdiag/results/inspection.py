@@ -1,0 +1,66 @@
+"""The record of `mhcdiag inspect`: what a checkpoint holds, what was recognised in it, what was not, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What one layout said of the checkpoint."""
+
+    layout: str
+    """Its name."""
+    reason: str
+    """Why it does not fit, where it looked like it and something is missing or wrong; empty where it fits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InspectedTensor:
+    """One tensor that has to do with mixing."""
+
+    name: str
+    """Full name."""
+    dtype: str
+    """Element type."""
+    shape: tuple[int, ...]
+    """Number of elements per axis."""
+    use: str
+    """Site and role, e.g. "0.attn base"; "excluded" for heads and MTP layers; "not used" where no layout claims it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """One checkpoint, looked at and not measured."""
+
+    path: str
+    """As the user named it."""
+    container: str
+    """Container format."""
+    bytes_total: int
+    """Size of all files in bytes."""
+    bytes_read: int
+    """Bytes read to find this out."""
+    tensors: int
+    """Number of tensors."""
+    parameters: int
+    """Number of elements in all of them."""
+    dtypes: Mapping[str, int]
+    """Number of tensors by element type, most frequent first."""
+    config_keys: tuple[str, ...]
+    """Keys of the configuration that speak of mixing, and `model_type`, with their values."""
+    has_config: bool
+    """Whether there is a configuration."""
+    layout: str
+    """The layout that fits; empty where none does or several do."""
+    model: str
+    """Model family or variant as far as the checkpoint tells."""
+    sites: tuple[str, ...]
+    """Names of the sites in depth order."""
+    assumed: tuple[str, ...]
+    """What had to be taken for granted to recognise and order the sites."""
+    mixers: tuple[InspectedTensor, ...]
+    """All tensors whose names speak of mixing, and those that the layout uses."""
+    trials: tuple[Trial, ...]
+    """The layouts that fit, and those that looked like it."""
+    reason: str
+    """Why nothing was recognised; empty where something was."""

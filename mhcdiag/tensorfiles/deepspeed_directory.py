@@ -1,0 +1,63 @@
+"""Container: DeepSpeed's folder of `mp_rank_XX_model_states.pt`, or the folder above it with its file `latest`."""
+
+import re
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.tensorfiles.config_json import config_beside, read_object
+from mhcdiag.tensorfiles.places import Place
+from mhcdiag.tensorfiles.rank_files import by_rank, follow_pointer, refuse_missing_ranks
+from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage
+from mhcdiag.tensorfiles.torch_tensors import TorchTensors
+
+TITLE = "DeepSpeed folder"
+LOOKS = "`mp_rank_XX_model_states.pt`, also through `latest`; ZeRO-3 partitions are refused with what to do"
+
+_RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt")
+_PARTITION = re.compile(r"zero_pp_rank_(\d+)_mp_rank_(\d+)_model_states\.pt")
+_PIPELINE = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
+_POINTER = "latest"
+
+
+def recognises(place: Place) -> bool:
+    """A folder of model states, or one whose `latest` names such a folder and that holds no weights itself."""
+    if any(pattern.fullmatch(name) for name in place.names for pattern in (_RANK, _PARTITION, _PIPELINE)):
+        return True
+    has_weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in place.names)
+    return _POINTER in place.names and not has_weights
+
+
+def open_place(place: Place, *, key: str | None) -> NamedTensors:
+    """Load names and shapes of all ranks, and the `config.json` beside them.
+
+    Raises
+    ------
+    ContainerError
+        A rank is missing or broken, or the weights are partitioned (ZeRO-3) or split into pipeline layers.
+    """
+    folder = follow_pointer(place, _POINTER)
+    ranks = by_rank(folder.names, _RANK)
+    for pattern, what in ((_PARTITION, "ZeRO-3 partitions"), (_PIPELINE, "DeepSpeed's pipeline layers")):
+        parts = by_rank(folder.names, pattern)
+        if parts and (pattern is _PIPELINE or not ranks):
+            raise ContainerError(
+                place.path,
+                found=f"{what} ({len(parts)} files like {next(iter(parts.values()))})",
+                expected="mp_rank_XX_model_states.pt with whole tensors",
+                hint="run the zero_to_fp32.py that DeepSpeed put beside them",
+            )
+    if not ranks:
+        raise ContainerError(folder.path, found="no model states", expected="mp_rank_XX_model_states.pt")
+    refuse_missing_ranks(folder, ranks, what="tensor-parallel rank")
+    config = config_beside(place) or config_beside(folder)
+    files = [
+        TorchTensors(
+            place.path,
+            files=[folder.beside(ranks[rank])],
+            key=key,
+            config=read_object(config) if config else None,
+            others=[config] if config and not any(rank) else [],
+        )
+        for rank in sorted(ranks)
+    ]
+    return RankedTensors(place.path, [Stage(ranks=files)])

@@ -1,0 +1,235 @@
+"""Container: a torch distributed checkpoint, `.metadata` and `__R_N.distcp`, read without a process group.
+
+Megatron-LM stacks the same parameter of all layers into one tensor whose name has no number (`decoder.layers.mlp...`);
+such a tensor is offered layer by layer.
+"""
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.tensorfiles.clean_names import clean_names
+from mhcdiag.tensorfiles.config_json import config_beside, read_object
+from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
+from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.local_file import LocalFile
+from mhcdiag.tensorfiles.places import Place
+from mhcdiag.tensorfiles.row_ranges import row_range
+from mhcdiag.tensorfiles.shards import listed
+from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
+from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.torch_load import load_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TITLE = "torch distributed checkpoint"
+LOOKS = "`.metadata` and `__R_N.distcp`; the pickle in it is read by a restricted reader that runs nothing"
+
+_METADATA = ".metadata"
+_SUFFIX = ".distcp"
+_COMMON = "common.pt"
+_OPTIMIZER = re.compile("optim", re.IGNORECASE)
+_STACKED = re.compile(r"(?P<before>(?:^|\.)layers\.)(?=[^\d.])")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """One tensor as it is offered."""
+
+    stored: StoredTensor
+    layer: int | None
+    """Index into the first axis of a stack of layers; None for a whole tensor."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape if self.layer is None else self.stored.shape[1:]
+
+
+def recognises(place: Place) -> bool:
+    """A directory with shards or metadata."""
+    if place.content is not None:
+        return False
+    return any(name.endswith(_SUFFIX) for name in place.names) or os.path.lexists(place.beside(_METADATA))
+
+
+def open_place(place: Place, *, key: str | None) -> NamedTensors:
+    """Read the metadata; no shard is opened.
+
+    Raises
+    ------
+    ContainerError
+        The metadata or a shard is missing, or they cannot be trusted.
+    """
+    path = place.beside(_METADATA)
+    if not os.path.lexists(path):
+        raise ContainerError(
+            place.path,
+            found=f"shards of a distributed checkpoint ({listed(n for n in place.names if n.endswith(_SUFFIX))})",
+            expected=f"{_METADATA} beside them",
+            hint="the checkpoint was not finished, or hidden files were not copied",
+        )
+    stored = _chosen(place.path, read_metadata(path), key)
+    files = sorted({chunk.file for tensor in stored.values() for chunk in tensor.chunks})
+    config = config_beside(place)
+    return _DistributedTensors(
+        place,
+        stored=stored,
+        files={name: _shard(place, name) for name in files},
+        metadata=LocalFile(path),
+        config=config,
+        common=_common(place),
+    )
+
+
+def _common(place: Place) -> dict[str, Any] | None:
+    """Megatron-LM's arguments, which it saves beside the shards; None where they cannot be read without code."""
+    if _COMMON not in place.names:
+        return None
+    try:
+        return config_in(load_file(place.beside(_COMMON)).root)
+    except (ContainerError, AttributeError):
+        return None
+
+
+def _shard(place: Place, name: str) -> LocalFile:
+    if os.path.basename(name) != name:
+        found = f"{_METADATA} names the shard {shown(name)}"
+        raise ContainerError(place.path, found=found, expected="a file beside it")
+    path = place.beside(name)
+    if not os.path.lexists(path):
+        raise ContainerError(path, found=f"no such file, but {_METADATA} names it", hint="copy the missing shard")
+    return LocalFile(path)
+
+
+def _chosen(path: str, stored: Mapping[str, StoredTensor], key: str | None) -> dict[str, StoredTensor]:
+    """The model's tensors, without the key of the dictionary that they were saved under."""
+    tops = dict.fromkeys(tensor.path[0] for tensor in stored.values() if len(tensor.path) > 1)
+    top = key or next((name for name in DEFAULT_KEYS if name in tops), None)
+    if key is not None and key not in tops:
+        raise ContainerError(path, found=f"no --key {shown(key)}: the keys are {listed(tops) or 'none'}")
+    if top is not None:
+        return {
+            ".".join(tensor.path[1:]): tensor
+            for tensor in stored.values()
+            if len(tensor.path) > 1 and tensor.path[0] == top
+        }
+    kept = {name: tensor for name, tensor in stored.items() if not _OPTIMIZER.match(name)}
+    if not kept:
+        raise ContainerError(path, found="no tensors outside of optimizer state", expected="a model's tensors")
+    return kept
+
+
+class _DistributedTensors:
+    """A `NamedTensors` over chunks in several files."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        stored: Mapping[str, StoredTensor],
+        files: Mapping[str, LocalFile],
+        metadata: LocalFile,
+        config: LocalFile | None,
+        common: Mapping[str, Any] | None,
+    ) -> None:
+        self.path = place.path
+        self.config: Mapping[str, Any] | None = read_object(config) if config else common
+        self.metadata: Mapping[str, str] = {}
+        self._files = files
+        self._sizes = metadata.size + (config.size if config else 0)
+        full_name_of = clean_names(stored, path=place.path)
+        self._entries = {
+            name: entry
+            for clean, full in full_name_of.items()
+            for name, entry in _layer_by_layer(clean, stored[full]).items()
+        }
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All tensors of the model."""
+        return {
+            name: TensorInfo(name, spelling_named(entry.stored.dtype), entry.shape)
+            for name, entry in self._entries.items()
+        }
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of all files."""
+        return self._sizes + sum(file.size for file in self._files.values())
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far, metadata included."""
+        return self._sizes + sum(file.bytes_read for file in self._files.values())
+
+    def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
+        """One tensor, or a range of its first axis, from the chunks that hold it.
+
+        Raises
+        ------
+        ContainerError
+            A chunk is broken, or the chunks do not cover the tensor.
+        """
+        import torch
+
+        entry = self._entries[name]
+        shape = entry.stored.shape
+        whole = range(shape[0]) if shape else range(1)
+        wanted = whole if entry.layer is None else range(entry.layer, entry.layer + 1)
+        if rows is not None and entry.layer is None:
+            wanted = row_range(shape, rows)
+        dtype = getattr(torch, entry.stored.dtype)
+        result = torch.empty((len(wanted), *shape[1:]) if shape else (), dtype=dtype)
+        covered = 0
+        for chunk in entry.stored.chunks:
+            covered += self._copy(chunk, wanted, into=result)
+        if covered != result.numel():
+            found = f"the chunks of tensor {shown(name)} cover {covered} of {result.numel()} elements"
+            raise ContainerError(self.path, found=found, hint="save the checkpoint again")
+        if entry.layer is None:
+            return result
+        return result[0] if rows is None else result[0][rows].clone()
+
+    def _copy(self, chunk: Chunk, wanted: range, *, into: "Tensor") -> int:
+        """Copy what a chunk has of the wanted rows; returns the number of elements."""
+        if not chunk.sizes:
+            into.copy_(self._load(chunk))
+            return 1
+        first = max(wanted.start, chunk.offsets[0])
+        last = min(wanted.stop, chunk.offsets[0] + chunk.sizes[0])
+        if first >= last:
+            return 0
+        part = self._load(chunk)[first - chunk.offsets[0] : last - chunk.offsets[0]]
+        rest = tuple(slice(o, o + s) for o, s in zip(chunk.offsets[1:], chunk.sizes[1:], strict=True))
+        into[(slice(first - wanted.start, last - wanted.start), *rest)] = part
+        return part.numel()
+
+    def _load(self, chunk: Chunk) -> "Tensor":
+        import torch
+
+        file = self._files[chunk.file]
+        data = file.read(chunk.start, chunk.length)
+        try:
+            tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged pickle is a random program: it can raise anything
+            found = f"bytes {chunk.start} to {chunk.start + chunk.length} are no tensor: {error!s:.80}"
+            raise ContainerError(file.name, found=found, hint="copy the shard again") from error
+        if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != chunk.sizes:
+            found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
+            raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
+        return tensor
+
+
+def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:
+    if not _STACKED.search(name) or not stored.shape:
+        return {name: _Entry(stored=stored, layer=None)}
+    return {
+        _STACKED.sub(rf"\g<before>{layer}.", name, count=1): _Entry(stored=stored, layer=layer)
+        for layer in range(stored.shape[0])
+    }

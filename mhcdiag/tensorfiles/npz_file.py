@@ -1,0 +1,155 @@
+"""Container: arrays of NumPy's `savez`, as people keep captured mappings.
+
+One array `h_res` (or the only array of the file) of shape [site, n, n] or [site, token, n, n] is offered site by site,
+under the names of the interchange format for captured mappings.
+"""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.local_file import unreadable
+from mhcdiag.tensorfiles.places import Content, Place
+from mhcdiag.tensorfiles.row_ranges import row_range
+from mhcdiag.tensorfiles.safetensors_file import refuse_key
+from mhcdiag.tensorfiles.strict_json import shown
+
+if TYPE_CHECKING:
+    import numpy
+    from torch import Tensor
+
+TITLE = "NumPy maps"
+LOOKS = "`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled"
+
+_MAPS = "h_res"
+_FLOATS = ("float16", "float32", "float64")
+_SITE = re.compile(r"layers\.\d+\.h_res")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Array:
+    member: str
+    """File in the archive."""
+    dtype: str
+    shape: tuple[int, ...]
+    site: int | None
+    """Index into the first axis; None for the whole array."""
+
+
+def recognises(place: Place) -> bool:
+    """A zip archive with arrays."""
+    if place.content is not Content.ZIP:
+        return False
+    try:
+        with zipfile.ZipFile(place.path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return place.path.endswith(".npz")
+
+
+def open_place(place: Place, *, key: str | None) -> NamedTensors:
+    """Read the headers of all arrays.
+
+    Raises
+    ------
+    ContainerError
+        The archive is broken, or holds objects instead of numbers.
+    SettingError
+        A key was given: such a file has one set of arrays.
+    """
+    refuse_key(place, key)
+    return _NpzTensors(place)
+
+
+class _NpzTensors:
+    """A `NamedTensors` over the members of an archive."""
+
+    def __init__(self, place: Place) -> None:
+        self.path = place.path
+        self.config: Mapping[str, Any] | None = None
+        self.metadata: Mapping[str, str] = {}
+        self.bytes_total = place.size
+        self.bytes_read = 0
+        self._arrays = self._site_by_site(self._headers())
+
+    def _headers(self) -> dict[str, _Array]:
+        found = {}
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                for member in archive.infolist():
+                    if member.filename.endswith(".npy"):
+                        with archive.open(member) as file:
+                            found[member.filename.removesuffix(".npy")] = self._header(member.filename, file)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            hint = "copy or download the file again"
+            raise ContainerError(self.path, found=f"a broken archive: {error!s:.100}", hint=hint) from error
+        return found
+
+    def _header(self, name: str, file: Any) -> _Array:
+        from numpy.lib import format as npy
+
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file)
+        self.bytes_read += file.tell()
+        return _Array(member=name, dtype=str(dtype.newbyteorder("=")), shape=shape, site=None)
+
+    def _site_by_site(self, arrays: dict[str, _Array]) -> dict[str, _Array]:
+        name = _MAPS if _MAPS in arrays else next(iter(arrays)) if len(arrays) == 1 else None
+        if name is None or _SITE.fullmatch(name) or len(arrays[name].shape) not in (3, 4):
+            return arrays
+        maps = arrays.pop(name)
+        sites = {
+            f"layers.{site}.h_res": _Array(member=maps.member, dtype=maps.dtype, shape=maps.shape[1:], site=site)
+            for site in range(maps.shape[0])
+        }
+        return sites | arrays
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All arrays."""
+        return {
+            name: TensorInfo(name, spelling_named(array.dtype), array.shape) for name, array in self._arrays.items()
+        }
+
+    def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
+        """One array, or a range of its first axis.
+
+        Raises
+        ------
+        ContainerError
+            It holds something else than numbers, or its bytes are broken.
+        """
+        import numpy
+        import torch
+
+        array = self._arrays[name]
+        if array.dtype not in _FLOATS:
+            found = f"array {shown(name)} has element type {array.dtype}"
+            raise ContainerError(self.path, found=found, expected=", ".join(_FLOATS))
+        values = self._values(array.member)
+        values = values if array.site is None else values[array.site]
+        if rows is not None:
+            chosen = row_range(array.shape, rows)
+            values = values[chosen.start : chosen.stop]
+        self.bytes_read += values.nbytes
+        return torch.from_numpy(numpy.array(values, dtype=array.dtype, order="C"))
+
+    def _values(self, member: str) -> "numpy.ndarray":
+        import numpy
+
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+                return numpy.lib.format.read_array(file, allow_pickle=False)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            found = f"array {shown(member)} cannot be read: {error!s:.100}"
+            raise ContainerError(self.path, found=found, hint="write the file again with numpy.savez") from error

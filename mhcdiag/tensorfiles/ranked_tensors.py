@@ -1,0 +1,125 @@
+"""Tensors of one model that several processes saved: tensor-parallel ranks side by side, pipeline stages one by one.
+
+Mixing parameters are the same on every tensor-parallel rank, so the first rank's are taken, and the others are held
+against them when a tensor is read. Pipeline stages number their layers from 0: they are numbered on here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mhcdiag.errors import ContainerError
+from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.tensorfiles.row_ranges import row_range
+from mhcdiag.tensorfiles.strict_json import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LAYER = re.compile(r"(?P<before>(?:^|\.)(?:layers|h|blocks)\.)(?P<number>\d+)(?=\.)")
+# Its layers are not the trunk's and keep their numbers.
+_BESIDE_THE_TRUNK = re.compile(r"(?:^|\.)mtp\.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One pipeline stage."""
+
+    ranks: Sequence[NamedTensors]
+    """Its tensor-parallel ranks."""
+
+
+class RankedTensors:
+    """A `NamedTensors` over the stages of one model.
+
+    Parameters
+    ----------
+    path
+        The checkpoint as the user named it.
+    stages
+        In the order in which a signal passes them.
+
+    Raises
+    ------
+    ContainerError
+        Two stages have a tensor of the same name that is no layer's.
+    """
+
+    def __init__(self, path: str, stages: Sequence[Stage]) -> None:
+        self.path = path
+        self.config: Mapping[str, Any] | None = stages[0].ranks[0].config
+        self.metadata: Mapping[str, str] = {}
+        self._files = list({id(rank): rank for stage in stages for rank in stage.ranks}.values())
+        self._home: dict[str, tuple[Stage, str]] = {}
+        first_layer = 0
+        for stage in stages:
+            names = list(stage.ranks[0].tensors)
+            for name in names:
+                self._add(_renumbered(name, first_layer), stage, name)
+            first_layer += 1 + max((n for n in map(_layer_of, names) if n is not None), default=-1)
+
+    def _add(self, name: str, stage: Stage, full_name: str) -> None:
+        if name in self._home and _layer_of(name) is not None:
+            raise ContainerError(
+                self.path,
+                found=f"tensor {shown(name)} stands in two pipeline stages",
+                expected="stages that number their layers from 0",
+                hint="save the checkpoint without pipeline parallelism",
+            )
+        self._home.setdefault(name, (stage, full_name))  # tied embeddings stand in the first and the last stage
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All tensors, layers numbered through."""
+        return {name: self._info(name) for name in self._home}
+
+    def _info(self, name: str) -> TensorInfo:
+        stage, full_name = self._home[name]
+        info = stage.ranks[0].tensors[full_name]
+        return TensorInfo(name, info.dtype, info.shape)
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes_total for file in self._files)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far from all files."""
+        return sum(file.bytes_read for file in self._files)
+
+    def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
+        """One tensor, the same on every tensor-parallel rank.
+
+        Raises
+        ------
+        ContainerError
+            The ranks hold different values: the tensor is split among them.
+        """
+        import torch
+
+        stage, full_name = self._home[name]
+        values = [rank.read(full_name) for rank in stage.ranks]
+        if any(not torch.equal(values[0], other) for other in values[1:]):
+            raise ContainerError(
+                self.path,
+                found=f"tensor {shown(name)} differs between {len(values)} tensor-parallel ranks",
+                expected="the same values on every rank",
+                hint="merge the ranks first",
+            )
+        if rows is None:
+            return values[0]
+        chosen = row_range(tuple(values[0].shape), rows)
+        return values[0][chosen.start : chosen.stop].clone()
+
+
+def _layer_of(name: str) -> int | None:
+    match = _LAYER.search(name)
+    return None if match is None or _BESIDE_THE_TRUNK.search(name) else int(match["number"])
+
+
+def _renumbered(name: str, first: int) -> str:
+    if _layer_of(name) is None:
+        return name
+    return _LAYER.sub(lambda match: f"{match['before']}{int(match['number']) + first}", name, count=1)
