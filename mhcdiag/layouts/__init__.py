@@ -13,6 +13,7 @@ from mhcdiag.layouts.interface import Layout, Recognition
 from mhcdiag.layouts.lucidrains import HyperConnections, ManifoldHyperConnections
 from mhcdiag.layouts.plain import Plain
 from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.layouts.toy import Toy
 from mhcdiag.namedtensors import NamedTensors
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -23,6 +24,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ManifoldHyperConnections(),
     HY_V4,
     QWEN4_EXP,
+    Toy(),
     Plain(),
 )
 

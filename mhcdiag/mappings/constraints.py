@@ -27,10 +27,10 @@ class Constraint(Protocol):
         """Sinkhorn-Knopp iterations t_max."""
 
     @property
-    def exact_axis(self) -> int:
-        """`ROWS` or `COLUMNS`: whose sums the last step made 1, in the stored orientation."""
+    def exact_axis(self) -> int | None:
+        """`ROWS` or `COLUMNS`: whose sums the last step made 1, in the stored orientation; None where all sums are."""
 
-    def apply(self, logits: Logits) -> Logits:
+    def apply(self, logits: Float[Tensor, "..."]) -> Logits:
         """The constrained matrices, in the element type of the logits."""
 
 

@@ -44,8 +44,8 @@ class Recipe:
         return stored.transpose(-3, -2) if self.orientation is Orientation.SOURCE_ROWS else stored
 
     def exact_direction(self) -> Direction | None:
-        """The direction in which the last Sinkhorn step made all sums of H equal to 1; None without constraint."""
-        if self.constraint is None:
+        """The direction in which the last Sinkhorn step made all sums of H equal to 1; None where there was no step."""
+        if self.constraint is None or self.constraint.exact_axis is None:
             return None
         rows_of_h = (self.constraint.exact_axis == ROWS) == (self.orientation is Orientation.TARGET_ROWS)
         return Direction.FORWARD if rows_of_h else Direction.BACKWARD
@@ -62,7 +62,8 @@ class ParametricStack:
     recipe: Recipe
     """Shared by all sites."""
     base: Float[Tensor, "site row column"]
-    """Logits (or, unconstrained, entries) of the input-independent part, as stored."""
+    """Logits (or, unconstrained, entries) of the input-independent part, as stored; one column where a constraint takes
+    something else than matrices."""
     scale: Float[Tensor, " site"]
     """Factor on the input-dependent part."""
     factors: tuple[LogitFactor, ...] | None
@@ -131,7 +132,7 @@ class RandomMaps:
         if parameters.recipe.norm.per_stream:
             drawn = drawn.view(streams, proposals, streams, -1).transpose(0, 1)
         else:
-            drawn = drawn.view(proposals, streams, streams, -1)
+            drawn = drawn.view(proposals, *parameters.base.shape[1:], -1)
         if parameters.recipe.activation is Activation.TANH:
             drawn = drawn.tanh()
         base = parameters.base[site].unsqueeze(-1).to(device)

@@ -13,6 +13,7 @@ from mhcdiag.measures.worst import worst_span
 from mhcdiag.results.gain import Bound, Definition, Direction, Kind
 
 CAPTURED = "captured mappings are what some tokens saw; they bound nothing for other inputs"
+DOUBLY_STOCHASTIC = "rows and columns sum to 1 by construction, whatever the parameters"
 IDENTITY = "nothing is mixed: every mapping is the identity"
 UNBOUNDED = (
     "nothing bounds the input-dependent part: there is no tanh, and static inputs do not read the projection "
@@ -30,9 +31,12 @@ INEXACT_SIDE = (
 
 def parametric_bounds(parameters: ParametricStack) -> dict[Direction, Bound]:
     """Bounds of mappings that are computed from parameters, per direction."""
+    sites, streams = len(parameters.stack.sites), parameters.stack.streams
+    constraint = parameters.recipe.constraint
+    if constraint is not None and constraint.exact_axis is None:
+        return dict.fromkeys(Direction, constant_bound(1.0, sites, DOUBLY_STOCHASTIC))
     exact = parameters.recipe.exact_direction()
     if exact is not None:
-        sites, streams = len(parameters.stack.sites), parameters.stack.streams
         return {
             direction: _stochastic(sites, streams, exact=direction is exact) for direction in (exact, _other(exact))
         }
