@@ -20,6 +20,9 @@ from mhcdiag.toy.topologies.interface import RMS_EPS
 EXPANSION = 4
 """Hidden features of the feed-forward network, in widths."""
 
+DEVIATION = 0.02
+"""Standard deviation of all matrices at the start, as in GPT-2."""
+
 Parameters = dict[str, Tensor]
 BLOCK_WEIGHTS = ("attn.qkv", "attn.out", "ffn.up", "ffn.down")
 """Matrices of a transformer block, in the order in which a signal passes them."""
@@ -46,19 +49,18 @@ def initial_parameters(settings: ToySettings, *, vocabulary: int) -> Parameters:
     generator = Generator().manual_seed(settings.seed)
     depth, width, hidden = settings.depth, settings.width, EXPANSION * settings.width
 
-    def normal(*shape: int, deviation: float) -> Tensor:
-        return deviation * torch.randn(*shape, generator=generator)
+    def normal(*shape: int, factor: float = 1.0) -> Tensor:
+        return factor * DEVIATION * torch.randn(*shape, generator=generator)
 
-    # Branches add up over 2 * depth sites: scaled so, the streams keep the size of the embedding.
-    closing = (2 * depth) ** -0.5
+    closing = (2 * depth) ** -0.5  # what all sites write then adds up to the size of one of them
     found = {
-        "embedding": normal(vocabulary, width, deviation=1.0),
-        "position": normal(settings.context, width, deviation=0.1),
-        "attn.qkv": normal(depth, 3 * width, width, deviation=width**-0.5),
-        "attn.out": normal(depth, width, width, deviation=closing * width**-0.5),
-        "ffn.up": normal(depth, hidden, width, deviation=width**-0.5),
-        "ffn.down": normal(depth, width, hidden, deviation=closing * hidden**-0.5),
-        "head": normal(vocabulary, width, deviation=width**-0.5),
+        "embedding": normal(vocabulary, width),
+        "position": normal(settings.context, width),
+        "attn.qkv": normal(depth, 3 * width, width),
+        "attn.out": normal(depth, width, width, factor=closing),
+        "ffn.up": normal(depth, hidden, width),
+        "ffn.down": normal(depth, width, hidden, factor=closing),
+        "head": normal(vocabulary, width),
     }
     connections = topology_for(settings).initial(settings, Generator().manual_seed(settings.seed + 1))
     return found | {CONNECTION + name: value for name, value in connections.items()}
