@@ -15,6 +15,7 @@ import typer
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
 from mhcdiag.cli.spikes import spikes
+from mhcdiag.cli.toy import toy
 from mhcdiag.version import __version__
 
 COULD_NOT_JUDGE = 2
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(gain)
 app.command()(spikes)
 app.command()(explain)
+app.add_typer(toy)
 
 
 def _print_version(wanted: bool) -> None:

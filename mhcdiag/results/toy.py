@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from mhcdiag.results.verdict import Limit, Verdict
+
 CROSSING = 1000.0
 """The composite gain whose first step is reported: the order of magnitude of arXiv 2512.24880's 27B run."""
 FINAL_STEPS = 50
@@ -74,6 +76,16 @@ class ToyRun:
         """Largest gradient norm; NaN where one was not finite."""
         norms = [row.grad_norm for row in self.rows]
         return math.nan if not norms or any(math.isnan(norm) for norm in norms) else max(norms)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedToys:
+    """Runs held against a limit."""
+
+    verdict: Verdict
+    """Pass where there is no limit."""
+    limits: tuple[Limit, ...]
+    """Every number that was held against it."""
 
 
 def _measured(rows: Sequence[StepRow], direction: str) -> dict[int, float]:
