@@ -3,24 +3,18 @@
     nice -n 15 python benchmarks/toy_study.py run DIRECTORY      train what is not trained yet (resumable)
     python benchmarks/toy_study.py summary DIRECTORY             write toy_study.csv and print the tables
 
-Runs are ordered so that an early stop leaves whole comparisons. Each run is one folder of `mhcdiag toy train`; the summary
-holds one line per run. An event is a loss that stands 1 nat above the median of the 30 steps before it for three steps or
-more, or by 2 nats for one, or a loss that is not finite; a run has collapsed if its last losses are back at what
-guessing by frequency gives.
+Runs are ordered so that an early stop leaves whole comparisons. Each run is one folder of `mhcdiag toy train`; the
+summary holds one line per run. An event is a loss that stands 1 nat above the median of the 30 steps before it for
+three steps or more, or by 2 nats for one, or a loss that is not finite; a run has collapsed if its last losses are back
+at what guessing by frequency gives.
 """
 
-import csv
-import json
-import math
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import median
 
-from mhcdiag.results.toy import ToyRun
 from mhcdiag.toy.settings import ToySettings
-from mhcdiag.toy.training import read_run, train
+from mhcdiag.toy.training import train
 
 TABLE = Path(__file__).parent / "toy_study.csv"
 TOPOLOGIES = ("hc", "mhc", "residual", "identity-hc", "mhc-lite")

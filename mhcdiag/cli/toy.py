@@ -35,8 +35,8 @@ def train(
 ) -> None:
     """Train one small character-level transformer on text that is on this machine.
 
-    Writes checkpoints, captured mappings and train.jsonl into DIR. A loss that becomes NaN ends the run and is a result:
-    exit code 0 without --max-gain.
+    Writes checkpoints, captured mappings and train.jsonl into DIR. A loss that becomes NaN ends the run and is a
+    result: exit code 0 without --max-gain.
 
     [bold]Examples[/bold]
 

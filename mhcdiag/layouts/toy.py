@@ -1,8 +1,8 @@
 """Checkpoints of `mhcdiag toy`: our own layout, documented here and in the README.
 
 Per site `blocks.{b}.{attn|ffn}.hc.*`. Hyper-connections: `theta_res` [n, C], `alpha_res` [], `b_res` [n, n]; mHC:
-`phi_res` [n n, n C], `alpha_res`, `b_res` [n, n], and mHC-lite with n! rows and entries instead; identity-hc has none of
-them. Rows are target streams. The other roles (`*_pre`, `*_post`) do not enter the gain and may be missing. Topology
+`phi_res` [n n, n C], `alpha_res`, `b_res` [n, n], and mHC-lite with n! rows and entries instead; identity-hc has none
+of them. Rows are target streams. The other roles (`*_pre`, `*_post`) do not enter the gain and may be missing. Topology
 and Sinkhorn iterations stand in the file's metadata under `mhcdiag_toy`, and in config.json.
 """
 

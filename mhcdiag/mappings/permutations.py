@@ -28,9 +28,7 @@ class PermutationMixture:
     iterations: int = 1
     exact_axis: None = None
 
-    def apply(
-        self, logits: Float[Tensor, "*batch permutation 1 token"]
-    ) -> Float[Tensor, "*batch row column token"]:
+    def apply(self, logits: Float[Tensor, "*batch permutation 1 token"]) -> Float[Tensor, "*batch row column token"]:
         """See `Constraint`."""
         matrices = permutation_matrices(self.streams).to(logits)
         return torch.einsum("...kt,kij->...ijt", logits.squeeze(-2).softmax(dim=-2), matrices)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.style import CHECKPOINT_COLOURS, GREY, SMALL_SIZE, TITLE_SIZE, house_style
-from mhcdiag.results.gain import Curve, Direction, Kind, GainResult
+from mhcdiag.results.gain import Curve, Direction, GainResult, Kind
 from mhcdiag.results.toy import ToyRun
 
 PANEL_HEIGHT = 1.8
@@ -29,7 +29,9 @@ def comparison_figure(runs: Sequence[ToyRun], gains: Mapping[str, GainResult]) -
     with house_style():
         sheet = Sheet(height=TOP + 2 * (PANEL_HEIGHT + GAP))
         width = (WIDTH - 2 * LEFT - RIGHT) / 2
-        places = [(LEFT + column * (width + LEFT), TOP + row * (PANEL_HEIGHT + GAP)) for row in (0, 1) for column in (0, 1)]
+        places = [
+            (LEFT + column * (width + LEFT), TOP + row * (PANEL_HEIGHT + GAP)) for row in (0, 1) for column in (0, 1)
+        ]
         titles = ("loss (nats)", "gradient norm", "gain of the whole model", "gain up to site l, last checkpoint")
         panels = [sheet.axes(left=left, top=top, width=width, height=PANEL_HEIGHT) for left, top in places]
         for (left, top), title in zip(places, titles, strict=True):
@@ -61,7 +63,9 @@ def _draw_gains(axes: Axes, runs: Sequence[ToyRun]) -> None:
         rows = [row for row in run.rows if row.gain_forward is not None]
         for direction, line in ((Direction.FORWARD, "-"), (Direction.BACKWARD, (0, (3, 1.5)))):
             curve = tuple(float(getattr(row, f"gain_{direction}")) for row in rows)
-            axes.plot([row.step for row in rows], exponents(curve), color=_colour(run, i), linestyle=line, linewidth=1.2)
+            axes.plot(
+                [row.step for row in rows], exponents(curve), color=_colour(run, i), linestyle=line, linewidth=1.2
+            )
             drawn.append(curve)
     _finish(axes, drawn, "step (dashed: backward)")
 

@@ -13,8 +13,8 @@ from mhcdiag.results.verdict import Verdict
 
 NOTE = (
     f"loss: mean of the last {FINAL_STEPS} steps, nats per character; gain: whole model, amax, token mean of the "
-    "held-out batch, largest of the run; the learning rate is far above what such a width is trained with, and magnitudes are not "
-    "those of a 27B model"
+    "held-out batch, largest of the run; learning rates are far above normal for such a width, and magnitudes are "
+    "not those of a 27B model"
 )
 
 
@@ -44,7 +44,7 @@ def comparison_table(rows: Sequence[TopologyRow], *, figure: str) -> RenderableT
             "never" if crossing is None else f"step {crossing}",
             text(run.largest_norm(), digits=3),
             _events(row),
-            f"{run.seconds:.0f}" if run.seconds == run.seconds else "",  # noqa: PLR0124 - NaN: resumed
+            f"{run.seconds:.0f}" if run.seconds == run.seconds else "",
         )
     return Group(table, Text(), Text(NOTE, style="dim"), Text(f"figure: {figure}"), Text())
 

@@ -26,7 +26,7 @@ class StepRow:
     learning_rate: float
     """Of this step."""
     gain_forward: float | None = None
-    """Gain of the whole model after the update: amax, mean over the tokens of the held-out batch; None: not measured."""
+    """Gain of the whole model after the update: amax, token mean of the held-out batch; None: not measured."""
     gain_backward: float | None = None
     """The same over columns."""
     stream_rms: float | None = None
@@ -69,7 +69,9 @@ class ToyRun:
 
     def crossing(self) -> int | None:
         """First step at which either gain was measured above 1000."""
-        steps = [step for way in ("forward", "backward") for step, g in _measured(self.rows, way).items() if g > CROSSING]
+        steps = [
+            step for way in ("forward", "backward") for step, g in _measured(self.rows, way).items() if g > CROSSING
+        ]
         return min(steps, default=None)
 
     def largest_norm(self) -> float:

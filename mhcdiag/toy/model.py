@@ -1,7 +1,8 @@
 """A small character-level transformer over n residual streams.
 
 Every site is one branch: causal attention or a feed-forward network with SiLU, each behind an RMSNorm without weights.
-Parameters of all blocks are stacked, sites first, so that an optimiser step handles a dozen tensors instead of hundreds.
+Parameters of all blocks are stacked, sites first, so that an optimiser step handles a dozen tensors instead of
+hundreds.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
 """The folder of one run: what is written when, and what a resumed run finds.
 
-    config.json               topology and sizes, as the layout `toy` reads them
-    settings.json             everything the run depends on
-    train.jsonl               one line per step
-    step_000200.safetensors   parameters after that step, one tensor per site and role
-    captured/step_000200.safetensors   mappings on the held-out batch, in the format of captured mappings
-    resume.safetensors        parameters and optimiser state of the newest checkpoint
+config.json               topology and sizes, as the layout `toy` reads them
+settings.json             everything the run depends on
+train.jsonl               one line per step
+step_000200.safetensors   parameters after that step, one tensor per site and role
+captured/step_000200.safetensors   mappings on the held-out batch, in the format of captured mappings
+resume.safetensors        parameters and optimiser state of the newest checkpoint
 """
 
 import json
@@ -105,7 +105,9 @@ def write_captured(folder: Path, settings: ToySettings, step: int, record: list[
             return
         details = {"x_in": passed.before, "x_out": passed.after, "branch": passed.branch, "post": passed.maps.post}
         tensors[f"layers.{site}.h_res"] = passed.maps.res.cpu().contiguous()
-        tensors |= {f"layers.{site}.{name}": t[:DETAILED_TOKENS].cpu().contiguous().clone() for name, t in details.items()}
+        tensors |= {
+            f"layers.{site}.{name}": t[:DETAILED_TOKENS].cpu().contiguous().clone() for name, t in details.items()
+        }
     starts = list(range(0, settings.batch * settings.context, settings.context))
     _save(tensors, folder / CAPTURED / checkpoint_name(step), {"first_tokens": json.dumps(starts), "step": str(step)})
 
@@ -163,7 +165,9 @@ def stored_settings(folder: Path) -> ToySettings:
     try:
         return ToySettings.from_json(json.loads((folder / SETTINGS).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(folder / SETTINGS, found=f"no settings of a run ({error})", expected="a run's folder") from error
+        raise InputError(
+            folder / SETTINGS, found=f"no settings of a run ({error})", expected="a run's folder"
+        ) from error
 
 
 def _refuse_other_run(folder: Path, settings: ToySettings) -> None:

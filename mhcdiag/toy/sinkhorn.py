@@ -4,8 +4,8 @@ The iteration is that of arXiv 2512.24880, equation 9, with the start that DeepS
 softmaxed (their maximum subtracted, so that no exponential overflows) and raised by eps; then rows, and (columns, rows)
 for the other iterations, eps in every denominator. Rows come last: forward sums are 1.
 
-For one normalisation Y = K / s, s = sum(K) + eps along one axis, the gradient is dK = (dY - sum(dY * Y)) / s, and K = Y *
-s: the backward pass walks back from the result with nothing but the sums of each step, 2 n t_max numbers per token.
+For one normalisation Y = K / s, s = sum(K) + eps along one axis, the gradient is dK = (dY - sum(dY * Y)) / s, and K = Y
+* s: the backward pass walks back from the result with nothing but the sums of each step, 2 n t_max numbers per token.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def sinkhorn(logits: Matrices, *, iterations: int, eps: float = EPS) -> Matrices
 
 
 class SinkhornFunction(torch.autograd.Function):
-    """The iteration as one node of the graph; compiled by Numba where it is installed and the tensors are on the CPU."""
+    """The iteration as one node of the graph; on the CPU compiled by Numba where that is installed."""
 
     @staticmethod
     def forward(ctx: Any, logits: Matrices, iterations: int, eps: float) -> Matrices:

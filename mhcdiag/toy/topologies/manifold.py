@@ -1,7 +1,7 @@
 """Manifold-constrained hyper-connections, mHC (arXiv 2512.24880, equations 7 to 9).
 
-All streams together are RMS-normalised as one vector z of n C numbers; then H_pre = sigmoid(alpha_pre phi_pre z + b_pre),
-H_post = 2 sigmoid(...), and H_res = Sinkhorn(alpha_res mat(phi_res z) + b_res), mat row by row, row = target stream.
+All streams together are RMS-normalised as one vector z of n C numbers; then H_pre = sigmoid(alpha_pre phi_pre z +
+b_pre), H_post = 2 sigmoid(...), and H_res = Sinkhorn(alpha_res mat(phi_res z) + b_res), mat row by row, row = target.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ READ_START = 2.0
 
 
 def flattened_logits(streams: Streams, weight: Tensor, alpha: Tensor, base: Tensor) -> Tensor:
-    """alpha W norm(vec(x)) + b, as [row, token]: tokens last, as the Sinkhorn kernels want them."""
+    """Logits alpha W norm(vec(x)) + b, as [row, token]: tokens last, as the Sinkhorn kernels want them."""
     vector = streams.flatten(1)
     scale = torch.rsqrt(vector.square().mean(dim=-1) + RMS_EPS)
     return torch.addcmul(base, (weight @ vector.T) * scale, alpha)
