@@ -16,6 +16,7 @@ COMMANDS = {
     "spikes": "mhcdiag.cli.spikes:spikes",
     "check": "mhcdiag.cli.check:check",
     "config": "mhcdiag.cli.config:config",
+    "toy": "mhcdiag.cli.toy:toy",
     "explain": "mhcdiag.cli.explain:explain",
 }
 """Where the function of each command is, in the order of `mhcdiag --help`; a `typer.Typer` there is a group."""

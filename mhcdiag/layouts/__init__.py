@@ -26,6 +26,7 @@ from mhcdiag.layouts.plain import Plain
 from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
 from mhcdiag.layouts.telechat import TELECHAT
 from mhcdiag.layouts.tokenbender import TOKENBENDER
+from mhcdiag.layouts.toy import Toy
 from mhcdiag.namedtensors import NamedTensors
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -55,6 +56,7 @@ LAYOUTS: tuple[Layout, ...] = (
     HY_V4,
     QWEN4_EXP,
     Captured(),
+    Toy(),
     Plain(),
 )
 

@@ -4,6 +4,7 @@ Logits need not have the shape of the matrix: coefficients come as one row, [...
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 from math import factorial
 
@@ -16,6 +17,13 @@ from mhcdiag.mappings.constraints import COLUMNS, ROWS
 Coefficients = Float[Tensor, "*batch 1 coefficient token"]
 Matrices = Float[Tensor, "*batch row column token"]
 BOTH = (ROWS, COLUMNS)
+
+
+@cache
+def permutation_matrices(streams: int) -> Float[Tensor, "permutation row column"]:
+    """All n! permutation matrices in lexicographic order, the identity first: P_k[i, pi_k(i)] = 1."""
+    identity = torch.eye(streams)
+    return torch.stack([identity[list(order)] for order in permutations(range(streams))])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +44,7 @@ class PermutationMixture:
     def apply(self, logits: Coefficients) -> Matrices:
         """See `Constraint`; there are n! coefficients."""
         weights = logits.squeeze(-3).softmax(dim=-2)
-        columns = torch.tensor(list(permutations(range(self.streams))))
-        eye = torch.eye(self.streams, dtype=weights.dtype, device=weights.device)
-        return torch.einsum("...rt,rij->...ijt", weights, eye[columns])
+        return torch.einsum("...rt,rij->...ijt", weights, permutation_matrices(self.streams).to(weights))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

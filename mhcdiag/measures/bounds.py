@@ -13,6 +13,7 @@ from mhcdiag.measures.worst import worst_span
 from mhcdiag.results.gain import Bound, Definition, Direction, Kind
 
 CAPTURED = "captured mappings are what some tokens saw; they bound nothing for other inputs"
+DOUBLY_STOCHASTIC = "rows and columns sum to 1 by construction, whatever the parameters"
 IDENTITY = "nothing is mixed: every mapping is the identity"
 UNBOUNDED = (
     "nothing bounds the input-dependent part: there is no tanh, and static inputs do not read the projection "

@@ -14,7 +14,16 @@ from mhcdiag.mappings.interface import Orientation
 from mhcdiag.tensorfiles import open_checkpoint
 
 TOKENS = 5
-ELSEWHERE = {"hyper-connections", "hyper-connections-mhc", "glm5-next", "hy-v4", "qwen4-exp", "captured", "plain"}
+ELSEWHERE = {
+    "hyper-connections",
+    "hyper-connections-mhc",
+    "glm5-next",
+    "hy-v4",
+    "qwen4-exp",
+    "captured",
+    "toy",
+    "plain",
+}
 """Layouts that other tests hold against their packages, and our own."""
 
 

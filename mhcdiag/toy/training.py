@@ -1,0 +1,214 @@
+"""The training loop of one toy run."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mhcdiag.errors import InputError, SettingError
+from mhcdiag.results.toy import StepRow, ToyRun
+from mhcdiag.toy import runfolder
+from mhcdiag.toy.model import CONNECTION, Parameters, ToyModel, initial_parameters
+from mhcdiag.toy.probe import forward_pass, measure
+from mhcdiag.toy.settings import ToySettings
+from mhcdiag.toy.text import Corpus, load_text
+
+BETAS = (0.9, 0.95)
+"""Of AdamW, as in the paper's runs."""
+WIDE = 256
+"""Width from which a GPU pays; below, starting kernels takes longer than running them."""
+
+OnStep = Callable[[StepRow], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """What the steps of one run share."""
+
+    settings: ToySettings
+    folder: Path
+    corpus: Corpus
+    model: ToyModel
+    optimiser: torch.optim.AdamW
+    device: torch.device
+
+
+def train(
+    settings: ToySettings, folder: Path, *, force: bool = False, resume: bool = False, on_step: OnStep | None = None
+) -> ToyRun:
+    """Train one model and write its folder.
+
+    A loss or gradient that is not finite ends the run at that step: it is a result, and what was written stays.
+
+    Arguments: settings: of the run; folder: where it writes; force: replace an earlier run; resume: continue it;
+    on_step: called with every step. Returns: all steps. Raises: MhcdiagError.
+    """
+    corpus = load_text(settings.text, context=settings.context)
+    run = _start(settings, folder, corpus)
+    runfolder.prepare(folder, settings, force=force, resume=resume)
+    rows = _restore(run) if resume else []
+    nan_step = next((row.step for row in rows if not _is_finite(row)), None)
+    started = time.process_time()
+    with _one_thread(run.device):
+        for step in range(len(rows) + 1, settings.steps + 1) if nan_step is None else ():
+            row = _step(run, step)
+            rows.append(row)
+            runfolder.append_row(folder, row)
+            if on_step is not None:
+                on_step(row)
+            if not _is_finite(row):
+                nan_step = step
+                break
+            if step in settings.checkpoint_steps():
+                _write(run, step)
+    return ToyRun(
+        path=str(folder),
+        topology=settings.topology,
+        seed=settings.seed,
+        rows=tuple(rows),
+        nan_step=nan_step,
+        seconds=math.nan if resume else time.process_time() - started,
+    )
+
+
+def read_run(folder: Path) -> ToyRun:
+    """The record of a run that was written earlier. Raises: InputError."""
+    settings = runfolder.stored_settings(folder)
+    rows = runfolder.read_rows(folder)
+    broken = next((row.step for row in rows if not _is_finite(row)), None)
+    return ToyRun(
+        path=str(folder),
+        topology=settings.topology,
+        seed=settings.seed,
+        rows=tuple(rows),
+        nan_step=broken,
+        seconds=math.nan,
+    )
+
+
+def _start(settings: ToySettings, folder: Path, corpus: Corpus) -> _Run:
+    device = choose_device(settings)
+    parameters = initial_parameters(settings, vocabulary=corpus.size)
+    parameters = {name: value.to(device).requires_grad_() for name, value in parameters.items()}
+    return _Run(
+        settings=settings,
+        folder=folder,
+        corpus=corpus,
+        model=ToyModel(settings, parameters),
+        optimiser=_optimiser(settings, parameters),
+        device=device,
+    )
+
+
+def _optimiser(settings: ToySettings, parameters: Parameters) -> torch.optim.AdamW:
+    """AdamW that decays the transformer's matrices and leaves the connections alone, as the paper's code does."""
+    connections = [value for name, value in parameters.items() if name.startswith(CONNECTION)]
+    others = [value for name, value in parameters.items() if not name.startswith(CONNECTION)]
+    groups = [{"params": others, "weight_decay": settings.weight_decay}]
+    if connections:
+        groups.append({"params": connections, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS)
+
+
+def _step(run: _Run, step: int) -> StepRow:
+    settings, parameters = run.settings, list(run.model.parameters.values())
+    rate = settings.learning_rate * min(1.0, step / settings.warmup if settings.warmup else 1.0)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    batch = run.corpus.batch(seed=settings.seed, step=step, sequences=settings.batch, length=settings.context)
+    loss = run.model.loss(batch.to(run.device))
+    run.optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf))
+    row = StepRow(step=step, loss=loss.item(), grad_norm=norm, learning_rate=rate)
+    if not _is_finite(row):
+        return row
+    run.optimiser.step()
+    return row if not _measures_at(settings, step) else _with_gains(run, row)
+
+
+def _with_gains(run: _Run, row: StepRow) -> StepRow:
+    probe = measure(run.model, _held_out(run))
+    return StepRow(
+        step=row.step,
+        loss=row.loss,
+        grad_norm=row.grad_norm,
+        learning_rate=row.learning_rate,
+        gain_forward=probe.gain_forward,
+        gain_backward=probe.gain_backward,
+        stream_rms=probe.stream_rms,
+        stream_max=probe.stream_max,
+    )
+
+
+def _measures_at(settings: ToySettings, step: int) -> bool:
+    return step % settings.log_every == 0 or step in (1, settings.steps)
+
+
+def _held_out(run: _Run) -> torch.Tensor:
+    settings = run.settings
+    probe = run.corpus.probe(seed=settings.seed, sequences=settings.batch, length=settings.context)
+    return probe[:, :-1].to(run.device)
+
+
+def _write(run: _Run, step: int) -> None:
+    runfolder.write_checkpoint(run.folder, run.settings, step, run.model.parameters)
+    runfolder.write_captured(run.folder, run.settings, step, forward_pass(run.model, _held_out(run)))
+    runfolder.write_state(run.folder, step, run.model.parameters, run.optimiser)
+
+
+def _restore(run: _Run) -> list[StepRow]:
+    """Parameters and optimiser state of the newest checkpoint, and the log up to it (whole, if it ended in NaN)."""
+    logged = runfolder.read_rows(run.folder)
+    if logged and not _is_finite(logged[-1]):
+        return logged
+    state = runfolder.read_state(run.folder)
+    if state is None:
+        return runfolder.keep_rows(run.folder, 0)
+    step, tensors = state
+    rows = runfolder.keep_rows(run.folder, step)
+    if len(rows) != step:
+        raise InputError(
+            run.folder / runfolder.LOG,
+            found=f"{len(rows)} steps, but a state of step {step}",
+            expected="the log of the same run",
+            hint="--force starts it anew",
+        )
+    with torch.no_grad():
+        for name, value in run.model.parameters.items():
+            value.copy_(tensors[f"parameters.{name}"])
+            moments = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            run.optimiser.state[value] = {
+                key: moment if key == "step" else moment.to(run.device) for key, moment in moments.items()
+            }
+    return rows
+
+
+def _is_finite(row: StepRow) -> bool:
+    return math.isfinite(row.loss) and math.isfinite(row.grad_norm)
+
+
+def choose_device(settings: ToySettings) -> torch.device:
+    """Where to train. Raises: SettingError where the device is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if settings.device == "auto":
+        return torch.device("cuda" if there["cuda"] and settings.width >= WIDE else "cpu")
+    if not there.get(settings.device, False):
+        available = ", ".join(name for name, yes in there.items() if yes)
+        raise SettingError(f"device '{settings.device}' is not there; available: {available}")
+    return torch.device(settings.device)
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """One thread on the CPU: the operations are too small for a second one to help."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if device.type == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
