@@ -96,7 +96,7 @@ def _limit(gate: Gate, before: Reading | None) -> float | None:
 
 def _verdict(now: Reading, before: Reading | None, limit: float | None, relation: Relation) -> tuple[Verdict, str]:
     if now.value is None:
-        return Verdict.UNJUDGED, now.missing
+        return Verdict.UNJUDGED, now.missing or "no number was measured"
     if _is_nan(now.value):
         return Verdict.FAIL, "NaN is within no limit"
     if limit is None:

@@ -1,0 +1,87 @@
+"""A baseline is an earlier report; what is none, or of another model, is refused by name."""
+
+import json
+
+import pytest
+
+from mhcdiag.errors import InputError
+from mhcdiag.policy.baseline import Baseline, read_baseline, refuse_other_model
+from mhcdiag.results.check import Family
+
+REPORT = {
+    "format_version": 1,
+    "command": "check",
+    "results": [
+        {"path": "a/step_1", "gain": {"layout": "x"}, "spikes": None},
+        {"path": "logs/run.jsonl", "gain": None, "spikes": {"series": {}}},
+    ],
+}
+
+
+def written(tmp_path, report) -> Baseline:
+    path = tmp_path / "baseline.json"
+    path.write_text(report if isinstance(report, str) else json.dumps(report), encoding="utf-8")
+    return read_baseline(path)
+
+
+def test_inputs_are_found_by_path_then_by_name_then_alone(tmp_path):
+    baseline = written(tmp_path, REPORT)
+    assert baseline.find(Family.LOG, "logs/run.jsonl") == {"series": {}}
+    assert baseline.find(Family.LOG, "elsewhere/run.jsonl") == {"series": {}}
+    assert baseline.find(Family.CHECKPOINT, "a/step_2") == {"layout": "x"}
+    more = {**REPORT, "results": [*REPORT["results"], {"path": "b/step_1", "gain": {"layout": "y"}, "spikes": None}]}
+    several = written(tmp_path, more)
+    assert several.find(Family.CHECKPOINT, "b/step_1") == {"layout": "y"}
+    assert several.find(Family.CHECKPOINT, "c/step_1") is None, "two of that name"
+    assert several.find(Family.CHECKPOINT, "c/step_2") is None
+
+
+def test_reports_of_gain_and_spikes_are_baselines_too(tmp_path):
+    gain = {
+        "format_version": 1,
+        "command": "gain",
+        "results": [{"path": "a", "gain": {"x": 1}}, {"path": "b", "error": ""}],
+    }
+    assert list(written(tmp_path, gain).documents) == [(Family.CHECKPOINT, "a")]
+    spikes = {"format_version": 1, "command": "spikes", "results": [{"path": "a", "series": {"loss": {}}}]}
+    assert list(written(tmp_path, spikes).documents) == [(Family.LOG, "a")]
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ({**REPORT, "format_version": 2}, "format version 2; expected format version 1; .*--update-baseline"),
+        ({**REPORT, "format_version": None}, "format version None"),
+        ({"a": 1}, "JSON that is no report of mhcdiag"),
+        ([], "JSON that is no report"),
+        ("{", "not a JSON report"),
+        ("[" * 100_000, "not a JSON report"),
+        ({**REPORT, "results": [{"gain": {}}]}, "a report that lacks 'path'"),
+        ({**REPORT, "results": [3]}, "a report that lacks"),
+    ],
+)
+def test_what_is_no_baseline_is_refused(tmp_path, report, message):
+    with pytest.raises(InputError, match=message):
+        written(tmp_path, report)
+
+
+def test_a_missing_baseline_is_told(tmp_path):
+    with pytest.raises(InputError, match="No such file or directory; expected a baseline"):
+        read_baseline(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": "plain"}, "layout toy, here plain"),
+        ({"streams": 2}, "streams 4, here 2"),
+        ({"sites": ["a"]}, "sites 2 sites, here 1"),
+        ({"sites": ["a", "c"]}, "another model"),
+    ],
+)
+def test_another_model_is_refused(change, message):
+    before = {"layout": "toy", "streams": 4, "sites": ["a", "b"]}
+    baseline = Baseline(path="b.json", documents={})
+    refuse_other_model(baseline, before, dict(before))
+    with pytest.raises(InputError, match=f"b.json: a baseline of another model: .*{message}|{message}"):
+        refuse_other_model(baseline, before, {**before, **change})
