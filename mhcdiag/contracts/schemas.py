@@ -1,0 +1,17 @@
+"""The JSON Schemas of the reports, as they are shipped."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+COMMANDS = ("gain", "spikes", "check")
+"""Commands whose JSON reports have a schema."""
+
+
+def schema(command: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a command's report.
+
+    Arguments: command: one of `COMMANDS`.
+    """
+    found: dict[str, Any] = json.loads((files(__package__) / "schema" / f"{command}.schema.json").read_text("utf-8"))
+    return found

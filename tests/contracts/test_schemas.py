@@ -1,0 +1,82 @@
+"""What the commands print keeps to the schemas that are shipped with them."""
+
+import copy
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+import mhcdiag
+from mhcdiag.cli.main import run
+from mhcdiag.contracts.schemas import COMMANDS, schema
+from mhcdiag.gates.gain import judge_gain
+from mhcdiag.reports.gain_json import gain_json
+from mhcdiag.results.gain import NonFinite
+from mhcdiag.results.numbers import Huge
+
+ROOT = Path(__file__).parent.parent.parent
+SAMPLES = ROOT / "sample_checkpoints"
+
+
+def validate(command: str, text: str) -> dict:
+    document = json.loads(text)
+    Draft202012Validator(schema(command)).validate(document)
+    return document
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_schemas_are_schemas(command):
+    Draft202012Validator.check_schema(schema(command))
+
+
+def test_reports_of_gain_keep_to_theirs(capsys, tmp_path):
+    run(["gain", str(SAMPLES / "hc.safetensors"), str(SAMPLES / "deepseek_v4"), str(tmp_path / "none"), "--json"])
+    validate("gain", capsys.readouterr().out)
+
+
+def test_numbers_that_json_does_not_have_keep_to_it():
+    result = mhcdiag.gain(SAMPLES / "mhc.safetensors", tokens=3)
+    key = next(iter(result.gain))
+    curve = (Huge(4880.5), float("nan"), float("inf"), *result.gain[key][3:])
+    broken = NonFinite(site="0.attn", tensors=("a",), found="3 of 24 values are NaN")
+    odd = replace(result, gain={**result.gain, key: curve}, nonfinite=(broken,))
+    validate("gain", gain_json([judge_gain(odd)]))
+
+
+def test_reports_of_spikes_keep_to_theirs(capsys, tmp_path):
+    logs = [str(SAMPLES / "logs" / "spiky.jsonl"), str(SAMPLES / "logs" / "diverged.log"), str(tmp_path / "none")]
+    run(["spikes", *logs, "--json", "--advice"])
+    validate("spikes", capsys.readouterr().out)
+    run(["spikes", logs[0], "--against", logs[1], "--json"])
+    validate("spikes", capsys.readouterr().out)
+
+
+def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mhcdiag.toml").write_text(
+        '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax_ratio = 2\n'
+        '[[gates]]\nmetric = "spikes.count.nan"\nmax = 0\n'
+        '[[allow]]\nsteps = [1400, 1500]\nreason = "known"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    names = ["mhc.safetensors", "hc.safetensors", "logs/diverged.log", "none.jsonl"]
+    run(["check", *(str(SAMPLES / name) for name in names), "--json"])
+    document = validate("check", capsys.readouterr().out)
+    assert document["allowed"]
+    assert {one["verdict"] for one in document["outcomes"]} == {"pass", "unjudged"}
+
+
+@pytest.mark.parametrize("change", [{"verdict": "fine"}, {"format_version": 2}, {"surprise": 1}, {"results": {}}])
+def test_a_report_that_is_none_is_refused(capsys, change):
+    run(["check", str(SAMPLES / "logs" / "spiky.jsonl"), "--isolated", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    with pytest.raises(ValidationError):
+        validate("check", json.dumps({**copy.deepcopy(document), **change}))
+
+
+def test_the_schemas_are_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "schema/*.json" in project["tool"]["setuptools"]["package-data"]["mhcdiag.contracts"]
