@@ -7,7 +7,7 @@ import numpy as np
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.interface import Floats
 from mhcdiag.detectors.settings import Settings, Thresholds
-from mhcdiag.detectors.tails import WINDOWS, Tail
+from mhcdiag.detectors.tails import WINDOWS, Doubt, Tail
 
 PARTS = 8
 """The baseline follows every eighth of a window: the median of its newest quarter does not move faster."""
@@ -91,10 +91,14 @@ class Course:
         self._values, self._steps = self._values[kept], self._steps[kept]
         self._refresh()
 
-    def sure(self) -> float:
-        """Return the value from which a lone point is more than the tail of the noise."""
+    def doubt(self) -> Doubt:
+        """Return what a lone point has to overcome to be more than the tail of the noise."""
         assert self.limits is not None
-        return self._tail.sure(self.limits.baseline, self._thresholds.z)
+        return self._tail.doubt(self.limits.baseline, self._thresholds.z)
+
+    def newest(self) -> float:
+        """Return the last point on course."""
+        return float(self._values[-1])
 
     def note_noise(self, value: float) -> None:
         """Remember the height of what turned out to be the tail of the noise."""
@@ -165,7 +169,7 @@ class Course:
         """End the block of the tail if the last `count` points filled it."""
         block = WINDOWS * self._settings.window
         if self._accepted // block > (self._accepted - count) // block:
-            self._tail.end_block()
+            self._tail.end_block(self._values)
 
     def _refresh(self) -> None:
         if len(self._values) < min(self._settings.warmup, self._settings.window):
