@@ -193,6 +193,16 @@ def test_bad_input_is_never_clean(name: str, tmp_path, capsys):
     assert out.err or "UNJUDGED" in out.out
 
 
+@pytest.mark.parametrize("cut", [2, 9, 17])
+def test_a_half_written_last_line_leaves_a_note(calm: str, cut: int, capsys):
+    path = Path(calm)
+    path.write_bytes(path.read_bytes() + b'{"step": 801, "loss": 9.75}'[:cut])
+    assert run(["spikes", calm, "--json"]) == 0
+    (result,) = strict_json(capsys.readouterr().out)["results"]
+    assert "the last line is half-written: left out" in result["notes"]
+    assert result["runs"][0]["points"] == 800
+
+
 @pytest.mark.parametrize("arguments", [["--rule", "no"], ["--fail-on", "no"], ["--steps", "x"], ["--regex", "("]])
 def test_bad_usage_is_one_line_and_exit_2(calm: str, capsys, arguments: list[str]):
     assert run(["spikes", calm, *arguments]) == 2
@@ -276,12 +286,45 @@ class TestFollow:
         assert "spike" in out
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-    def test_signals(self, calm: str, number: int, code: int):
-        process = self.start(Path(calm), "--idle-timeout", "60")
-        time.sleep(3)
+    def test_signals(self, spike: str, number: int, code: int):
+        process = self.start(Path(spike), "--idle-timeout", "60")
+        assert process.stdout is not None
+        process.stdout.readline()  # it follows by now
         process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == code
+
+    def test_a_gate_on_the_spike_score_trips_without_an_event_to_name(self, tmp_path):
+        loss, seen = 2.5 + 0.002 * np.random.default_rng(5).standard_normal(401), tmp_path / "event.json"
+        loss[300] *= 1.015  # below the smallest rise of our rule, above six of OLMo-core's deviations
+        path = write_jsonl(tmp_path / "run.jsonl", loss)
+        process = self.start(
+            path, "--max-spike-score", "0", "--on-fail", f"printenv MHCDIAG_EVENT > {seen}", "--idle-timeout", "9"
+        )
+        process.communicate(timeout=60)
+        assert process.returncode == 1
+        told = json.loads(seen.read_text())
+        assert "spike_score" in told["reason"]
+        assert "kind" not in told
+
+    def test_the_message_of_the_loss_scaler_trips_the_gate(self, tmp_path):
+        path, seen = tmp_path / "run.log", tmp_path / "event.json"
+        lines = [f"step {step} | loss 2.5{step % 7} | lr 0.001" for step in range(1, 301)]
+        lines.append("Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.")
+        path.write_text("\n".join(lines) + "\n")
+        process = self.start(path, "--on-fail", f"printenv MHCDIAG_EVENT > {seen}", "--idle-timeout", "60")
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "loss_scale" in out
+        told = json.loads(seen.read_text())
+        assert (told["kind"], told["series"]) == ("loss_scale", "loss_scale")
+
+    def test_what_cannot_be_read_ends_with_2(self, tmp_path):
+        process = self.start(tmp_path)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert err.count("\n") == 1
+        assert "is a directory" in err
 
     def test_following_finds_what_reading_finds(self, spike: str, capsys):
         process = self.start(Path(spike), "--idle-timeout", "1", "--json", "--log-format", "jsonl")
