@@ -125,8 +125,9 @@ class Tail:
 
 def carry_over(values: Floats) -> float:
     """Return the correlation of neighbours in some values, outliers cut at three deviations."""
-    center = np.median(values)
-    spread = 3 * MAD_TO_SIGMA * np.median(np.abs(values - center))
-    cut = np.clip(values - center, -spread, spread)
+    middle = len(values) // 2
+    distance = values - np.sort(values)[middle]
+    spread = 3 * MAD_TO_SIGMA * np.sort(np.abs(distance))[middle]
+    cut = np.minimum(np.maximum(distance, -spread), spread)
     power = float((cut * cut).sum())
     return float((cut[1:] * cut[:-1]).sum()) / power if power else 0.0

@@ -193,6 +193,56 @@ def test_bad_input_is_never_clean(name: str, tmp_path, capsys):
     assert out.err or "UNJUDGED" in out.out
 
 
+USABLE = {
+    "bom": lambda text: b"\xef\xbb\xbf" + text,
+    "crlf": lambda text: text.replace(b"\n", b"\r\n"),
+    "nul_line": lambda text: text + b"\0\0\0\n",
+    "invalid_utf8": lambda text: b"warming up \xff\xfe\x80\n" + text,
+    "long_line": lambda text: text + b"x" * 10_000_000 + b"\n",
+    "deep_line": lambda text: text + DEEP.encode(),
+    "scalars": lambda text: b'1\n[2]\n"x"\n' + text,
+    "numbers_as_strings": lambda text: text.replace(b'"loss": ', b'"loss": "').replace(b"}", b'"}'),
+}
+
+
+@pytest.mark.parametrize("name", sorted(USABLE))
+def test_what_is_usable_is_judged(name: str, tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(USABLE[name](write_jsonl(path, healthy()).read_bytes()))
+    done = subprocess.run(
+        [sys.executable, "-m", "mhcdiag", "spikes", str(path), "--json"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (result,) = strict_json(done.stdout)["results"]
+    assert result["runs"][0]["points"] == 800
+    assert result["series"]["loss"]["events"] == []
+
+
+@pytest.mark.parametrize("line", ["NaN", "Infinity", "1e999", "9" * 400, 'NaN, "msg": "\x1b[31mred\x07"'])
+def test_a_loss_that_is_not_finite_fails_however_it_is_written(line: str, calm: str):
+    with Path(calm).open("a") as log:
+        log.write(f'{{"step": 801, "loss": {line}}}\n')
+    assert run(["spikes", "-q", calm]) == 1
+
+
+def test_prose_that_names_losses_is_no_log(tmp_path, capsys):
+    path = tmp_path / "notes.md"
+    path.write_text("# Results\n\n" + "".join(f"Run {i} ended at loss: 2.{i}, lr: 0.{i}.\n\n" for i in range(1, 20)))
+    assert run(["spikes", str(path)]) == 2
+    assert "a document" in capsys.readouterr().err
+    assert run(["spikes", "-q", str(path), "--log-format", "generic"]) == 0
+
+
+def test_control_characters_of_names_never_reach_the_terminal(calm: str, tmp_path, capsys):
+    path = tmp_path / "evil\x1b[31m.jsonl"
+    path.write_bytes(Path(calm).read_bytes())
+    assert run(["spikes", str(path)]) == 0
+    assert run(["spikes", str(tmp_path / "missing\x1b[2J.log")]) == 2
+    out = capsys.readouterr()
+    assert "\x1b" not in out.out + out.err
+    assert "\\x1b[31m" in out.out
+
+
 @pytest.mark.parametrize("cut", [2, 9, 17])
 def test_a_half_written_last_line_leaves_a_note(calm: str, cut: int, capsys):
     path = Path(calm)
