@@ -220,7 +220,11 @@ class Comparison:
     """Step from which the smoothed gap stays outside its noise until the end; None if it closes or never
     opens."""
     step: tuple[float, ...]
-    """Steps of the smoothed gap, thinned for drawing."""
+    """Steps of the curves, thinned for drawing."""
+    loss: tuple[float, ...]
+    """Loss of the log at these steps."""
+    other_loss: tuple[float, ...]
+    """Loss of the other."""
     gap: tuple[float, ...]
     """The smoothed gap at these steps."""
 
