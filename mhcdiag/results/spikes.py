@@ -26,6 +26,9 @@ class Kind(StrEnum):
     """The fp16 loss scaler reached its minimum or gave up."""
 
 
+SHORT = "short: spikes not judged"
+"""How a note begins that says that no run was longer than the warm-up."""
+
 SEVERITY = (
     Kind.NAN,
     Kind.DIVERGENCE,
