@@ -16,10 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 RUNS = 7
+PACKAGES = ("torch", "numpy", "typer")
 MEGABYTE = 1_000_000
 
 IMPORT_TORCH = (sys.executable, "-c", "import torch")
@@ -106,7 +108,7 @@ def print_machine() -> None:
     """What the numbers depend on."""
     load = " ".join(f"{average:.2f}" for average in os.getloadavg())
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "typer"))
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name))
     print(f"{_processor()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, load average {load}")
     print(f"Python {platform.python_version()}, {packages}, {platform.system()} {platform.release()}")
 

@@ -12,7 +12,7 @@ from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
 from mhcdiag.contracts.spikes import event_document
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.gates.spikes import judge
+from mhcdiag.gates.spikes import SpikeGate, judge, tripping_event
 from mhcdiag.logapi import Change, LiveLog, tail
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import event_line
@@ -33,8 +33,7 @@ def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | N
     live = LiveLog(path, request.options)
     with _until_terminated() as stopped:
         for block in tail(path, idle_timeout=idle_timeout, stopped=lambda: bool(stopped)):
-            changes = live.feed(block)
-            if _tell(live, changes, request, on_fail=on_fail, quiet=quiet):
+            if block and _tell(live, live.feed(block), request, on_fail=on_fail, quiet=quiet):
                 return make_report(request, [judge(live.result(), request.gate)])
     try:
         _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
@@ -49,25 +48,23 @@ def _tell(live: LiveLog, changes: list[Change], request: Request, *, on_fail: st
     for change in changes:
         if not quiet:
             print(printable(event_line(change.series, change.event, opened=change.opened)), flush=True)  # noqa: T201
-    if not changes:
-        return False
+    # A spike score grows without any event, so that the gate is asked about every block.
     judged = judge(live.result(), request.gate)
     if judged.verdict is not Verdict.FAIL:
         return False
     if on_fail is not None:
-        _run_command(on_fail, judged, changes[-1])
+        _run_command(on_fail, judged, request.gate)
     return True
 
 
-def _run_command(command: str, judged: JudgedLog, change: Change) -> None:
+def _run_command(command: str, judged: JudgedLog, gate: SpikeGate) -> None:
     """Run the command as typed; text of the log reaches it only through its environment."""
-    event = {
-        "path": judged.result.path,
-        "reason": judged.reason,
-        "series": change.series,
-        **event_document(change.event),
-    }
-    environment = {**os.environ, "MHCDIAG_EVENT": json.dumps(event, allow_nan=False)}
+    told: dict[str, object] = {"path": judged.result.path, "reason": judged.reason}
+    tripped = tripping_event(judged.result, gate)
+    if tripped is not None:
+        series, event = tripped
+        told |= {"series": series, **event_document(event)}
+    environment = {**os.environ, "MHCDIAG_EVENT": json.dumps(told, allow_nan=False)}
     sys.stdout.flush()
     done = subprocess.run(command, shell=True, env=environment, check=False)
     if done.returncode:

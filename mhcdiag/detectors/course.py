@@ -1,5 +1,6 @@
 """The course of a series: which points were normal, and from which value on the next one is not."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,14 @@ import numpy as np
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.interface import Floats
 from mhcdiag.detectors.settings import Settings, Thresholds
-from mhcdiag.detectors.tails import WINDOWS, Tail
+from mhcdiag.detectors.tails import WINDOWS, Doubt, Tail
 
 PARTS = 8
 """The baseline follows every eighth of a window: the median of its newest quarter does not move faster."""
+
+AHEAD = 32
+"""Windows that are looked ahead after an event, twice as many each time: fewer cost more in calls than they
+spare in windows that turn out not to count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +33,11 @@ class Limits:
 
     def excess(self, value: float) -> float:
         """Return how far a value lies above the level, in the unit of the level."""
-        return float(self.baseline.excess(np.array([value]))[0])
+        # Plain numbers: an open event asks this for every point.
+        level = float(self.baseline.level[0])
+        if not self.baseline.logarithmic[0]:
+            return value - level
+        return (math.log(value) if value > 0 else -math.inf) - level
 
     @property
     def level(self) -> float:
@@ -55,7 +64,7 @@ class Course:
         self._steps: Floats = np.empty(0)
         self._accepted = 0
         self._tail = Tail()
-        self._lookahead = PARTS
+        self._lookahead = AHEAD
 
     def scan(self, values: Floats, steps: Floats) -> int:
         """Accept points up to the first that opens an event, and return their number.
@@ -70,7 +79,7 @@ class Course:
             accepted, found = scan(values[rest], steps[rest])
             position += accepted
             if found:
-                self._lookahead = PARTS
+                self._lookahead = AHEAD
                 break
         return position
 
@@ -91,10 +100,14 @@ class Course:
         self._values, self._steps = self._values[kept], self._steps[kept]
         self._refresh()
 
-    def sure(self) -> float:
-        """Return the value from which a lone point is more than the tail of the noise."""
+    def doubt(self) -> Doubt:
+        """Return what a lone point has to overcome to be more than the tail of the noise."""
         assert self.limits is not None
-        return self._tail.sure(self.limits.baseline, self._thresholds.z)
+        return self._tail.doubt(self.limits.baseline, self._thresholds.z)
+
+    def newest(self) -> float:
+        """Return the last point on course."""
+        return float(self._values[-1])
 
     def note_noise(self, value: float) -> None:
         """Remember the height of what turned out to be the tail of the noise."""
@@ -165,7 +178,7 @@ class Course:
         """End the block of the tail if the last `count` points filled it."""
         block = WINDOWS * self._settings.window
         if self._accepted // block > (self._accepted - count) // block:
-            self._tail.end_block()
+            self._tail.end_block(self._values)
 
     def _refresh(self) -> None:
         if len(self._values) < min(self._settings.warmup, self._settings.window):

@@ -5,8 +5,8 @@ significance, for a series with small noise has many small ripples, and size, fo
 points has many honest deviations. Both are measured from the points before it only (see `baseline`,
 `tails`). Falling never counts: improvement, the end of a schedule and epoch boundaries step down.
 
-An event of one or two points must also stand out of the tails that this series shows (see `tails`); four
-neighbouring points that stand out are no accident of the noise.
+An event of fewer than four neighbouring points must also stand out of the tails that this series shows,
+by what its peak adds to the points beside it (see `tails`); four are no accident of the noise.
 
 While an event is open, level and scale stay frozen, so that a spike cannot hide its own tail or the next
 one. Three consecutive points below half of both thresholds close it: half, so that noise does not cut one
@@ -24,6 +24,7 @@ from mhcdiag.detectors.baseline import sliding_baselines
 from mhcdiag.detectors.course import Course, Limits
 from mhcdiag.detectors.interface import Points
 from mhcdiag.detectors.settings import Settings, Thresholds
+from mhcdiag.detectors.tails import Doubt
 from mhcdiag.results.spikes import Event, Kind
 
 CALM = 3
@@ -43,11 +44,14 @@ class _Excursion:
 
     limits: Limits
     calms: float
-    sure: float
+    doubt: Doubt
     lasting: int
     line: int
     start: float
     newest: deque[tuple[float, float]]
+    last: float
+    before: float = 0.0
+    alone: float = -np.inf
     peak: float = 0.0
     value: float = -np.inf
     end: float = 0.0
@@ -62,6 +66,9 @@ class _Excursion:
         """Add a point, on course or not."""
         self.seen += 1
         self.newest.append((step, value))
+        excess = self.limits.excess(value)
+        self.alone = max(self.alone, self._alone(after=excess))
+        self.before, self.last = self.last, excess
         if value < self.calms:
             self.calm.append((step, value))
             self.neighbours = 0
@@ -78,8 +85,17 @@ class _Excursion:
 
     @property
     def confirmed(self) -> bool:
-        """Whether this is more than the tail of the noise."""
-        return self.value >= self.sure or self.longest >= NEIGHBOURS or self.seen >= self.lasting
+        """Whether this is more than the tail of the noise, as far as the points with two neighbours say."""
+        return self.alone >= self.doubt.height or self.longest >= NEIGHBOURS or self.seen >= self.lasting
+
+    @property
+    def confirmed_at_end(self) -> bool:
+        """The same when no point will follow: the last one has no echo then."""
+        return self.confirmed or self._alone(after=0.0) >= self.doubt.height
+
+    def _alone(self, *, after: float) -> float:
+        """Return what the last point adds to its neighbours, in the unit of the level."""
+        return self.last - self.doubt.echo * (self.before + after)
 
     def event(self, *, kind: Kind | None = None, recovered: bool | None = None, note: str = "") -> Event:
         """Return the event as it stands."""
@@ -136,14 +152,13 @@ class ExcursionTracker:
 
     def finish(self) -> list[Event]:
         """Return the event that is still open, for good."""
-        event = self.open_event()
-        self._open = None
-        return [] if event is None else [event]
+        open_event, self._open = self._open, None
+        return [open_event.event()] if open_event is not None and open_event.confirmed_at_end else []
 
     def rewind(self, step: float) -> list[Event]:
         """Go back to a checkpoint: forget what is written again, and close an open event unrecovered."""
         open_event, self._open = self._open, None
-        ended = open_event is not None and open_event.confirmed
+        ended = open_event is not None and open_event.confirmed_at_end
         closed = [open_event.event(recovered=False, note="ended by a resume")] if open_event and ended else []
         self._course.rewind(step)
         return closed
@@ -154,11 +169,12 @@ class ExcursionTracker:
         self._open = _Excursion(
             limits=limits,
             calms=float(limits.baseline.reach(self._thresholds.z / 2, self._thresholds.min_rise / 2)[0]),
-            sure=self._course.sure(),
+            doubt=self._course.doubt(),
             lasting=self._settings.window // 2,
             line=int(points.line[position]),
             start=float(points.step[position]),
             newest=deque(maxlen=max(self._settings.window // 2, 2)),
+            last=limits.excess(self._course.newest()),
         )
 
     def _close(self) -> Event | None:

@@ -29,6 +29,10 @@ class Gap:
 
     step: Floats
     """Common steps."""
+    mine: Floats
+    """Loss of the first run there."""
+    theirs: Floats
+    """Loss of the second."""
     smooth: Floats
     """Running median of the difference, in the unit of the loss."""
     opens: float | None
@@ -50,7 +54,7 @@ def loss_gap(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Gap
     level = float(np.median(np.abs(theirs))) if len(gap) else 0.0
     # 1.2533: a median of normal values scatters that much more than their mean.
     limit = max(DEVIATIONS * 1.2533 * noise / window**0.5, LEAST_GAP * level)
-    return Gap(step=step, smooth=smooth, opens=_opens(step, np.abs(smooth) > limit))
+    return Gap(step=step, mine=mine, theirs=theirs, smooth=smooth, opens=_opens(step, np.abs(smooth) > limit))
 
 
 def _aligned(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:

@@ -125,12 +125,20 @@ class LogWatcher:
             found[GRADIENT_NORM] = tuple(event for event in found[GRADIENT_NORM] if not self._is_overflow(event))
         if LOSS in found:
             found[LOSS] = with_companions(_with_messages(found[LOSS], self._nan_messages), found.get(GRADIENT_NORM, ()))
-        scaler = [*self._scaler_events]
-        if (event := self._scaler.open_event()) is not None:
-            scaler.append(replace(event, run=self._run))
-        if scaler:
-            found[LOSS_SCALE] = tuple(sorted(scaler, key=lambda event: event.line))
+        if scaler := self.scaler_events():
+            found[LOSS_SCALE] = scaler
         return found
+
+    def scaler_events(self) -> tuple[Event, ...]:
+        """Return the events of the loss scaler, as they stand now."""
+        found = [*self._scaler_events]
+        if (event := self._scaler.open_event()) is not None:
+            found.append(replace(event, run=self._run))
+        return tuple(sorted(found, key=lambda event: event.line))
+
+    def nan_messages(self) -> tuple[Event, ...]:
+        """Return the messages in which the code itself reports NaN."""
+        return tuple(self._nan_messages)
 
     def skipped_norms(self) -> int:
         """Return how many gradient norms were not finite because the scaler was searching."""

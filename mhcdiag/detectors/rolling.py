@@ -44,7 +44,12 @@ def _moments(values: Floats, window: int) -> tuple[Floats, Floats]:
         sums = _sums(shifted, window) / window
         variances = np.maximum(_sums(squares, window) / window - sums * sums, 0.0)
         lost = np.finfo(np.float64).eps * squares.sum()
-        for doubtful in np.flatnonzero(~(variances * _LOST > lost)).tolist():
+        lossy = ~(variances * _LOST > lost)
+        if lossy.any():
+            constant = _sums((np.diff(values) != 0).astype(np.float64), window - 1) == 0
+            variances[constant] = 0.0
+            lossy &= ~constant
+        for doubtful in np.flatnonzero(lossy).tolist():
             variances[doubtful] = values[doubtful : doubtful + window].var()
     return sums + center, variances
 

@@ -4,39 +4,75 @@ Normal noise passes six deviations once in a billion points; noise with the tail
 degrees of freedom does so once in 8,000, and a log of a million steps holds a hundred such points. The
 largest excursion of each block of points tells the two apart (the block maxima of extreme-value theory)
 and needs no model of the noise; the median over some blocks is not moved by a real spike.
+
+A shock of the noise also leaves an echo where the noise carries over from step to step, and a bad batch
+does not: the additive and the innovative outliers of Fox (1972). What a point adds to its neighbours is its
+height less what the two of them predict by the autocorrelation of the series.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
-from mhcdiag.detectors.baseline import Baselines
+from mhcdiag.detectors.baseline import MAD_TO_SIGMA, Baselines, Floats
 
 WINDOWS = 16
 """Windows in a block: 2048 points. Shorter blocks say little about tails, longer ones take long to fill."""
 
-BLOCKS = 9
-"""Blocks that are remembered; from 3 on they count."""
+BLOCKS = 49
+"""Blocks that are remembered, 100,000 points; from 3 on they count. The maximum of one block scatters by a
+fifth, and an error of the demand lets noise through or hides events."""
 
-MARGIN = 1.65
-"""A lone point must be this many times as high as the usual maximum of a block. Normal noise: 1.65 * 3.4
-deviations, below the 6 that are asked for anyway. t with 8 degrees: 1.65 * 4.9 = 8.1, which one point in
-100,000 passes."""
+RECENT = 9
+"""Newest blocks whose scale counts: the noise shrinks with the loss, the shape of its tails does not."""
+
+MARGIN = 1.6
+"""A lone point must be this many times as high as the usual maximum of a block. Normal noise: 1.6 * 3.4
+deviations, below the 6 that are asked for anyway. t with 8 degrees: 1.6 * 4.9 = 7.8, which about one point
+in 100,000 passes."""
 
 MOST = 1.5
 """The demand grows by half at most: in a series full of data outliers the largest ones are still worth a
 name."""
 
+CHANCE = 1.4
+"""Factor by which the scale of one window may differ from the usual one by chance: three times its error of
+about 11 %."""
+
+LARGEST_ECHO = 0.5
+"""Weight of each neighbour at most, where a series follows its neighbours wholly (a moving average)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doubt:
+    """What a lone point has to overcome to be more than noise."""
+
+    height: float
+    """How far it must rise above the level by itself, in the unit of the level."""
+    echo: float
+    """Share of the height of each neighbour that is expected at the point between them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Block:
+    """What one block of points showed."""
+
+    logarithmic: bool
+    height: float
+    scale: float
+    correlation: float
+
 
 class Tail:
-    """Maxima and scales of the points of a series, block by block."""
+    """Maxima, scales and carry-over of the points of a series, block by block."""
 
     def __init__(self) -> None:
         self._excess = 0.0
         self._scales: list[float] = []
         self._logarithmic: set[bool] = set()
-        self._blocks: deque[tuple[bool, float, float]] = deque(maxlen=BLOCKS)
+        self._blocks: deque[_Block] = deque(maxlen=BLOCKS)
 
     def note(self, excess: float) -> None:
         """Take the height of points above their level; the largest of them is enough.
@@ -50,24 +86,48 @@ class Tail:
         self._scales += baselines.scale.tolist()
         self._logarithmic.update(baselines.logarithmic.tolist())
 
-    def end_block(self) -> None:
-        """Close the block; one that mixes logarithms and plain values says nothing."""
+    def end_block(self, newest: Floats) -> None:
+        """Close the block; one that mixes logarithms and plain values says nothing.
+
+        Arguments: newest: the last points of the block, in order.
+        """
         if len(self._logarithmic) == 1:
             scale = median(self._scales)
-            self._blocks.append((self._logarithmic.pop(), self._excess / scale, scale))
+            block = _Block(
+                logarithmic=self._logarithmic.pop(),
+                height=self._excess / scale,
+                scale=scale,
+                correlation=carry_over(newest),
+            )
+            self._blocks.append(block)
         self._excess, self._scales, self._logarithmic = 0.0, [], set()
 
-    def sure(self, baseline: Baselines, z: float) -> float:
-        """Return the value from which a lone point is no part of the tail.
+    def doubt(self, baseline: Baselines, z: float) -> Doubt:
+        """Return what a lone point above a baseline has to overcome.
 
-        The scale of one window is known to 10 %; where it is low by chance, the tail would pass. So the
-        usual scale of the blocks counts where it is larger.
+        The usual scale of the newest blocks is a better estimate than that of one window, unless the noise
+        has changed.
 
         Arguments: baseline: one window; z: deviations asked for in normal noise.
         """
-        known = [(height, scale) for kind, height, scale in self._blocks if kind == bool(baseline.logarithmic[0])]
+        scale = float(baseline.scale[0])
+        known = [block for block in self._blocks if block.logarithmic == bool(baseline.logarithmic[0])]
         if len(known) < 3:
-            return float(baseline.reach(z, 0.0)[0])
-        threshold = min(max(z, MARGIN * median(height for height, _ in known)), MOST * z)
-        usual = median(scale for _, scale in known)
-        return float(baseline.reach(threshold * float(np.maximum(1.0, usual / baseline.scale[0])), 0.0)[0])
+            return Doubt(height=z * scale, echo=0.0)
+        threshold = min(max(z, MARGIN * median(block.height for block in known)), MOST * z)
+        usual = median(block.scale for block in known[-RECENT:])
+        if max(usual / scale, scale / usual) <= CHANCE:
+            scale = usual
+        correlation = max(median(block.correlation for block in known), 0.0)
+        echo = min(correlation / (1 + correlation**2), LARGEST_ECHO)
+        return Doubt(height=threshold * scale, echo=echo)
+
+
+def carry_over(values: Floats) -> float:
+    """Return the correlation of neighbours in some values, outliers cut at three deviations."""
+    middle = len(values) // 2
+    distance = values - np.sort(values)[middle]
+    spread = 3 * MAD_TO_SIGMA * np.sort(np.abs(distance))[middle]
+    cut = np.minimum(np.maximum(distance, -spread), spread)
+    power = float((cut * cut).sum())
+    return float((cut[1:] * cut[:-1]).sum()) / power if power else 0.0

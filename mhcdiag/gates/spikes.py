@@ -38,6 +38,27 @@ def trips(event: Event, gate: SpikeGate) -> bool:
     return event.kind in gate.fail_on and not (event.kind is Kind.DIVERGENCE and event.recovered is not None)
 
 
+def tripping_event(result: LogResult, gate: SpikeGate) -> tuple[str, Event] | None:
+    """Return the first event that fails the log, with the name of its series.
+
+    Arguments: result: the report on one log; gate: the limits. Returns: None where no single event fails it, as
+    for a spike score.
+    """
+    found = [
+        (event.line, name, event)
+        for name, series in result.series.items()
+        for event in series.events
+        if trips(event, gate)
+    ]
+    if gate.max_spikes is not None and "loss" in result.series:
+        spikes = [event for event in result.series["loss"].events if event.kind is Kind.SPIKE]
+        found += [(event.line, "loss", event) for event in spikes[gate.max_spikes : gate.max_spikes + 1]]
+    if not found:
+        return None
+    _, name, event = min(found, key=lambda one: one[0])
+    return name, event
+
+
 def judge(result: LogResult, gate: SpikeGate) -> JudgedLog:
     """Hold a report against the limits.
 

@@ -42,6 +42,8 @@ def compare(path: str, other: str, options: LogOptions) -> Comparison:
         largest_gap_step=float(gap.step[widest]),
         opens=gap.opens,
         step=tuple(gap.step[drawn].tolist()),
+        loss=tuple(gap.mine[drawn].tolist()),
+        other_loss=tuple(gap.theirs[drawn].tolist()),
         gap=tuple(gap.smooth[drawn].tolist()),
     )
 

@@ -69,6 +69,7 @@ class LiveLog:
         self._notes: list[str] = []
         self._open: set[tuple[str, int, float]] = set()
         self._closed: dict[str, int] = {}
+        self._messages: dict[str, int] = {}
         self._rank: int | None = None
 
     def feed(self, data: bytes) -> list[Change]:
@@ -190,4 +191,12 @@ class LiveLog:
                 if key not in self._open:
                     self._open.add(key)
                     changes.append(Change(series=name, event=event, opened=True))
+        changes += self._told(LOSS_SCALE, self._watcher.scaler_events())
+        changes += self._told(LOSS, self._watcher.nan_messages())
         return changes
+
+    def _told(self, name: str, events: Sequence[Event]) -> list[Change]:
+        """Return the events that messages and the scaler opened since the last time."""
+        before = self._messages.get(name, 0)
+        self._messages[name] = len(events)
+        return [Change(series=name, event=event, opened=True) for event in events[before:]]

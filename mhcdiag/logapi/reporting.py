@@ -7,7 +7,7 @@ import numpy as np
 
 from mhcdiag.detectors import LogWatcher
 from mhcdiag.logapi.options import LOSS, LOSS_SCALE
-from mhcdiag.results.spikes import Curve, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import SHORT, Curve, LogResult, RunSpan, SeriesResult, SpikeScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
 def _own_notes(watcher: LogWatcher, warmup: int) -> Iterator[str]:
     for name, one in watcher.series.items():
         if one.points and not one.judged:
-            yield f"short: spikes not judged in {name} (no run has more than {warmup} points to learn from)"
+            yield f"{SHORT} in {name} (no run has more than {warmup} points to learn from)"
         if one.judged and not one.ratio_applies:
             yield f"{name} reaches zero or less: no running-minimum test for divergence"
     if watcher.overflows:

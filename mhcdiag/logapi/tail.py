@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mhcdiag.errors import LogError
+
 BLOCK = 1 << 18
 POLL = 0.2
 """Seconds between two looks at a file that stands still."""
@@ -20,7 +22,7 @@ def tail(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[bytes]:
-    """Yield the bytes of a file as they are written, `b""` while there are none.
+    """Yield the bytes of a file as they are written, `b""` while there are none. Raises: LogError.
 
     A file that is not there yet is waited for. One that shrinks or is replaced is read from its start; a
     line that was half written is ended before, so that no line is made of two.
@@ -55,6 +57,13 @@ class _Source:
 
     def read(self) -> bytes | None:
         """Return the next bytes; empty when there are none yet, None when there will be no more."""
+        try:
+            return self._read()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise LogError(self._path, found=reason, expected="a file that can be read while it grows") from error
+
+    def _read(self) -> bytes | None:
         if self._path == "-":
             assert self._file is not None
             return os.read(self._file.fileno(), BLOCK) or None

@@ -38,17 +38,17 @@ GAP = 0.95
 def timeline_figure(
     logs: Sequence[LogResult], *, log_scale: bool = False, comparison: Comparison | None = None
 ) -> Figure:
-    """Draw one panel per series and log, and the gap to another run below them.
+    """Draw one panel per series and log; below them the losses of two runs, and the gap between them.
 
     Parameters
     ----------
     log_scale
         Logarithmic axes; a series that is not positive stays linear, and its axis says so.
     comparison
-        The loss gap to another run.
+        The losses of two runs and their gap.
     """
     panels = [(log, name) for log in logs for name in ordered_series(log)]
-    count = len(panels) + (comparison is not None)
+    count = len(panels) + 2 * (comparison is not None)
     with house_style():
         sheet = Sheet(height=TOP + count * (PANEL_HEIGHT + GAP))
         width = WIDTH - LEFT - RIGHT
@@ -58,11 +58,13 @@ def timeline_figure(
             sheet.text(f"{log.path}: {name}", left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
             draw_series(axes, log.series[name], name=name, log_scale=log_scale)
         if comparison is not None:
-            top = TOP + len(panels) * (PANEL_HEIGHT + GAP)
-            axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
-            title = f"loss gap: {comparison.path} minus {comparison.other}"
-            sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
-            draw_gap(axes, comparison)
+            between = f"{comparison.path} against {comparison.other}"
+            for place, (what, draw) in enumerate((("loss", _draw_losses), ("loss gap", draw_gap)), len(panels)):
+                top = TOP + place * (PANEL_HEIGHT + GAP)
+                axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
+                title = f"{what}: {between}"
+                sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
+                draw(axes, comparison)
     return sheet.figure
 
 
@@ -156,16 +158,41 @@ def _shade_events(axes: Axes, events: Sequence[Event]) -> None:
             )
 
 
+def _draw_losses(axes: Axes, comparison: Comparison) -> None:
+    for name, values, colour in (
+        (comparison.other, comparison.other_loss, GREY),
+        (comparison.path, comparison.loss, CURVE_COLOUR),
+    ):
+        axes.plot(comparison.step, values, color=colour, linewidth=1.0, label=name)
+    curve = Curve(
+        run=(0,) * len(comparison.step),
+        step=comparison.step,
+        low=tuple(map(min, comparison.loss, comparison.other_loss)),
+        high=tuple(map(max, comparison.loss, comparison.other_loss)),
+    )
+    axes.set_ylim(*_limits(curve))
+    _mark_opening(axes, comparison)
+    axes.legend(loc="upper right", fontsize=SMALL_SIZE)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.grid(axis="y")
+
+
 def draw_gap(axes: Axes, comparison: Comparison) -> None:
     """Draw the gap between two losses, and where it opens."""
     axes.plot(comparison.step, comparison.gap, color=CURVE_COLOUR, linewidth=1.2)
     axes.axhline(0.0, color=GREY, linewidth=0.7)
-    if comparison.opens is not None:
-        axes.axvline(comparison.opens, color=RED, linewidth=0.9, linestyle="--")
-        axes.annotate(
-            f"opens at {comparison.opens:,.0f}", (comparison.opens, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(0, 2), textcoords="offset points", fontsize=LABEL_SIZE, color=RED, ha="left", va="bottom",
-        )  # fmt: skip
+    _mark_opening(axes, comparison)
     axes.set_xlabel("step")
     axes.set_ylabel("gap (smoothed)")
     axes.grid(axis="y")
+
+
+def _mark_opening(axes: Axes, comparison: Comparison) -> None:
+    if comparison.opens is None:
+        return
+    axes.axvline(comparison.opens, color=RED, linewidth=0.9, linestyle="--", gid="opens")
+    axes.annotate(
+        f"opens at {comparison.opens:,.0f}", (comparison.opens, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(0, 2), textcoords="offset points", fontsize=LABEL_SIZE, color=RED, ha="left", va="bottom",
+    )  # fmt: skip

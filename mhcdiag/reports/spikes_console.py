@@ -16,6 +16,7 @@ from mhcdiag.reports.timeline_text import ASCII_BLOCKS, BLOCKS, timeline
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     SEVERITY,
+    SHORT,
     Event,
     JudgedLog,
     Kind,
@@ -70,6 +71,8 @@ def verdict_line(log: JudgedLog | Unreadable) -> Text:
     line = Text.assemble((log.verdict.upper(), STYLES[log.verdict]), "  ", printable(log.result.path))
     counts = [f"{count} {kind}" for kind in SEVERITY if (count := _count(log.result, kind))]
     line.append(f"  {', '.join(counts) or 'no events'}")
+    if any(note.startswith(f"{SHORT} in loss ") for note in log.result.notes):
+        line.append("; too short to judge spikes")
     return line.append(f"  ({log.reason})" if log.reason else "")
 
 

@@ -26,6 +26,9 @@ class Kind(StrEnum):
     """The fp16 loss scaler reached its minimum or gave up."""
 
 
+SHORT = "short: spikes not judged"
+"""How a note begins that says that no run was longer than the warm-up."""
+
 SEVERITY = (
     Kind.NAN,
     Kind.DIVERGENCE,
@@ -220,7 +223,11 @@ class Comparison:
     """Step from which the smoothed gap stays outside its noise until the end; None if it closes or never
     opens."""
     step: tuple[float, ...]
-    """Steps of the smoothed gap, thinned for drawing."""
+    """Steps of the curves, thinned for drawing."""
+    loss: tuple[float, ...]
+    """Loss of the log at these steps."""
+    other_loss: tuple[float, ...]
+    """Loss of the other."""
     gap: tuple[float, ...]
     """The smoothed gap at these steps."""
 

@@ -49,6 +49,9 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield folder
     if kind == "mlflow":
         return
+    if histories := sorted(folder.glob("*.wandb")):
+        yield from histories  # what else lies there are logs of W&B itself, and copies
+        return
     for entry in sorted(folder.iterdir()):
         if entry.is_symlink() and entry.is_dir():
             continue

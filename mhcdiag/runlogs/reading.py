@@ -20,6 +20,9 @@ from mhcdiag.runlogs.textpass import Found, TextPass
 HEAD_LINES = 2000
 """Lines of a stream on which its format is recognised."""
 
+DOCUMENTS = (".md", ".rst", ".tex", ".html", ".htm", ".ipynb")
+"""Ends of names of prose: a table of final losses there is no run, and must not be called clean."""
+
 
 def read_log(
     path: str,
@@ -88,6 +91,13 @@ def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> T
     choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, pieces, keys)
     if choice is None:
         raise unknown(source.path, sample.head)
+    if choice.format is GENERIC and source.path.lower().endswith(DOCUMENTS):
+        raise LogError(
+            source.path,
+            found="a document that names losses in no known log format",
+            expected="a training log",
+            hint="--log-format generic reads it all the same",
+        )
     return choice.format
 
 

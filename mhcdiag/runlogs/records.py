@@ -20,7 +20,7 @@ except ImportError:
 
 
 def parse_json(raw: bytes | str) -> Any:
-    """Return the value of a JSON text; NaN and Infinity, which strict JSON does not know, are read too.
+    """Return the value of a JSON text; NaN, Infinity and raw control characters are read too.
 
     Arguments: raw: the text. Raises: ValueError, also for text nested too deep.
     """
@@ -29,7 +29,7 @@ def parse_json(raw: bytes | str) -> Any:
     except ValueError:
         pass
     try:
-        return json.loads(raw)
+        return json.loads(raw, strict=False)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

@@ -9,6 +9,8 @@ from mhcdiag.runlogs.lines import Lines
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 from mhcdiag.runlogs.prefixes import clean_line
 
+HALF_WRITTEN = "the last line is half-written: left out"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -62,11 +64,14 @@ class TextPass:
         Arguments: lines: at most one line.
         """
         names = self._names
+        half = bool(lines.texts) and _cut_object(lines.texts[-1])
         for found in self.feed(lines):
-            if isinstance(found.item, Record) and names and not names <= found.item.values.keys():
-                self.notes.append("the last line is half-written: left out")
+            if isinstance(found.item, Record) and (half or (names and not names <= found.item.values.keys())):
+                half = True
                 continue
             yield found
+        if half:
+            self.notes.append(HALF_WRITTEN)
         last = self._parser.finish()
         if last is not None:
             yield self._keep(last, self._rank)
@@ -78,3 +83,9 @@ class TextPass:
         if record.values:
             self._names = frozenset(record.values)
         return Found(record, rank)
+
+
+def _cut_object(raw: bytes) -> bool:
+    """Say whether a line opens a JSON object and never closes it."""
+    text = raw.strip()
+    return text.startswith(b"{") and not text.endswith(b"}")

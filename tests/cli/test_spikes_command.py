@@ -193,6 +193,66 @@ def test_bad_input_is_never_clean(name: str, tmp_path, capsys):
     assert out.err or "UNJUDGED" in out.out
 
 
+USABLE = {
+    "bom": lambda text: b"\xef\xbb\xbf" + text,
+    "crlf": lambda text: text.replace(b"\n", b"\r\n"),
+    "nul_line": lambda text: text + b"\0\0\0\n",
+    "invalid_utf8": lambda text: b"warming up \xff\xfe\x80\n" + text,
+    "long_line": lambda text: text + b"x" * 10_000_000 + b"\n",
+    "deep_line": lambda text: text + DEEP.encode(),
+    "scalars": lambda text: b'1\n[2]\n"x"\n' + text,
+    "numbers_as_strings": lambda text: text.replace(b'"loss": ', b'"loss": "').replace(b"}", b'"}'),
+}
+
+
+@pytest.mark.parametrize("name", sorted(USABLE))
+def test_what_is_usable_is_judged(name: str, tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(USABLE[name](write_jsonl(path, healthy()).read_bytes()))
+    done = subprocess.run(
+        [sys.executable, "-m", "mhcdiag", "spikes", str(path), "--json"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (result,) = strict_json(done.stdout)["results"]
+    assert result["runs"][0]["points"] == 800
+    assert result["series"]["loss"]["events"] == []
+
+
+@pytest.mark.parametrize("line", ["NaN", "Infinity", "1e999", "9" * 400, 'NaN, "msg": "\x1b[31mred\x07"'])
+def test_a_loss_that_is_not_finite_fails_however_it_is_written(line: str, calm: str):
+    with Path(calm).open("a") as log:
+        log.write(f'{{"step": 801, "loss": {line}}}\n')
+    assert run(["spikes", "-q", calm]) == 1
+
+
+def test_prose_that_names_losses_is_no_log(tmp_path, capsys):
+    path = tmp_path / "notes.md"
+    path.write_text("# Results\n\n" + "".join(f"Run {i} ended at loss: 2.{i}, lr: 0.{i}.\n\n" for i in range(1, 20)))
+    assert run(["spikes", str(path)]) == 2
+    assert "a document" in capsys.readouterr().err
+    assert run(["spikes", "-q", str(path), "--log-format", "generic"]) == 0
+
+
+def test_control_characters_of_names_never_reach_the_terminal(calm: str, tmp_path, capsys):
+    path = tmp_path / "evil\x1b[31m.jsonl"
+    path.write_bytes(Path(calm).read_bytes())
+    assert run(["spikes", str(path)]) == 0
+    assert run(["spikes", str(tmp_path / "missing\x1b[2J.log")]) == 2
+    out = capsys.readouterr()
+    assert "\x1b" not in out.out + out.err
+    assert "\\x1b[31m" in out.out
+
+
+@pytest.mark.parametrize("cut", [2, 9, 17])
+def test_a_half_written_last_line_leaves_a_note(calm: str, cut: int, capsys):
+    path = Path(calm)
+    path.write_bytes(path.read_bytes() + b'{"step": 801, "loss": 9.75}'[:cut])
+    assert run(["spikes", calm, "--json"]) == 0
+    (result,) = strict_json(capsys.readouterr().out)["results"]
+    assert "the last line is half-written: left out" in result["notes"]
+    assert result["runs"][0]["points"] == 800
+
+
 @pytest.mark.parametrize("arguments", [["--rule", "no"], ["--fail-on", "no"], ["--steps", "x"], ["--regex", "("]])
 def test_bad_usage_is_one_line_and_exit_2(calm: str, capsys, arguments: list[str]):
     assert run(["spikes", calm, *arguments]) == 2
@@ -276,12 +336,45 @@ class TestFollow:
         assert "spike" in out
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-    def test_signals(self, calm: str, number: int, code: int):
-        process = self.start(Path(calm), "--idle-timeout", "60")
-        time.sleep(3)
+    def test_signals(self, spike: str, number: int, code: int):
+        process = self.start(Path(spike), "--idle-timeout", "60")
+        assert process.stdout is not None
+        process.stdout.readline()  # it follows by now
         process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == code
+
+    def test_a_gate_on_the_spike_score_trips_without_an_event_to_name(self, tmp_path):
+        loss, seen = 2.5 + 0.002 * np.random.default_rng(5).standard_normal(401), tmp_path / "event.json"
+        loss[300] *= 1.015  # below the smallest rise of our rule, above six of OLMo-core's deviations
+        path = write_jsonl(tmp_path / "run.jsonl", loss)
+        process = self.start(
+            path, "--max-spike-score", "0", "--on-fail", f"printenv MHCDIAG_EVENT > {seen}", "--idle-timeout", "9"
+        )
+        process.communicate(timeout=60)
+        assert process.returncode == 1
+        told = json.loads(seen.read_text())
+        assert "spike_score" in told["reason"]
+        assert "kind" not in told
+
+    def test_the_message_of_the_loss_scaler_trips_the_gate(self, tmp_path):
+        path, seen = tmp_path / "run.log", tmp_path / "event.json"
+        lines = [f"step {step} | loss 2.5{step % 7} | lr 0.001" for step in range(1, 301)]
+        lines.append("Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.")
+        path.write_text("\n".join(lines) + "\n")
+        process = self.start(path, "--on-fail", f"printenv MHCDIAG_EVENT > {seen}", "--idle-timeout", "60")
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "loss_scale" in out
+        told = json.loads(seen.read_text())
+        assert (told["kind"], told["series"]) == ("loss_scale", "loss_scale")
+
+    def test_what_cannot_be_read_ends_with_2(self, tmp_path):
+        process = self.start(tmp_path)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert err.count("\n") == 1
+        assert "is a directory" in err
 
     def test_following_finds_what_reading_finds(self, spike: str, capsys):
         process = self.start(Path(spike), "--idle-timeout", "1", "--json", "--log-format", "jsonl")

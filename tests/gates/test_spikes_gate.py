@@ -7,7 +7,7 @@ import pytest
 
 from mhcdiag.cli.spikes_choices import parse_kinds, parse_steps
 from mhcdiag.errors import SettingError
-from mhcdiag.gates.spikes import SpikeGate, judge
+from mhcdiag.gates.spikes import SpikeGate, judge, tripping_event
 from mhcdiag.logapi import LogOptions, spikes
 from mhcdiag.results.spikes import Kind
 from mhcdiag.results.verdict import Verdict
@@ -42,6 +42,40 @@ def test_a_spike_fails_only_where_it_is_asked_for(tmp_path: Path) -> None:
     assert verdict(tmp_path, losses, SpikeGate(fail_on=frozenset({Kind.SPIKE}))) is Verdict.FAIL
     assert verdict(tmp_path, losses, SpikeGate(max_spikes=0)) is Verdict.FAIL
     assert verdict(tmp_path, losses, SpikeGate(max_spikes=1)) is Verdict.PASS
+
+
+def _climb(back: bool) -> list[object]:
+    """Losses around 2 that climb to 3 after 400 steps, and come back or not."""
+    climb = [min(i - 400, 300) / 300 if i > 400 else 0.0 for i in range(901)]
+    if back:
+        climb[700:] = [0.0] * 201
+    return [2.0 + 0.01 * ((7 * i) % 11 - 5) / 5 + up for i, up in enumerate(climb)]
+
+
+@pytest.mark.parametrize(("back", "expected"), [(False, Verdict.FAIL), (True, Verdict.PASS)])
+def test_a_divergence_fails_while_it_lasts(tmp_path: Path, back: bool, expected: Verdict) -> None:
+    assert verdict(tmp_path, _climb(back)) is expected
+    assert verdict(tmp_path, _climb(back), SpikeGate(fail_on=frozenset({Kind.NAN}))) is Verdict.PASS
+
+
+def test_the_event_that_trips_is_the_first_that_counts(tmp_path: Path) -> None:
+    losses: list[object] = [2.0 + 0.001 * (i % 7) for i in range(401)]
+    losses[151:157] = [4.0] * 6
+    losses[251:257] = [5.0] * 6
+    losses[301] = float("nan")
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps({"step": i, "loss": one}) + "\n" for i, one in enumerate(losses)))
+    result = spikes(str(path), LogOptions(log_format="jsonl"))
+    starts = {
+        301: SpikeGate(),
+        151: SpikeGate(max_spikes=0),
+        251: SpikeGate(max_spikes=1),
+    }
+    for start, gate in starts.items():
+        found = tripping_event(result, gate)
+        assert found is not None
+        assert (found[0], found[1].start) == ("loss", start)
+    assert tripping_event(result, SpikeGate(fail_on=frozenset(), max_spike_score=0.0)) is None
 
 
 def test_words_of_the_command_line() -> None:

@@ -64,6 +64,12 @@ def test_the_gap_of_two_runs_and_where_it_opens(tmp_path):
     first, second = write_jsonl(tmp_path / "a.jsonl", loss), write_jsonl(tmp_path / "b.jsonl", healthy())
     comparison = compare(str(first), str(second), LogOptions())
     figure = timeline_figure([spikes(str(first), LogOptions())], comparison=comparison)
-    gap = figure.axes[-1]
+    losses, gap = figure.axes[-2:]
+    theirs, ours = losses.lines[:2]
+    np.testing.assert_allclose(ours.get_ydata() - theirs.get_ydata(), loss - healthy(), atol=1e-4)
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == [str(second), str(first)]
     assert gap.lines[0].get_ydata()[-1] == pytest.approx(0.3, abs=0.05)
-    assert any("opens at" in text.get_text() for text in gap.texts)
+    for axes in (losses, gap):
+        (opening,) = [line for line in axes.lines if line.get_gid() == "opens"]
+        assert opening.get_xdata()[0] == comparison.opens
+        assert any("opens at" in text.get_text() for text in axes.texts)

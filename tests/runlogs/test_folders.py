@@ -53,3 +53,11 @@ def test_a_folder_without_logs(tmp_path):
     (tmp_path / "model.txt").write_text("x\n")
     with pytest.raises(LogError, match="a folder without logs"):
         iter_logs(str(tmp_path))
+
+
+def test_a_wandb_run_is_its_history_alone(tmp_path):
+    run = tmp_path / "wandb" / "offline-run-1"
+    for name in ("run-1.wandb", "logs/debug.log", "files/output.log"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes(b"step 1 loss 2.5\n")
+    assert iter_logs(str(tmp_path)) == [str(run / "run-1.wandb")]
