@@ -35,7 +35,7 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
-    from mhcdiag.cli.check_outputs import parse_format, parse_targets, print_report, write_reports
+    from mhcdiag.cli.check_outputs import parse_format, parse_targets, print_report, refuse_overwriting, write_reports
     from mhcdiag.cli.check_plan import accept, make_plan, write_starter
     from mhcdiag.cli.check_run import run_check
 
@@ -55,6 +55,8 @@ def check(
         exit_zero=exit_zero,
         jobs=jobs,
     )
+    kept = [*(one.path for one in plan.inputs), *([path] if path else []), *([baseline] if baseline else [])]
+    refuse_overwriting(targets, kept)
     report = accept(plan, baseline) if update_baseline else run_check(plan)
     write_reports(report, targets)
     print_report(report, name=name, quiet=quiet, verbose=verbose)

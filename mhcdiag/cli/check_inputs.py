@@ -40,7 +40,7 @@ def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
             if _REMOTE.match(pattern):
                 found.append(Input(family=family, path=pattern))
                 continue
-            matched = sorted(glob.glob(os.path.join(folder, pattern), recursive=True), key=_natural)
+            matched = sorted(glob.glob(os.path.join(glob.escape(str(folder)), pattern), recursive=True), key=_natural)
             if not matched:
                 error = f"the pattern '{pattern}' matches nothing in {folder}; expected {family}s, mend [inputs]"
                 found.append(Input(family=family, path=pattern, error=error))

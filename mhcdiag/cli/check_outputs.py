@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -78,9 +78,22 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
     return targets
 
 
+def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse a report that would take the place of a file that the check needs.
+
+    Arguments: targets: reports to write; kept: inputs, policy and baseline. Raises: OutputError.
+    """
+    places = {os.path.realpath(path) for path in kept}
+    for target in targets:
+        if os.path.realpath(target.path) in places:
+            raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
+
+
 def check_writable(path: Path, *, option: str) -> None:
     """Refuse a file that could not be written. Raises: OutputError."""
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    # A device such as /dev/null would be replaced by a file.
+    special = path.exists() and not path.is_file()
+    if special or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise OutputError(f"{option} {path}: cannot be written; expected a file in a directory that exists")
 
 

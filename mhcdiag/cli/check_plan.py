@@ -13,6 +13,7 @@ from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
 from mhcdiag.cli.stages import log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.gates.check import gates_for
 from mhcdiag.logapi import spikes
 from mhcdiag.policy.baseline import baseline_of, read_baseline
 from mhcdiag.policy.reading import gate_series
@@ -21,6 +22,7 @@ from mhcdiag.policy.starter import STARTER
 from mhcdiag.reports.check_json import check_json
 from mhcdiag.results.check import CheckReport, Family
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.spikes import LogResult
 
 _JOBS = 2
 
@@ -57,14 +59,18 @@ def make_plan(
     of_spikes, _ = effective(ctx, "spikes")
     options = log_options(of_spikes)
     options.published_rule()
-    options = replace(options, series=tuple(dict.fromkeys([*options.series, *gate_series(rules.gates)])))
+
+    def read(path: str) -> LogResult:
+        named = gate_series(list(gates_for(rules.gates, Family.LOG, path)))
+        return spikes(path, replace(options, series=tuple(dict.fromkeys([*options.series, *named]))))
+
     with_checkpoints = any(one.family is Family.CHECKPOINT and not one.error for one in inputs)
     return Plan(
         policy=rules,
         policy_name=_name(policy, policy_path),
         inputs=inputs,
         measure=measurement(of_gain) if with_checkpoints else _no_checkpoints,
-        read=lambda path: spikes(path, options),
+        read=read,
         baseline=None if baseline is None else read_baseline(baseline),
         strict=strict,
         exit_zero=exit_zero,

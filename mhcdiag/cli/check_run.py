@@ -123,6 +123,8 @@ def _judge(plan: Plan, one: Input, result: Found) -> _Judged:
         without_allowed(document, plan.policy.allow) if isinstance(result, LogResult) else (document, ())
     )
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)
+    if baseline is not None and one.family is Family.LOG:
+        baseline, _ = without_allowed(baseline, plan.policy.allow)
     if plan.baseline is not None and baseline is not None and isinstance(result, GainResult):
         refuse_other_model(plan.baseline, baseline, document)
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
@@ -164,7 +166,8 @@ def _sha256(path: str) -> str:
 def _now() -> str:
     """Return the time of the report; SOURCE_DATE_EPOCH makes reports of the same input the same bytes."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch and not epoch.isdigit():
-        raise SettingError(f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingError(f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970") from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

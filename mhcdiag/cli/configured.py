@@ -64,7 +64,10 @@ def _load(ctx: typer.Context, config: Path | None) -> Path | None:
         return config
     isolated = ctx.meta.get(ISOLATED, False)
     if config is not None and isolated:
-        raise SettingError(_CONTRADICTION)
+        source = ctx.get_parameter_source("_config")
+        if source is None or source.name != "ENVIRONMENT":
+            raise SettingError(_CONTRADICTION)
+        config = None  # a flag wins over the environment
     path = config
     if path is None and not isolated:
         from mhcdiag.policy.finding import find_policy
@@ -95,7 +98,13 @@ def _defaults(ctx: typer.Context, path: Path, policy: "Policy") -> dict[str, Any
                 expected=f"an option of `mhcdiag {ctx.info_name}`: {', '.join(known)}",
                 hint=f"did you mean '{near[0]}'?" if near else "",
             )
-    return {names[key]: value for key, value in table.items()}
+    files = [one.name for one in ctx.command.params if isinstance(one, TyperOption) and one.bare_type() == "Path"]
+    return {names[key]: _beside(path, value) if names[key] in files else value for key, value in table.items()}
+
+
+def _beside(path: Path, value: Any) -> Any:
+    """Files in a policy are relative to it, whatever folder the command runs in."""
+    return os.path.relpath(path.resolve().parent / value) if isinstance(value, str) else value
 
 
 Isolated = Annotated[

@@ -1,5 +1,6 @@
 """The gates of a policy on the document of one input. They fail closed: what is missing or NaN never passes."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from mhcdiag.contracts.numbers import number
@@ -7,7 +8,7 @@ from mhcdiag.gates.allowing import applies
 from mhcdiag.metrics import METRICS, Document, Question, Reading
 from mhcdiag.policy.record import Gate
 from mhcdiag.results.check import Family, GateOutcome, Relation, Severity
-from mhcdiag.results.numbers import Huge, Number, within
+from mhcdiag.results.numbers import Huge, Number, text, within
 from mhcdiag.results.verdict import Verdict, combine
 
 JUDGEABLE = "judgeable"
@@ -91,7 +92,8 @@ def _limit(gate: Gate, before: Reading | None) -> float | None:
         return gate.max if gate.max is not None else gate.min
     if before.value is None or isinstance(before.value, Huge) or gate.max_ratio is None:
         return None
-    return gate.max_ratio * before.value
+    limit = gate.max_ratio * before.value
+    return limit if math.isfinite(limit) else None  # infinity would let everything pass
 
 
 def _verdict(now: Reading, before: Reading | None, limit: float | None, relation: Relation) -> tuple[Verdict, str]:
@@ -100,10 +102,10 @@ def _verdict(now: Reading, before: Reading | None, limit: float | None, relation
     if _is_nan(now.value):
         return Verdict.FAIL, "NaN is within no limit"
     if limit is None:
-        why = before.missing if before is not None and before.missing else "the baseline's number is beyond comparison"
+        why = "" if before is None else before.missing
+        if before is not None and before.value is not None:
+            why = f"the baseline's number, {text(before.value)}, is beyond comparison"
         return Verdict.UNJUDGED, f"no limit: {why}"
-    if _is_nan(limit):
-        return Verdict.UNJUDGED, "no limit: the baseline's number is NaN"
     if relation is Relation.AT_MOST:
         return (Verdict.PASS, "") if within(now.value, limit) else (Verdict.FAIL, "above its limit")
     return (Verdict.PASS, "") if now.value >= limit else (Verdict.FAIL, "below its limit")

@@ -57,7 +57,7 @@ def _worst(document: Document, keys: tuple[str, ...], _question: Question) -> Re
         return Reading(value=None, missing=f"the measurement has no {'.'.join(keys)}")
     first, last = span["from_site"], span["to_site"]
     place = Place(text=first if first == last else f"{first} to {last}")
-    return Reading(value=parse_number(span["value"]), place=place)
+    return _number(span["value"], keys, place)
 
 
 def _curve(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
@@ -69,14 +69,14 @@ def _bound(document: Document, keys: tuple[str, ...], question: Question) -> Rea
     if found is None:
         why = _walk(document, (*keys[:2], "why"))
         return Reading(value=None, missing=f"nothing bounds these mappings: {why}")
-    return _of_sites(document, keys, question) if isinstance(found, list) else Reading(value=parse_number(found))
+    return _of_sites(document, keys, question) if isinstance(found, list) else _number(found, keys)
 
 
 def _sinkhorn(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
     found = _walk(document, keys)
     if found is None:
         return Reading(value=None, missing=f"layout {document.get('layout')} has no Sinkhorn iteration")
-    return _of_sites(document, keys, question) if isinstance(found, list) else Reading(value=parse_number(found))
+    return _of_sites(document, keys, question) if isinstance(found, list) else _number(found, keys)
 
 
 def _count(document: Document, keys: tuple[str, ...], _question: Question) -> Reading:
@@ -102,6 +102,11 @@ def _of_sites(document: Document, keys: tuple[str, ...], question: Question) -> 
         return Reading(value=None, missing=f"{'.'.join(keys)} lacks {len(numbers) - len(known)} of its sites")
     index = extreme(known, question.relation)
     return Reading(value=known[index], place=Place(text=str(document["sites"][index])))
+
+
+def _number(found: object, keys: tuple[str, ...], place: Place | None = None) -> Reading:
+    value = parse_number(found)
+    return Reading(value=value, missing="" if value is not None else f"{'.'.join(keys)} is no number", place=place)
 
 
 def _walk(document: Document, keys: tuple[str, ...]) -> object:

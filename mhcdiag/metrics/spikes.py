@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mhcdiag.metrics.extremes import extreme
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.spikes import Kind
@@ -70,16 +71,14 @@ def _new(document: Document, _keys: tuple[str, ...], series: str, question: Ques
     missing = _missing(document, series) or _missing(question.baseline, series)
     if missing:
         return Reading(value=None, missing=missing)
-    before = [(event["kind"], event["start"]) for event in _events(question.baseline, series)]
+    before = list(_events(question.baseline, series))
     near = NEAR * _interval(document)
     return _counted(
-        event
-        for event in _events(document, series)
-        if not any(kind == event["kind"] and abs(start - event["start"]) <= near for kind, start in before)
+        event for event in _events(document, series) if not any(_same(event, old, near=near) for old in before)
     )
 
 
-def _score(document: Document, keys: tuple[str, ...], series: str, _question: Question) -> Reading:
+def _score(document: Document, keys: tuple[str, ...], series: str, question: Question) -> Reading:
     missing = _missing(document, series)
     if missing:
         return Reading(value=None, missing=missing)
@@ -89,15 +88,16 @@ def _score(document: Document, keys: tuple[str, ...], series: str, _question: Qu
     if not known:
         window = 1000 if keys[1] == "olmo2" else 128
         return Reading(value=None, missing=f"no run is long enough for this score ({window} points)")
-    return Reading(value=max(known))
+    return Reading(value=known[extreme(known, question.relation)])
 
 
-def _points(document: Document, _keys: tuple[str, ...], series: str, _question: Question) -> Reading:
+def _points(document: Document, _keys: tuple[str, ...], series: str, question: Question) -> Reading:
     missing = _missing(document, series)
     if missing:
         return Reading(value=None, missing=missing)
     names = document["series"] if series == EVERY else [series]
-    return Reading(value=float(min(document["series"][name]["points"] for name in names)))
+    points = [float(document["series"][name]["points"]) for name in names]
+    return Reading(value=points[extreme(points, question.relation)])
 
 
 def _unreadable(document: Document, _keys: tuple[str, ...], _series: str, _question: Question) -> Reading:
@@ -127,6 +127,12 @@ def _counted(events: Iterator[dict[str, Any]]) -> Reading:
     step = first["start"]
     text = f"step {step:,}" if step is not None else "step unknown"
     return Reading(value=float(len(found)), place=Place(text=text, line=first["line"]))
+
+
+def _same(event: dict[str, Any], old: dict[str, Any], *, near: float) -> bool:
+    if event["kind"] != old["kind"] or event["start"] is None or old["start"] is None:
+        return False
+    return bool(abs(old["start"] - event["start"]) <= near)
 
 
 def _interval(document: Document) -> float:

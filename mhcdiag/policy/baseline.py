@@ -8,7 +8,8 @@ from typing import Any
 
 from mhcdiag.contracts.check import FORMAT_VERSION, check_document
 from mhcdiag.errors import InputError
-from mhcdiag.metrics import Document
+from mhcdiag.metrics import METRICS, Document, Question
+from mhcdiag.metrics.spikes import EVERY
 from mhcdiag.results.check import CheckReport, Family
 
 _HINT = "`mhcdiag check --update-baseline` writes a new one"
@@ -58,8 +59,12 @@ def read_baseline(path: Path) -> Baseline:
         raise InputError(path, found=found, expected=f"format version {FORMAT_VERSION}", hint=_HINT)
     try:
         documents = dict(pair for result in report["results"] for pair in _documents(command, result))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(path, found=f"a report that lacks {error}", expected="a baseline", hint=_HINT) from error
+        for (family, _), document in documents.items():
+            _try_all(family, document)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(path, found=f"a report with a broken part: {error}", expected="a baseline", hint=_HINT) from (
+            error
+        )
     return Baseline(path=str(path), documents=documents)
 
 
@@ -84,6 +89,13 @@ def refuse_other_model(baseline: Baseline, before: Document, now: Document) -> N
                 was, is_now = f"{len(was)} sites", f"{len(is_now)}"
             found = f"a baseline of another model: {word} {was}, here {is_now}"
             raise InputError(baseline.path, found=found, expected="a baseline of the same model", hint=_HINT)
+
+
+def _try_all(family: Family, document: Document) -> None:
+    """Read every metric once: a file that somebody edited is refused as a whole, and not in the middle of a check."""
+    for metric in METRICS.values():
+        if metric.family is family:
+            metric.read(document, Question(series=EVERY, baseline=document))
 
 
 def _documents(command: str, result: dict[str, Any]) -> list[tuple[tuple[Family, str], Document]]:

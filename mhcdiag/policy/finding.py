@@ -18,8 +18,7 @@ def find_policy(folder: Path) -> Path | None:
         if (one / FILE).is_file():
             return one / FILE
         project = one / PROJECT_FILE
-        # A quick look before parsing: most projects have the file and not the table.
-        if project.is_file() and b"tool.mhcdiag" in project.read_bytes() and "mhcdiag" in _tool(project):
+        if project.is_file() and _has_table(project):
             return project
     return None
 
@@ -45,9 +44,15 @@ def read_toml(path: Path) -> dict[str, object]:
     return table
 
 
-def _tool(path: Path) -> dict[str, object]:
+def _has_table(path: Path) -> bool:
     try:
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return {}  # somebody else's file and somebody else's error
-    return tool if isinstance(tool, dict) else {}
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return False  # somebody else's file and somebody else's error
+    if "mhcdiag" not in text:
+        return False  # a quick look before parsing: most projects have the file and not the table
+    try:
+        tool = tomllib.loads(text).get("tool")
+    except tomllib.TOMLDecodeError:
+        return "[tool.mhcdiag" in text  # a policy that is broken must not be taken for none
+    return isinstance(tool, dict) and "mhcdiag" in tool

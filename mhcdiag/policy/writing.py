@@ -46,12 +46,13 @@ def toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml_value(one) for one in value)}]"
-    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
+    if isinstance(value, float) and abs(value) < 1e15 and value == int(value):
         return str(int(value))
     if isinstance(value, int | float):
         return repr(value)
-    # A JSON string is a TOML basic string.
-    return json.dumps(str(value) if isinstance(value, PurePath) else value, ensure_ascii=False)
+    # A JSON string is a TOML basic string, but for one character that TOML wants escaped.
+    shown = json.dumps(str(value) if isinstance(value, PurePath) else value, ensure_ascii=False)
+    return shown.replace("\x7f", "\\u007f")
 
 
 def _entries(record: Gate | Allow | Any) -> Iterator[str]:

@@ -1,275 +1,498 @@
-"""Gates of a policy: every metric against its limit, with whatever can stand in a document."""
+"""Every gate that a policy can have: at the limit, just above it, infinity, NaN in each place, missing."""
 
-import copy
 import math
-from typing import Any
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
 
 import pytest
+from checkdocuments import CHECKPOINT, LOG, SITES, checkpoint, event, is_curve, log, with_value, without
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mhcdiag.contracts.numbers import number
 from mhcdiag.gates.allowing import applies, without_allowed
-from mhcdiag.gates.check import gates_for, judge_gate, overall, unjudged
-from mhcdiag.metrics import METRICS
+from mhcdiag.gates.check import JUDGEABLE, gates_for, judge_gate, overall, unjudged
+from mhcdiag.metrics import METRICS, Metric
 from mhcdiag.policy.record import Allow, Gate
-from mhcdiag.results.check import Family, Relation, Severity
-from mhcdiag.results.numbers import Huge
+from mhcdiag.results.check import Family, Place, Relation, Severity
+from mhcdiag.results.numbers import Huge, Number
+from mhcdiag.results.spikes import Kind
 from mhcdiag.results.verdict import Verdict
 
-CURVE = [1.0, 7.0, 2.0]
-EVENT = {"kind": "spike", "run": 0, "line": 41, "start": 400, "recovered": True}
+FACTORS = [metric for metric in METRICS.values() if metric.unit == "factor"]
+FRACTIONS = [metric for metric in METRICS.values() if metric.unit == "fraction"]
+NUMBERS = [*FACTORS, *FRACTIONS]
+COUNTS = [metric for metric in METRICS.values() if metric not in NUMBERS]
+CURVES = [metric for metric in FACTORS if is_curve(metric)]
+ALWAYS_THERE = ("spikes.unreadable_lines", "spikes.count.loss_scale")
+LEFT_OUT = [metric for metric in METRICS.values() if metric.name not in ALWAYS_THERE]
+
+WORST = METRICS["gain.worst.backward.norm"]
+CURVE = METRICS["gain.prefix.forward.norm.max"]
+SPIKE = METRICS["spikes.count.spike"]
+NEW = METRICS["spikes.new"]
 
 
-def checkpoint() -> dict[str, Any]:
-    """A document in which every number that a limit can be about is 7, and 1 the smallest of a curve."""
-    span = {"value": 7.0, "from_site": "0.attn", "to_site": "1.ffn"}
-    definitions = {"amax": span, "norm": span}
-    reductions = dict.fromkeys(("mean", "p50", "p99", "max", "of_mean", "mean_without_first"), CURVE)
-    by_definition = {"amax": reductions, "norm": reductions}
-    bound = {"single": CURVE, "prefix": CURVE, "suffix": CURVE, "worst": 7.0, "why": "a test"}
-    return {
-        "path": "a.safetensors",
-        "layout": "test",
-        "streams": 4,
-        "sites": ["0.attn", "0.ffn", "1.attn"],
-        "worst": {"forward": definitions, "backward": definitions},
-        "gain": {
-            kind: dict.fromkeys(("forward", "backward"), by_definition) for kind in ("single", "prefix", "suffix")
-        },
-        "bound": {"forward": bound, "backward": bound},
-        "sinkhorn": {"row_residual": CURVE, "column_residual": CURVE, "log_sum_mean": 7.0, "log_sum_max": 7.0},
-        "nonfinite": [{"site": f"{i}.attn", "tensors": [], "found": "NaN"} for i in range(7)],
-        "assumed": list("abcdefg"),
-        "skipped": [{"what": str(i), "reason": "x"} for i in range(7)],
-    }
+def name_of(one: object) -> str | None:
+    return one.name if isinstance(one, Metric) else None
 
 
-def log() -> dict[str, Any]:
-    """A document with seven events of every kind in every series, seven points and seven unreadable lines."""
-    kinds = ("blip", "spike", "shift", "divergence", "nan", "gradspike", "loss_scale")
-    events = [
-        {**EVENT, "kind": kind, "start": 100 * i, "line": i, "recovered": None} for kind in kinds for i in range(1, 8)
-    ]
-    score = {"olmo2": 0.7, "olmo_core": 0.7}
-    series = {"source_name": "x", "points": 7, "spike_score": score, "events": events}
-    return {
-        "path": "run.jsonl",
-        "unreadable_lines": 7,
-        "runs": [{"first_step": 0, "last_step": 990, "points": 100}],
-        "series": {"loss": series, "grad_norm": series, "loss_scale": series},
-    }
+def gate_on(metric: Metric, **limits: object) -> Gate:
+    return Gate(metric=metric.name, name="the gate", **limits)  # type: ignore[arg-type]
 
 
-def document(name: str) -> dict[str, Any]:
-    return copy.deepcopy(checkpoint() if METRICS[name].family is Family.CHECKPOINT else log())
+def verdict(
+    metric: Metric, value: Number | None, *, site: int = 0, baseline: object = None, **limits: object
+) -> Verdict:
+    found = with_value(metric, value, site=site)
+    if baseline is None and metric.needs_baseline:
+        baseline = log()
+    return judge_gate(gate_on(metric, **limits), found, baseline).verdict  # type: ignore[arg-type]
 
 
-def value_of(name: str) -> float:
-    if name == "spikes.new":
-        return 49.0
-    return 0.7 if METRICS[name].unit == "fraction" else 7.0
+# Laws
 
 
-def judged(name: str, found: dict[str, Any], **limits: Any):
-    empty = {**log(), "series": {name: {**one, "events": []} for name, one in log()["series"].items()}}
-    baseline = limits.pop("baseline", empty if name == "spikes.new" else None)
-    return judge_gate(Gate(metric=name, name="g", **limits), found, baseline)
+numbers = st.floats(min_value=0) | st.builds(Huge, st.floats(308, 5000)) | st.just(math.nan)
+limits = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
 
-def poisoned(tree: Any, value: object) -> Any:
-    """The document with every number replaced, of curves the last: Python's max drops a NaN that comes late."""
-    if isinstance(tree, dict):
-        return {key: poisoned(one, value) for key, one in tree.items()}
-    if tree == CURVE:
-        return [*CURVE[:-1], value]
-    return value if isinstance(tree, float) else tree
+def curve_of(values: list[Number]) -> dict[str, object]:
+    document = checkpoint()
+    document["gain"]["prefix"]["forward"]["norm"]["max"] = [number(value) for value in values]
+    return document
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_value_at_its_limit_passes_and_one_just_above_fails(name):
-    value = value_of(name)
-    at = judged(name, document(name), max=value)
-    assert (at.verdict, at.finding, at.value) == (Verdict.PASS, "", value)
-    above = judged(name, document(name), max=math.nextafter(value, 0))
-    assert (above.verdict, above.finding) == (Verdict.FAIL, "above its limit")
-    assert above.limit is not None
-    assert above.value > above.limit
+def is_nan(value: Number) -> bool:
+    return not isinstance(value, Huge) and math.isnan(value)
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_lower_limit_judges_the_smallest_and_fails_just_below(name):
-    found = document(name)
-    curve = name.split(".")[1] in ("single", "prefix", "suffix") or name.endswith(("residual",))
-    curve = curve or (".bound." in name and not name.endswith("worst"))
-    value = 1.0 if curve else value_of(name)
-    assert judged(name, found, min=value).verdict is Verdict.PASS
-    below = judged(name, found, min=math.nextafter(value, math.inf))
-    assert (below.verdict, below.finding, below.relation) == (Verdict.FAIL, "below its limit", Relation.AT_LEAST)
+curves = st.lists(numbers, min_size=len(SITES), max_size=len(SITES))
 
 
-GAINS = [name for name, metric in METRICS.items() if metric.family is Family.CHECKPOINT and metric.unit == "factor"]
+@given(values=curves, limit=limits)
+def test_an_upper_limit_passes_where_every_number_is_below_it(values: list[Number], limit: float):
+    expected = all(not isinstance(value, Huge) and value <= limit for value in values)
+    outcome = judge_gate(gate_on(CURVE, max=limit), curve_of(values), None)
+    assert outcome.verdict is (Verdict.PASS if expected else Verdict.FAIL)
 
 
-@pytest.mark.parametrize("name", GAINS)
+@given(values=curves, limit=limits)
+def test_a_lower_limit_passes_where_every_number_is_above_it(values: list[Number], limit: float):
+    expected = all(not is_nan(value) and (isinstance(value, Huge) or value >= limit) for value in values)
+    outcome = judge_gate(gate_on(CURVE, min=limit), curve_of(values), None)
+    assert outcome.verdict is (Verdict.PASS if expected else Verdict.FAIL)
+
+
+@given(values=curves, lower=limits, higher=limits)
+def test_a_higher_limit_never_turns_a_pass_into_a_failure(values: list[Number], lower: float, higher: float):
+    lower, higher = sorted((lower, higher))
+    document = curve_of(values)
+    if judge_gate(gate_on(CURVE, max=lower), document, None).verdict is Verdict.PASS:
+        assert judge_gate(gate_on(CURVE, max=higher), document, None).verdict is Verdict.PASS
+    if judge_gate(gate_on(CURVE, min=higher), document, None).verdict is Verdict.PASS:
+        assert judge_gate(gate_on(CURVE, min=lower), document, None).verdict is Verdict.PASS
+
+
+@given(values=curves, data=st.data())
+def test_the_order_of_sites_does_not_matter(values: list[Number], data: st.DataObject):
+    limit = data.draw(limits)
+    mixed = data.draw(st.permutations(values))
+    for side in ("max", "min"):
+        gate = gate_on(CURVE, **{side: limit})
+        one, two = judge_gate(gate, curve_of(values), None), judge_gate(gate, curve_of(mixed), None)
+        assert one.verdict is two.verdict
+        assert one.value == two.value or (is_nan(one.value) and is_nan(two.value))
+
+
+@given(value=numbers, before=st.floats(0, 1e100), ratio=st.floats(1e-3, 1e3))
+def test_a_ratio_is_a_limit_times_the_baseline(value: Number, before: float, ratio: float):
+    baseline = with_value(WORST, before)
+    assert verdict(WORST, value, baseline=baseline, max_ratio=ratio) is verdict(WORST, value, max=ratio * before)
+
+
+@given(before=numbers, value=numbers, ratio=st.floats(1e-3, 1e3))
+def test_no_baseline_lets_nan_pass(before: Number, value: Number, ratio: float):
+    found = verdict(WORST, value, baseline=with_value(WORST, before), max_ratio=ratio)
+    if found is Verdict.PASS:
+        assert not is_nan(value)
+        assert not is_nan(before)
+        assert math.isfinite(float(value))
+        assert math.isfinite(float(before))
+
+
+events = st.lists(st.tuples(st.sampled_from(["spike", "shift", "blip"]), st.integers(0, 1000)), max_size=11)
+
+
+def with_events(found: list[tuple[str, int]], *, interval: int = 7) -> dict[str, object]:
+    document = log(interval=interval)
+    document["series"]["loss"]["events"] = [event(kind, start) for kind, start in found]
+    return document
+
+
+@given(found=events, first=st.integers(0, 1000), length=st.integers(0, 500))
+def test_every_event_is_either_allowed_or_left(found: list[tuple[str, int]], first: int, length: int):
+    entry = Allow(steps=(first, first + length), kind="spike", reason="known")
+    left, allowed = without_allowed(with_events(found), [entry])
+    kept = [(one["kind"], one["start"]) for one in left["series"]["loss"]["events"]]
+    gone = [(one.kind, one.step) for one in allowed]
+    assert sorted([*kept, *gone]) == sorted(found)
+    assert all(kind == "spike" and first <= step <= first + length for kind, step in gone)
+    assert not any(kind == "spike" and first <= step <= first + length for kind, step in kept)
+
+
+@given(found=events, shift=st.integers(-3 * 7, 3 * 7))
+def test_nothing_is_new_against_itself_or_within_three_points(found: list[tuple[str, int]], shift: int):
+    before = with_events(found)
+    moved = with_events([(kind, start + shift) for kind, start in found])
+    assert judge_gate(gate_on(NEW, max=0), moved, before).verdict is Verdict.PASS
+
+
+@given(found=events)
+def test_everything_is_new_against_a_log_without_events(found: list[tuple[str, int]]):
+    assert judge_gate(gate_on(NEW, max=0), with_events(found), log()).value == len(found)
+
+
+# Every metric
+
+
+UPPER = {
+    30.0: Verdict.PASS,
+    math.nextafter(30.0, math.inf): Verdict.FAIL,
+    math.inf: Verdict.FAIL,
+    math.nan: Verdict.FAIL,
+    Huge(400.0): Verdict.FAIL,
+    None: Verdict.UNJUDGED,
+}
+"""What `max = 30` says of a number."""
+
+LOWER = {
+    0.5: Verdict.PASS,
+    math.nextafter(0.5, 0): Verdict.FAIL,
+    math.inf: Verdict.PASS,
+    Huge(400.0): Verdict.PASS,
+    math.nan: Verdict.FAIL,
+    -math.inf: Verdict.FAIL,
+    None: Verdict.UNJUDGED,
+}
+"""What `min = 0.5` says of it."""
+
+
+@pytest.mark.parametrize("metric", FACTORS, ids=name_of)
+@pytest.mark.parametrize(("limit", "table"), [({"max": 30.0}, UPPER), ({"min": 0.5}, LOWER)], ids=["max", "min"])
+def test_factors(metric: Metric, limit: dict[str, float], table: dict[Number | None, Verdict]):
+    for site in range(len(SITES) if is_curve(metric) else 1):
+        assert {value: verdict(metric, value, site=site, **limit) for value in table} == table
+
+
+@pytest.mark.parametrize("metric", FRACTIONS, ids=name_of)
 @pytest.mark.parametrize(
-    ("written", "verdict", "finding"),
+    ("value", "above", "below"),
     [
-        ("nan", Verdict.FAIL, "NaN is within no limit"),
-        ("inf", Verdict.FAIL, "above its limit"),
-        ({"log10": 4880.5}, Verdict.FAIL, "above its limit"),
-        (None, Verdict.UNJUDGED, None),
+        (0.25, Verdict.PASS, Verdict.PASS),
+        (math.nextafter(0.25, 1), Verdict.FAIL, Verdict.PASS),
+        (math.nextafter(0.25, 0), Verdict.PASS, Verdict.FAIL),
+        (math.inf, Verdict.FAIL, Verdict.PASS),
+        (math.nan, Verdict.FAIL, Verdict.FAIL),
+        (None, Verdict.UNJUDGED, Verdict.UNJUDGED),
     ],
 )
-def test_what_is_no_number_never_passes(name, written, verdict, finding):
-    outcome = judged(name, poisoned(document(name), written), max=1e300)
-    assert outcome.verdict is verdict
-    assert outcome.finding == finding if finding else outcome.finding
-    if written == {"log10": 4880.5}:
-        assert outcome.value == Huge(4880.5)
+def test_fractions(metric: Metric, value: float | None, above: Verdict, below: Verdict):
+    assert verdict(metric, value, max=0.25) is above
+    assert verdict(metric, value, min=0.25) is below
 
 
-@pytest.mark.parametrize("name", GAINS)
-def test_nan_fails_a_lower_limit_too(name):
-    assert judged(name, poisoned(document(name), "nan"), min=0.0).verdict is Verdict.FAIL
+@pytest.mark.parametrize("metric", COUNTS, ids=name_of)
+@pytest.mark.parametrize(
+    ("value", "above", "below"),
+    [(3, Verdict.PASS, Verdict.PASS), (4, Verdict.FAIL, Verdict.PASS), (2, Verdict.PASS, Verdict.FAIL)],
+)
+def test_counts(metric: Metric, value: int, above: Verdict, below: Verdict):
+    assert verdict(metric, value, max=3.0) is above
+    assert verdict(metric, value, min=3.0) is below
+    assert judge_gate(gate_on(metric, max=3.0), with_value(metric, value), log()).value == value
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_document_without_the_metric_leaves_it_unjudged(name):
-    bare = {"path": "x", "layout": "plain", "sites": [], "sinkhorn": None, "series": {}, "runs": []}
-    if name == "spikes.unreadable_lines":
-        pytest.skip("every log has lines")
-    outcome = judged(name, bare, max=1.0)
-    if name == "spikes.count.loss_scale":  # the scaler is watched in every log, and most have none
-        assert outcome.verdict is Verdict.PASS
-    else:
+@pytest.mark.parametrize("metric", LEFT_OUT, ids=name_of)
+def test_what_is_missing_is_unjudged_with_a_reason(metric: Metric):
+    for side in ("max", "min", "max_ratio"):
+        outcome = judge_gate(gate_on(metric, **{side: 0.5}), without(metric), with_value(metric, 1))
         assert outcome.verdict is Verdict.UNJUDGED
         assert outcome.value is None
         assert outcome.finding
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "spikes.new"])
-def test_a_ratio_is_held_against_the_baseline(name):
-    found = document(name)
-    assert judged(name, found, max_ratio=1.0, baseline=found).verdict is Verdict.PASS
-    failed = judged(name, found, max_ratio=0.5, baseline=found)
-    assert (failed.verdict, failed.baseline) == (Verdict.FAIL, value_of(name))
-    missing = judged(name, found, max_ratio=1.0, baseline=None)
-    assert (missing.verdict, missing.limit) == (Verdict.UNJUDGED, None)
-    assert "not in the baseline" in missing.finding
+def test_a_log_without_a_loss_scaler_has_no_events_of_one():
+    assert judge_gate(gate_on(METRICS["spikes.count.loss_scale"], max=0), without(SPIKE), None).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize(
-    ("before", "verdict"),
-    [("nan", Verdict.UNJUDGED), (None, Verdict.UNJUDGED), ({"log10": 400.0}, Verdict.UNJUDGED), (0.0, Verdict.FAIL)],
-)
-def test_a_baseline_that_is_no_number_judges_nothing(before, verdict):
-    name = "gain.worst.forward.norm"
-    outcome = judged(name, document(name), max_ratio=2.0, baseline=poisoned(document(name), before))
-    assert outcome.verdict is verdict
-
-
-@given(value=st.floats(0, 1e12), low=st.floats(0, 1e12), more=st.floats(0, 1e12))
-def test_raising_a_limit_never_turns_a_pass_into_a_failure(value, low, more):
-    found = poisoned(checkpoint(), value)
-    strict = judged("gain.worst.forward.norm", found, max=low).verdict
-    loose = judged("gain.worst.forward.norm", found, max=low + more).verdict
-    assert not (strict is Verdict.PASS and loose is Verdict.FAIL)
-
-
-def test_composites_of_streams_that_end_at_each_layer_are_not_judged():
-    found = {**checkpoint(), "composes": False}
-    assert judged("gain.worst.forward.norm", found, max=1000.0).verdict is Verdict.UNJUDGED
-    assert judged("gain.single.forward.norm.mean", found, max=1000.0).verdict is Verdict.PASS
-
-
-def test_the_place_names_the_site_or_the_line():
-    assert judged("gain.single.forward.norm.mean", checkpoint(), max=1.0).place.text == "0.ffn"
-    assert judged("gain.worst.forward.norm", checkpoint(), max=1.0).place.text == "0.attn to 1.ffn"
-    place = judged("spikes.count.spike", log(), max=1.0).place
-    assert (place.text, place.line) == ("step 100", 1)
-
-
-@pytest.mark.parametrize(("series", "count"), [(None, 7.0), ("loss", 7.0), ("*", 21.0)])
-def test_events_are_counted_in_the_series_of_the_gate(series, count):
-    assert judged("spikes.count.spike", log(), max=0.0, series=series).value == count
-
-
-def test_a_series_the_log_does_not_have_is_named():
-    outcome = judged("spikes.count.spike", log(), max=0.0, series="G_raw")
+@pytest.mark.parametrize("metric", FACTORS, ids=name_of)
+def test_null_says_what_is_missing(metric: Metric):
+    outcome = judge_gate(gate_on(metric, max=30.0), with_value(metric, None), None)
     assert outcome.verdict is Verdict.UNJUDGED
-    assert "no judged series 'G_raw'; it has loss, grad_norm, loss_scale" in outcome.finding
+    assert outcome.finding
+
+
+@pytest.mark.parametrize("metric", [one for one in METRICS.values() if not one.needs_baseline], ids=name_of)
+def test_ratio_to_the_baseline(metric: Metric):
+    before, at, above = (1.0, 0.5, math.nextafter(0.5, 1)) if metric.unit in ("factor", "fraction") else (4, 2, 3)
+    if is_curve(metric):
+        before, at, above = 2.0, 1.0, math.nextafter(1.0, 2)  # the other sites are 1
+    baseline = with_value(metric, before)
+    passed, failed = (
+        judge_gate(gate_on(metric, max_ratio=0.5), with_value(metric, value), baseline) for value in (at, above)
+    )
+    assert passed.verdict is Verdict.PASS
+    assert failed.verdict is Verdict.FAIL
+    assert failed.limit == 0.5 * before
+    assert failed.baseline == before
+
+
+@pytest.mark.parametrize("metric", [one for one in METRICS.values() if not one.needs_baseline], ids=name_of)
+def test_a_ratio_without_its_baseline_is_unjudged(metric: Metric):
+    outcome = judge_gate(gate_on(metric, max_ratio=2.0), with_value(metric, 1), None)
+    assert outcome.verdict is Verdict.UNJUDGED
+    assert outcome.limit is None
+    assert outcome.finding == "no limit: not in the baseline"
+
+
+@pytest.mark.parametrize("metric", FACTORS, ids=name_of)
+def test_a_baseline_that_is_no_number_limits_nothing(metric: Metric):
+    for before in (math.nan, math.inf, Huge(400.0), None):
+        outcome = judge_gate(gate_on(metric, max_ratio=2.0), with_value(metric, 1.0), with_value(metric, before))
+        assert outcome.verdict is Verdict.UNJUDGED
+        assert outcome.limit is None
+        assert outcome.finding.startswith("no limit: ")
+        assert len(outcome.finding) > len("no limit: ")
+
+
+@pytest.mark.parametrize("before", [math.nan, math.inf, Huge(400.0), None, 1.0])
+def test_nan_fails_whatever_the_baseline(before: Number | None):
+    assert verdict(WORST, math.nan, baseline=with_value(WORST, before), max_ratio=2.0) is Verdict.FAIL
+
+
+def test_a_ratio_that_overflows_is_no_limit():
+    assert verdict(WORST, 1.0, baseline=with_value(WORST, 1e308), max_ratio=100.0) is Verdict.UNJUDGED
+
+
+def test_a_baseline_of_zero_allows_zero():
+    baseline = with_value(WORST, 0.0)
+    assert verdict(WORST, 0.0, baseline=baseline, max_ratio=2.0) is Verdict.PASS
+    assert verdict(WORST, 5e-324, baseline=baseline, max_ratio=2.0) is Verdict.FAIL
+
+
+# What an outcome says
+
+
+def test_the_outcome_carries_what_the_gate_says():
+    gate = Gate(metric=WORST.name, name="a name", max=30.0, severity=Severity.WARNING, reason="because")
+    outcome = judge_gate(gate, with_value(WORST, 31.0), None)
+    assert (outcome.gate, outcome.metric, outcome.reason) == ("a name", WORST.name, "because")
+    assert (outcome.path, outcome.series, outcome.severity) == (CHECKPOINT, None, Severity.WARNING)
+    assert (outcome.value, outcome.limit, outcome.relation) == (31.0, 30.0, Relation.AT_MOST)
+    assert (outcome.finding, outcome.place) == ("above its limit", Place(text="0.attn to 1.attn"))
+
+
+@pytest.mark.parametrize("metric", CURVES, ids=name_of)
+def test_the_site_that_decides_is_named(metric: Metric):
+    cases = ((31.0, {"max": 30.0}), (0.25, {"min": 0.5}), (math.nan, {"max": 30.0}))
+    for site, (value, limit) in product(range(len(SITES)), cases):
+        outcome = judge_gate(gate_on(metric, **limit), with_value(metric, value, site=site), None)
+        assert outcome.verdict is Verdict.FAIL
+        assert outcome.place == Place(text=SITES[site])
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_first_event_is_named_by_step_and_line(kind: Kind):
+    metric = METRICS[f"spikes.count.{kind}"]
+    document = log()
+    document["series"][metric.series]["events"] = [event(kind, start=12040, line=1007), event(kind, start=13000)]
+    outcome = judge_gate(gate_on(metric, max=1), document, None)
+    assert (outcome.value, outcome.place) == (2, Place(text="step 12,040", line=1007))
+    assert outcome.series == metric.series
+
+
+def test_an_event_without_a_step_is_counted():
+    document = log()
+    document["series"]["loss"]["events"] = [event(start=None)]
+    assert judge_gate(gate_on(SPIKE, max=0), document, None).place == Place(text="step unknown", line=51)
+    assert judge_gate(gate_on(NEW, max=0), document, document).value == 1
+
+
+# Series, kinds, paths
+
+
+@pytest.mark.parametrize("metric", [one for one in METRICS.values() if one.series is not None], ids=name_of)
+def test_a_series_that_was_not_judged_is_unjudged(metric: Metric):
+    outcome = judge_gate(gate_on(metric, max=0, series="eval_loss"), log(), log())
+    assert outcome.verdict is Verdict.UNJUDGED
+    assert "no judged series 'eval_loss'; it has loss, grad_norm, loss_scale" in outcome.finding
+    assert outcome.series == "eval_loss"
+
+
+def test_a_series_is_the_gates_own_choice():
+    document = log()
+    document["series"]["grad_norm"]["events"] = [event(Kind.NAN)]
+    document["series"]["eval_loss"] = deepcopy(document["series"]["grad_norm"])
+    metric = METRICS["spikes.count.nan"]
+    for series, count in ((None, 0), ("loss", 0), ("grad_norm", 1), ("eval_loss", 1), ("*", 2)):
+        assert judge_gate(gate_on(metric, max=0, series=series), document, None).value == count
+
+
+def test_every_series_is_none_where_none_was_judged():
+    document = {**log(), "series": {}}
+    for metric in (SPIKE, NEW, METRICS["spikes.spike_score.olmo_core"], METRICS["spikes.points"]):
+        assert judge_gate(gate_on(metric, max=0, series="*"), document, log()).finding == "no series could be judged"
+
+
+@pytest.mark.parametrize(("side", "value"), [("max", 0.75), ("min", 0.125)])
+def test_of_every_series_the_one_nearest_to_failing_counts(side: str, value: float):
+    document = log()
+    for score, one in zip((0.125, 0.75, 0.5), document["series"].values(), strict=True):
+        one["spike_score"]["olmo_core"] = score
+        one["points"] = score
+    for name in ("spikes.spike_score.olmo_core", "spikes.points"):
+        assert judge_gate(gate_on(METRICS[name], series="*", **{side: 0.25}), document, None).value == value
+
+
+def test_kinds_are_told_apart():
+    for counted in Kind:
+        for there in Kind:
+            metric = METRICS[f"spikes.count.{counted}"]
+            document = log()
+            document["series"][metric.series]["events"] = [event(there)]
+            assert judge_gate(gate_on(metric, max=0), document, None).value == (counted is there)
 
 
 def test_a_divergence_that_a_resume_ended_is_over():
-    found = log()
-    found["series"]["loss"] = {**found["series"]["loss"], "events": [{**EVENT, "kind": "divergence"}]}
-    assert judged("spikes.count.divergence", found, max=0.0).value == 0
+    metric = METRICS["spikes.count.divergence"]
+    for recovered, count in ((None, 1), (True, 0), (False, 0)):
+        document = log()
+        document["series"]["loss"]["events"] = [event(Kind.DIVERGENCE, recovered=recovered)]
+        assert judge_gate(gate_on(metric, max=0), document, None).value == count
 
 
-@pytest.mark.parametrize(("start", "kind", "new"), [(430, "spike", 0.0), (431, "spike", 1.0), (400, "blip", 1.0)])
-def test_an_event_is_new_without_one_of_its_kind_within_three_points(start, kind, new):
-    """The log has a point every ten steps."""
-    found, before = log(), log()
-    found["series"] = {"loss": {**found["series"]["loss"], "events": [EVENT]}}
-    before["series"] = {"loss": {**before["series"]["loss"], "events": [{**EVENT, "start": start, "kind": kind}]}}
-    outcome = judged("spikes.new", found, max=0.0, baseline=before)
+@pytest.mark.parametrize(
+    ("pattern", "path", "covered"),
+    [
+        ("*", "anything/at/all", True),
+        ("logs/*.jsonl", "logs/run.jsonl", True),
+        ("logs/*.jsonl", "runs/7/logs/run.jsonl", True),
+        ("run.jsonl", "logs/run.jsonl", True),
+        ("run.jsonl", "logs/other_run.jsonl", False),
+        ("step_1??", "checkpoints/step_100", True),
+        ("step_1??", "checkpoints/step_1000", False),
+        ("Logs/*", "logs/run.jsonl", False),
+        ("run[12].jsonl", "logs/run2.jsonl", True),
+    ],
+)
+def test_patterns_of_paths(pattern: str, path: str, covered: bool):
+    assert applies(pattern, path) is covered
+
+
+def test_gates_apply_by_family_and_path():
+    gates = [
+        Gate(metric=WORST.name, name="a", max=1.0),
+        Gate(metric=WORST.name, name="b", max=1.0, paths="step_2*"),
+        Gate(metric=SPIKE.name, name="c", max=1.0),
+    ]
+    assert [gate.name for gate in gates_for(gates, Family.CHECKPOINT, CHECKPOINT)] == ["a"]
+    assert [gate.name for gate in gates_for(gates, Family.CHECKPOINT, "checkpoints/step_200")] == ["a", "b"]
+    assert [gate.name for gate in gates_for(gates, Family.LOG, LOG)] == ["c"]
+
+
+# Events that are new
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "new"), [(350, "spike", 0), (371, "spike", 0), (372, "spike", 1), (329, "spike", 0),
+                               (328, "spike", 1), (350, "shift", 1)]
+)  # fmt: skip
+def test_new_is_more_than_three_points_from_an_event_of_the_same_kind(start: int, kind: str, new: int):
+    outcome = judge_gate(gate_on(NEW, max=0), with_events([(kind, start)]), with_events([("spike", 350)]))
     assert outcome.value == new
 
 
-def test_a_gate_applies_to_its_family_and_paths():
-    gates = [
-        Gate(metric="gain.nonfinite", name="a", max=0),
-        Gate(metric="spikes.points", name="b", min=10),
-        Gate(metric="spikes.points", name="c", min=10, paths="logs/base*"),
+def test_new_without_a_baseline_or_its_series_is_unjudged():
+    assert judge_gate(gate_on(NEW, max=0), log(), None).finding == "there is no baseline to compare with"
+    outcome = judge_gate(gate_on(NEW, max=0), log(), {**log(), "series": {}})
+    assert outcome.verdict is Verdict.UNJUDGED
+
+
+@pytest.mark.parametrize("runs", [[], [{"first_step": None, "last_step": None, "points": 0}]])
+def test_new_in_a_log_without_two_points_counts_single_steps(runs: list[object]):
+    document = {**with_events([("spike", 354)]), "runs": runs}
+    assert judge_gate(gate_on(NEW, max=0), document, with_events([("spike", 350)])).value == 1
+    assert judge_gate(gate_on(NEW, max=0), document, with_events([("spike", 351)])).value == 0
+
+
+# Allowed events
+
+
+@pytest.mark.parametrize(
+    ("entry", "allowed"),
+    [
+        ({}, True),
+        ({"kind": "spike"}, True),
+        ({"kind": "shift"}, False),
+        ({"series": "loss"}, True),
+        ({"series": "grad_norm"}, False),
+        ({"paths": "logs/run.jsonl"}, True),
+        ({"paths": "*.csv"}, False),
+        ({"steps": (350.0, 350.0)}, True),
+        ({"steps": (351.0, 400.0)}, False),
+        ({"steps": (300.0, 349.0)}, False),
+    ],
+)
+def test_an_entry_allows_what_all_its_keys_say(entry: dict[str, object], allowed: bool):
+    document = with_events([("spike", 350)])
+    listed = Allow(**{"steps": (300.0, 400.0), "reason": "corrupt shard", **entry})  # type: ignore[arg-type]
+    left, found = without_allowed(document, [listed])
+    assert judge_gate(gate_on(SPIKE, max=0), left, None).verdict is (Verdict.PASS if allowed else Verdict.FAIL)
+    assert [(one.path, one.series, one.step, one.line, one.reason) for one in found] == (
+        [(LOG, "loss", 350.0, 51, "corrupt shard")] if allowed else []
+    )
+
+
+def test_an_event_without_a_step_is_never_allowed():
+    document = log()
+    document["series"]["loss"]["events"] = [event(start=None)]
+    _, found = without_allowed(document, [Allow(steps=(0.0, math.inf), reason="all")])
+    assert found == ()
+
+
+def test_the_document_itself_is_left_as_it_was():
+    document = with_events([("spike", 350)])
+    before = deepcopy(document)
+    without_allowed(document, [Allow(steps=(0.0, 1000.0), reason="all")])
+    assert document == before
+
+
+# Several together
+
+
+@pytest.mark.parametrize(
+    ("found", "strict", "together"),
+    [
+        ([], False, Verdict.UNJUDGED),
+        ([(Verdict.PASS, Severity.ERROR)], False, Verdict.PASS),
+        ([(Verdict.FAIL, Severity.WARNING)], False, Verdict.PASS),
+        ([(Verdict.FAIL, Severity.WARNING)], True, Verdict.FAIL),
+        ([(Verdict.UNJUDGED, Severity.WARNING), (Verdict.PASS, Severity.ERROR)], False, Verdict.PASS),
+        ([(Verdict.UNJUDGED, Severity.WARNING), (Verdict.PASS, Severity.ERROR)], True, Verdict.UNJUDGED),
+        ([(Verdict.UNJUDGED, Severity.ERROR), (Verdict.FAIL, Severity.ERROR)], False, Verdict.FAIL),
+        ([(Verdict.UNJUDGED, Severity.ERROR), (Verdict.FAIL, Severity.WARNING)], False, Verdict.UNJUDGED),
+    ],
+)
+def test_one_verdict_for_several(found: list[tuple[Verdict, Severity]], strict: bool, together: Verdict):
+    outcomes = [
+        replace(unjudged(LOG, Family.LOG, "too short"), verdict=one, severity=severity) for one, severity in found
     ]
-    assert [gate.name for gate in gates_for(gates, Family.CHECKPOINT, "x")] == ["a"]
-    assert [gate.name for gate in gates_for(gates, Family.LOG, "logs/base1.jsonl")] == ["b", "c"]
-    assert [gate.name for gate in gates_for(gates, Family.LOG, "logs/other.jsonl")] == ["b"]
+    assert overall(outcomes, strict=strict) is together
 
 
-@pytest.mark.parametrize(
-    ("pattern", "path", "fits"),
-    [
-        ("*", "anything", True),
-        ("logs/*.jsonl", "logs/a.jsonl", True),
-        ("logs/*.jsonl", "/scratch/run/logs/a.jsonl", True),
-        ("a.jsonl", "logs/a.jsonl", True),
-        ("a.jsonl", "logs/ba.jsonl", False),
-    ],
-)
-def test_patterns_match_from_any_folder_on(pattern, path, fits):
-    assert applies(pattern, path) is fits
-
-
-@pytest.mark.parametrize(
-    ("change", "left"),
-    [
-        ({}, 0),
-        ({"kind": "spike"}, 0),
-        ({"kind": "nan"}, 1),
-        ({"series": "grad_norm"}, 1),
-        ({"paths": "other*"}, 1),
-        ({"steps": (401, 500)}, 1),
-        ({"steps": (300, 399)}, 1),
-        ({"steps": (400, 400)}, 0),
-    ],
-)
-def test_an_allowed_event_counts_nowhere_and_is_kept(change, left):
-    found = log()
-    found["series"] = {"loss": {**found["series"]["loss"], "events": [EVENT]}}
-    entry = Allow(**{"steps": (390.0, 410.0), "reason": "known", **change})
-    kept, allowed = without_allowed(found, [entry])
-    assert len(kept["series"]["loss"]["events"]) == left
-    assert [one.reason for one in allowed] == ["known"] * (1 - left)
-    assert len(found["series"]["loss"]["events"]) == 1, "the document itself is left alone"
-
-
-def test_warnings_decide_only_under_strict_and_nothing_judged_is_no_pass():
-    warning = judged("gain.worst.forward.norm", checkpoint(), max=1.0, severity=Severity.WARNING)
-    passed = judged("gain.worst.forward.norm", checkpoint(), max=10.0)
-    doubt = unjudged("a", Family.LOG, "why")
-    assert overall([warning, passed], strict=False) is Verdict.PASS
-    assert overall([warning, passed], strict=True) is Verdict.FAIL
-    assert overall([warning], strict=False) is Verdict.PASS
-    assert overall([passed, doubt], strict=False) is Verdict.UNJUDGED
-    assert overall([], strict=False) is Verdict.UNJUDGED
+def test_what_cannot_be_judged_at_all_has_a_gate_of_its_own():
+    outcome = unjudged(LOG, Family.LOG, "7 points are too few")
+    assert (outcome.gate, outcome.metric, outcome.verdict) == (JUDGEABLE, "spikes.judgeable", Verdict.UNJUDGED)
+    assert unjudged(CHECKPOINT, Family.CHECKPOINT, "why").metric == "gain.judgeable"
