@@ -8,12 +8,14 @@ from mhcdiag.errors import InputError
 from mhcdiag.policy.baseline import Baseline, read_baseline, refuse_other_model
 from mhcdiag.results.check import Family
 
+LOSS = {"points": 9, "events": [], "spike_score": {"olmo2": None, "olmo_core": None}}
+LOG = {"series": {}, "runs": [], "unreadable_lines": 0}
 REPORT = {
     "format_version": 1,
     "command": "check",
     "results": [
         {"path": "a/step_1", "gain": {"layout": "x"}, "spikes": None},
-        {"path": "logs/run.jsonl", "gain": None, "spikes": {"series": {}}},
+        {"path": "logs/run.jsonl", "gain": None, "spikes": LOG},
     ],
 }
 
@@ -26,8 +28,8 @@ def written(tmp_path, report) -> Baseline:
 
 def test_inputs_are_found_by_path_then_by_name_then_alone(tmp_path):
     baseline = written(tmp_path, REPORT)
-    assert baseline.find(Family.LOG, "logs/run.jsonl") == {"series": {}}
-    assert baseline.find(Family.LOG, "elsewhere/run.jsonl") == {"series": {}}
+    assert baseline.find(Family.LOG, "logs/run.jsonl") == LOG
+    assert baseline.find(Family.LOG, "elsewhere/run.jsonl") == LOG
     assert baseline.find(Family.CHECKPOINT, "a/step_2") == {"layout": "x"}
     more = {**REPORT, "results": [*REPORT["results"], {"path": "b/step_1", "gain": {"layout": "y"}, "spikes": None}]}
     several = written(tmp_path, more)
@@ -43,7 +45,11 @@ def test_reports_of_gain_and_spikes_are_baselines_too(tmp_path):
         "results": [{"path": "a", "gain": {"x": 1}}, {"path": "b", "error": ""}],
     }
     assert list(written(tmp_path, gain).documents) == [(Family.CHECKPOINT, "a")]
-    spikes = {"format_version": 1, "command": "spikes", "results": [{"path": "a", "series": {"loss": {}}}]}
+    spikes = {
+        "format_version": 1,
+        "command": "spikes",
+        "results": [{"path": "a", **LOG, "series": {"loss": LOSS}}, {"path": "b", **LOG}],
+    }
     assert list(written(tmp_path, spikes).documents) == [(Family.LOG, "a")]
 
 
@@ -56,8 +62,8 @@ def test_reports_of_gain_and_spikes_are_baselines_too(tmp_path):
         ([], "JSON that is no report"),
         ("{", "not a JSON report"),
         ("[" * 100_000, "not a JSON report"),
-        ({**REPORT, "results": [{"gain": {}}]}, "a report that lacks 'path'"),
-        ({**REPORT, "results": [3]}, "a report that lacks"),
+        ({**REPORT, "results": [{"gain": {}}]}, "a report with a broken part: 'path'"),
+        ({**REPORT, "results": [3]}, "a report with a broken part"),
     ],
 )
 def test_what_is_no_baseline_is_refused(tmp_path, report, message):
