@@ -10,7 +10,7 @@ import torch
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.mappings.interface import MapSource, Orientation, Stack
+from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
 from mhcdiag.measures.gain import Gains, measure_gains
 from mhcdiag.measures.identity import identity_gains
@@ -124,13 +124,13 @@ def _record(
         span_tokens=measured.gains.span_tokens,
         dtype=measured.dtype,
         device=measured.device,
-        kernel="torch",
+        kernel=measured.gains.kernel,
         bytes_read=checkpoint.bytes_read,
         bytes_total=checkpoint.bytes_total,
         assumed=(*recognition.assumed, *reading.assumed),
         skipped=recognition.skipped,
         excluded=recognition.excluded,
-        notes=(*reading.notes, *_input_notes(reading, inputs)),
+        notes=(*reading.notes, *_input_notes(reading, inputs), *_memory_notes(measured.gains)),
         nonfinite=_nonfinite(reading, measured),
         gain=measured.gains.curves,
         worst=measured.gains.worst,
@@ -221,6 +221,12 @@ def _input_notes(reading: Reading, inputs: str) -> tuple[str, ...]:
     if reading.parameters is None or not reading.parameters.input_dependent:
         return ()
     return (STATIC_NOTE if inputs == "static" else RANDOM_NOTE,)
+
+
+def _memory_notes(gains: Gains) -> tuple[str, ...]:
+    if gains.piece >= CHUNK_TOKENS:
+        return ()
+    return (f"memory ran out: chunks of {CHUNK_TOKENS} tokens were halved until {gains.piece} fitted",)
 
 
 def _nonfinite(reading: Reading, measured: _Measured) -> tuple[NonFinite, ...]:

@@ -7,6 +7,7 @@
     │   └── LogError             a training log that cannot be read, or that holds nothing to judge
     ├── SettingError             options that contradict each other or the input
     ├── OutputError              a report or figure that cannot be written
+    ├── RankError                one of several processes that share a measurement is gone
     └── MissingExtraError        a feature whose optional dependency is not installed; names the extra
 
 Our own mistakes are never one of these: they end as a traceback and exit code 3.
@@ -65,6 +66,10 @@ class SettingError(MhcdiagError):
 
 class OutputError(MhcdiagError):
     """A report or figure that cannot be written where it was asked for."""
+
+
+class RankError(MhcdiagError):
+    """Of the processes that share one measurement, another one ended."""
 
 
 class MissingExtraError(MhcdiagError):

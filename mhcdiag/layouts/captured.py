@@ -38,15 +38,15 @@ class CapturedMaps:
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """H_res of tokens start..stop-1; float64 stays float64, everything else becomes float32."""
         maps = torch.stack([self._site(name, start, stop) for name in self.stack.tensors])
-        return (maps.float() if device == "mps" else maps).to(device)  # MPS knows no float64
+        maps = maps.float() if device == "mps" else maps  # MPS knows no float64
+        return maps.to(device).permute(0, 2, 3, 1)
 
-    def _site(self, name: str, start: int, stop: int) -> Float[Tensor, "stream stream token"]:
+    def _site(self, name: str, start: int, stop: int) -> Float[Tensor, "token stream stream"]:
         if len(self.checkpoint.tensors[name].shape) == 2:
             maps = self.checkpoint.read(name).unsqueeze(0).expand(stop - start, -1, -1)
         else:
             maps = self.checkpoint.read(name, rows=slice(start, stop))
-        wide = maps if maps.dtype == torch.float64 else maps.float()
-        return wide.permute(1, 2, 0).contiguous()
+        return maps if maps.dtype == torch.float64 else maps.float()
 
 
 @dataclass(frozen=True, slots=True)
