@@ -1,4 +1,4 @@
-"""The implementations of composite gains that run here: plain torch always, Numba and Triton where they are installed."""
+"""The implementations of composite gains that run here: plain torch, and Numba and Triton where they are installed."""
 
 import importlib.util
 import os

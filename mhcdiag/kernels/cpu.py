@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy
@@ -15,14 +16,12 @@ from torch import Tensor
 
 from mhcdiag.kernels import cpu_loops, cpu_selection
 from mhcdiag.kernels.cpu_loops import BLOCK, FORWARD_NORM, MAXIMUM, MINIMUM, SUM
-from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
+from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
 from mhcdiag.kernels.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.scaled import Scaled, widened
 from mhcdiag.results.gain import Kind, SpanKey
 
-SAFE = {torch.float32: 2.0**60, torch.float64: 2.0**500}
-"""Norm gains between 1/SAFE and SAFE cannot have lost anything to overflow or underflow on the way."""
 TINY = sys.float_info.min
 """Smallest normal float64."""
 
@@ -35,6 +34,7 @@ class NumbaKernel:
 
     def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
         """See `Kernel`."""
+        maps = widened(maps)
         sites, streams, _, tokens = maps.shape
         buffer, layout = _flat(maps)
         blocks = -(-tokens // BLOCK)
@@ -49,7 +49,7 @@ class NumbaKernel:
         )
         norms = reduced[..., FORWARD_NORM]
         lowest, highest = float(norms[..., MINIMUM].min()), float(norms[..., MAXIMUM].max())
-        if not (finite.all() and _is_safe(lowest, highest, maps.dtype)):
+        if not (finite.all() and is_safe(lowest, highest, maps.dtype)):
             return Reference().chunk_gains(maps, outputs)
         kinds = {}
         for k, kind in enumerate(Kind):
@@ -64,13 +64,14 @@ class NumbaKernel:
 
     def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
         """See `Kernel`."""
+        maps = widened(maps)
         sites, streams, _, tokens = maps.shape
         blocks = -(-tokens // BLOCK)
         sums = numpy.full((blocks, sites, sites, len(KEYS)), numpy.nan)
         extremes = numpy.empty((blocks, 2))
         _share(partial(cpu_loops.spans, *_flat(maps), (0,) * streams), blocks, (sums, extremes))
         lowest, highest = float(extremes[:, 0].min()), float(extremes[:, 1].max())
-        if not _is_safe(lowest, highest, maps.dtype):
+        if not is_safe(lowest, highest, maps.dtype):
             return Reference().span_sums(maps)
         total = sums.sum(axis=0)
         return {key: _plain(total[..., k]) for k, key in enumerate(KEYS)}
@@ -117,11 +118,6 @@ def _infinity(dtype: numpy.dtype) -> int:
     return 0x7F800000 if dtype == numpy.uint32 else 0x7FF0000000000000
 
 
-def _is_safe(lowest: float, highest: float, dtype: torch.dtype) -> bool:
-    """False for NaN, too."""
-    return 1 / SAFE[dtype] <= lowest and highest <= SAFE[dtype]
-
-
 def _flat(maps: Maps) -> tuple[numpy.ndarray, tuple[int, ...]]:
     """The memory behind the mappings and how to step through it; a copy only where entries have no common stride."""
     sites, streams, _, tokens = maps.shape
@@ -145,5 +141,5 @@ def _share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) -
         loop(0, blocks, *arguments)
         return
     with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(loop, first, last, *arguments) for first, last in zip(edges, edges[1:], strict=False)]:
+        for done in [pool.submit(loop, first, last, *arguments) for first, last in pairwise(edges)]:
             done.result()

@@ -6,6 +6,7 @@ from enum import Flag, auto
 from itertools import product
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,16 @@ Maps = Float[Tensor, "site stream stream token"]
 
 KEYS: tuple[SpanKey, ...] = tuple(product(Direction, Definition))
 """The order of the axis `key`: forward amax, forward norm, backward amax, backward norm."""
+
+_SAFE = {torch.float32: 2.0**60, torch.float64: 2.0**500}
+
+
+def is_safe(lowest: float, highest: float, dtype: torch.dtype) -> bool:
+    """Whether products with norm gains from `lowest` to `highest` lost nothing to overflow or underflow on the way.
+
+    False for NaN, too.
+    """
+    return 1 / _SAFE[dtype] <= lowest and highest <= _SAFE[dtype]
 
 
 class Outputs(Flag):
@@ -65,7 +76,10 @@ class Kernel(Protocol):
         """As it is shown to users."""
 
     def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
-        """Gains of single, prefix and suffix products of one chunk, computed in the element type of `maps`."""
+        """Gains of single, prefix and suffix products of one chunk, computed in the element type of `maps`.
+
+        Mappings in half precision are computed in float32.
+        """
 
     def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
         """Per key, sums over tokens of the gain of P(a,b) as a matrix [a, b]; NaN below the diagonal."""

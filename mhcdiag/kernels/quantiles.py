@@ -1,8 +1,8 @@
 """Order statistics and logarithmic histograms of many rows of non-negative numbers, in plain torch.
 
-A bin is one of `BINS` parts of an octave, of equal ratio: value v = m 2^e with m in [1, 2) lies in bin k of octave e where
-2^(k/BINS) <= m < 2^((k+1)/BINS). Bins are found by comparing with these bounds, not with logarithms, so that every
-implementation and machine counts alike.
+A bin is one of `BINS` parts of an octave, of equal ratio: value v = m 2^e with m in [1, 2) lies in bin k of octave e
+where 2^(k/BINS) <= m < 2^((k+1)/BINS). Bins are found by comparing with these bounds, not with logarithms, so that
+every implementation and machine counts alike.
 """
 
 import math

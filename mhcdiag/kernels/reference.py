@@ -14,7 +14,7 @@ from torch import Tensor
 from mhcdiag.kernels.composites import gains, prefixes, singles, suffixes
 from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
 from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.scaled import Scaled, widened
 from mhcdiag.kernels.spans import span_sums
 from mhcdiag.results.gain import Kind, SpanKey
 
@@ -33,7 +33,7 @@ class Reference:
 
     def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
         """See `Kernel`; works on any device."""
-        maps = maps.contiguous()  # tokens last in memory, or every product would stride
+        maps = widened(maps).contiguous()  # tokens last in memory, or every product would stride
         nonnegative = bool((maps >= 0).all())
         broken = (~maps.isfinite()).any(dim=1).any(dim=1).sum(dim=-1).cpu()
         return ChunkGains(
@@ -44,7 +44,7 @@ class Reference:
 
     def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
         """See `Kernel`; works on any device."""
-        return span_sums(maps)
+        return span_sums(widened(maps))
 
     def order_statistics(self, values: Float[Tensor, "row token"], ranks: tuple[int, int]) -> Float[Tensor, "row rank"]:
         """See `Kernel`; works on any device."""

@@ -125,6 +125,11 @@ def multiply(
     return total
 
 
+def widened(maps: Tensor) -> Tensor:
+    """The element type that products are computed in: float32 for half precision, otherwise that of the mappings."""
+    return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
+
+
 def needs_scaling(maps: Float[Tensor, "site stream stream token"]) -> bool:
     """Whether products over these sites could leave the range of their element type, in either direction."""
     if not maps.numel():

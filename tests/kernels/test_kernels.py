@@ -22,7 +22,7 @@ kernels = pytest.mark.parametrize("kernel", ALL_KERNELS, ids=lambda kernel: kern
 streams_sizes = pytest.mark.parametrize("streams", [2, 3, 4, 8])
 
 
-def maps_of(streams: int, *, sites: int = 7, tokens: int = 67, seed: int = 0, dtype: torch.dtype) -> torch.Tensor:
+def maps_of(streams: int, *, sites: int = 5, tokens: int = 67, seed: int = 0, dtype: torch.dtype) -> torch.Tensor:
     """Signed, asymmetric mappings [site, stream, stream, token] near the identity, as float64 numbers of `dtype`."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(sites, streams, streams, tokens, generator=generator, dtype=torch.float64)
@@ -46,7 +46,8 @@ def order_of(maps: torch.Tensor, axes: str) -> torch.Tensor:
 def test_gains_are_those_of_numpy(kernel: Kernel, streams: int, dtype: torch.dtype, stored: torch.dtype):
     maps = maps_of(streams, dtype=stored)
     expected = reference(maps.permute(0, 3, 1, 2).numpy())
-    found = kernel.chunk_gains(maps.to(dtype), EVERYTHING)
+    # Half precision is computed in float32: handing it over as it is stored must make no difference.
+    found = kernel.chunk_gains(maps.to(stored if dtype is torch.float32 else dtype), EVERYTHING)
     assert (found.kernel, found.nonfinite) == (kernel.name, None)
     for kind, gained in found.kinds.items():
         for k, (direction, definition) in enumerate(KEYS):
@@ -73,7 +74,7 @@ def test_all_spans_are_those_of_numpy(kernel: Kernel, streams: int, dtype: torch
     for key in KEYS:
         scale = np.nan_to_num(np.asarray(expected.spans[key[0], "norm"]))
         error = np.abs(found[key].mantissa.double().numpy() / 67 - expected.spans[key])
-        assert np.all(np.isnan(error) == np.tri(7, k=-1, dtype=bool))
+        assert np.all(np.isnan(error) == np.tri(5, k=-1, dtype=bool))
         assert np.all(np.nan_to_num(error) <= TOLERANCE[dtype] * scale)
 
 
@@ -103,8 +104,8 @@ def test_a_broken_mapping_is_counted_and_seen_downstream(kernel: Kernel, value: 
     maps = maps_of(4, tokens=70, dtype=torch.float32).float()
     maps[2, 1, 2, 66] = value
     found = kernel.chunk_gains(maps, EVERYTHING)
-    assert found.nonfinite.tolist() == [0, 0, 1, 0, 0, 0, 0]
-    assert found.kinds["prefix"].sums.mantissa[1].isfinite().tolist() == [True, True] + [False] * 5
+    assert found.nonfinite.tolist() == [0, 0, 1, 0, 0]
+    assert found.kinds["prefix"].sums.mantissa[1].isfinite().tolist() == [True, True] + [False] * 3
     assert not kernel.span_sums(maps)["forward", "amax"].mantissa[0, -1].isfinite()
 
 
