@@ -11,14 +11,16 @@ from mhcdiag.version import __version__
 if TYPE_CHECKING:
     from mhcdiag.api import gain
     from mhcdiag.errors import MhcdiagError
+    from mhcdiag.monitor import Monitor
     from mhcdiag.results.gain import GainResult
 
-__all__ = ["GainResult", "MhcdiagError", "__version__", "gain"]
+__all__ = ["GainResult", "MhcdiagError", "Monitor", "__version__", "gain"]
 
 _HOME = {
     "gain": "mhcdiag.api",
     "GainResult": "mhcdiag.results.gain",
     "MhcdiagError": "mhcdiag.errors",
+    "Monitor": "mhcdiag.monitor",
 }
 
 

@@ -1,9 +1,9 @@
 """Loops over a block of tokens that a compiler turns into vector instructions: tokens inside, matrix entries unrolled.
 
 A block is `BLOCK` tokens, stored entry by entry: entry (i, j) of token t stands at `(i * n + j) * BLOCK + t`. The
-number of streams n comes as a tuple of n zeros: its length is part of its type, hence a constant of the compiled code, so that
-loops over entries unroll and loops over tokens become vector instructions. Tokens beyond the last one of a chunk are
-filled with copies of the last, and never counted.
+number of streams n comes as a tuple of n zeros: its length is part of its type, hence a constant of the compiled code,
+so that loops over entries unroll and loops over tokens become vector instructions. Tokens beyond the last one of a
+chunk are filled with copies of the last, and never counted.
 
 None of these loops scales its products, and comparisons may lose a NaN: the caller learns whether all mappings were
 finite and how small and large the gains became, and takes the reference where that is not safe.

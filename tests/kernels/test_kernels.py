@@ -19,6 +19,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 """Largest error as a share of the norm gain of the same product."""
 
 kernels = pytest.mark.parametrize("kernel", ALL_KERNELS, ids=lambda kernel: kernel.name)
+quiet = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy, inside Triton's interpreter
 streams_sizes = pytest.mark.parametrize("streams", [2, 3, 4, 8])
 
 
@@ -99,6 +100,7 @@ def test_nothing_but_sums_and_maxima_comes_unasked(kernel: Kernel):
 
 
 @kernels
+@quiet
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_broken_mapping_is_counted_and_seen_downstream(kernel: Kernel, value: float):
     maps = maps_of(4, tokens=70, dtype=torch.float32).float()
@@ -110,6 +112,7 @@ def test_a_broken_mapping_is_counted_and_seen_downstream(kernel: Kernel, value: 
 
 
 @kernels
+@quiet
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
 def test_products_beyond_float32_keep_their_logarithm(kernel: Kernel, factor: float):
     maps = maps_of(4, sites=11, dtype=torch.float32).float() * factor
