@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mhcdiag.cli.capture import capture
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
 from mhcdiag.cli.spikes import spikes
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(gain)
+app.command()(capture)
 app.command()(spikes)
 app.command()(explain)
 
