@@ -97,8 +97,11 @@ def joined_ranks() -> Iterator[Ranks]:
     if not under_torchrun():
         yield Alone()
         return
+    import torch
     from torch import distributed
 
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     with _lost_ranks_named():
         distributed.init_process_group("gloo", timeout=PATIENCE)
     try:

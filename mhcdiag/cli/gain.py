@@ -50,6 +50,7 @@ def gain(
     from mhcdiag import api
 
     gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
+    from mhcdiag.ranks import joined_ranks
     from mhcdiag.results.judged import overall
     from mhcdiag.results.verdict import EXIT_CODES
 
@@ -69,10 +70,13 @@ def gain(
         dtype=dtype,
     )
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
-    judged = [
-        output.or_unreadable(path, lambda path: judge(measure(path)))
-        for path in output.with_progress(checkpoints, doing="measuring")
-    ]
+    with joined_ranks() as ranks:
+        judged = [
+            output.or_unreadable(path, lambda path: judge(measure(path, ranks=ranks)))
+            for path in output.with_progress(checkpoints, doing="measuring")
+        ]
+        if ranks.rank:
+            raise typer.Exit(EXIT_CODES[overall(judged)])  # rank 0 prints
     if plot is not None:
         output.draw_gain(judged, plot, heatmap=heatmap)
     output.print_gain(judged, as_json=as_json, quiet=quiet, details=verbose)

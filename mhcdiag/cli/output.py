@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mhcdiag.errors import InputError, MhcdiagError, OutputError, SettingError
+from mhcdiag.errors import InputError, MhcdiagError, OutputError, RankError, SettingError
 from mhcdiag.reports.escaping import printable
 from mhcdiag.results.judged import JudgedGain, Unreadable
 
@@ -43,6 +43,8 @@ def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreada
     """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others."""
     try:
         return judge(path)
+    except RankError:
+        raise  # no rank can go on without the others
     except InputError as error:
         reason = str(error)
     except MhcdiagError as error:

@@ -8,7 +8,6 @@ JSON list of the positions that begin a sequence. Per site there may be, for the
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,9 +20,8 @@ from mhcdiag.errors import LayoutError
 from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors
 
-_H_RES = re.compile(r"^layers\.(\d+)\.h_res$")
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -58,7 +56,7 @@ class Captured:
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
-        found = {int(match[1]): name for name in mixers if (match := _H_RES.match(name))}
+        found = {int(match[1]): name for name in mixers if (match := CAPTURED_MAP.match(name))}
         if not found:
             return None
         require_layers(checkpoint, sorted(found), count=None, what="h_res")

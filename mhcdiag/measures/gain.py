@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.choice import choose_kernel
 from mhcdiag.kernels.interface import Kernel
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
@@ -100,14 +101,23 @@ def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | 
     total: ChunkSums | None = None
     samples: list[Tensor] = []
     while batch := list(islice(starts, ROUND * ranks.count)):
-        mine = [
-            measurer.measure(start, min(start + CHUNK_TOKENS, tokens)) for start in batch[ranks.rank :: ranks.count]
-        ]
+        mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
         parts = sorted((part for of_rank in ranks.gather(mine) for part in of_rank), key=lambda part: part.start)
         samples += [part.samples for part in parts]
         if parts:
             total = reduce(add, parts if total is None else [total, *parts])
     return total, samples
+
+
+def _measure_some(measurer: ChunkMeasurer, starts: Sequence[int], ranks: Ranks) -> list[ChunkSums]:
+    tokens = measurer.source.tokens
+    try:
+        return [measurer.measure(start, min(start + CHUNK_TOKENS, tokens)) for start in starts]
+    except (MhcdiagError, OSError) as error:
+        if ranks.count == 1:
+            raise
+        # The others wait for this rank's part: going on to the next input would answer them with something else.
+        raise RankError(f"rank {ranks.rank} of {ranks.count}: {error}") from error
 
 
 def _joined(measurer: ChunkMeasurer, total: ChunkSums, found: dict[CurveKey, Curve], samples: list[Tensor]) -> Gains:

@@ -4,13 +4,19 @@ import os
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles import safetensors_directory, safetensors_file, torch_directory, torch_file
+from mhcdiag.tensorfiles import captured_directory, safetensors_directory, safetensors_file, torch_directory, torch_file
 from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
 from mhcdiag.tensorfiles.shards import listed
 
-CONTAINERS: tuple[Container, ...] = (safetensors_file, safetensors_directory, torch_file, torch_directory)
+CONTAINERS: tuple[Container, ...] = (
+    safetensors_file,
+    captured_directory,
+    safetensors_directory,
+    torch_file,
+    torch_directory,
+)
 """All container formats; the first that recognises a place opens it."""
 
 _EXPECTED = "a .safetensors or torch checkpoint, or a directory with one"
