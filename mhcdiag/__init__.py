@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from mhcdiag.api import gain
     from mhcdiag.errors import MhcdiagError
     from mhcdiag.inspecting import inspect
+    from mhcdiag.monitor import Monitor
     from mhcdiag.results.gain import GainResult
     from mhcdiag.results.inspection import Inspection
 
-__all__ = ["GainResult", "Inspection", "MhcdiagError", "__version__", "gain", "inspect"]
+__all__ = ["GainResult", "Inspection", "MhcdiagError", "Monitor", "__version__", "gain", "inspect"]
 
 _HOME = {
     "gain": "mhcdiag.api",
@@ -23,6 +24,7 @@ _HOME = {
     "GainResult": "mhcdiag.results.gain",
     "Inspection": "mhcdiag.results.inspection",
     "MhcdiagError": "mhcdiag.errors",
+    "Monitor": "mhcdiag.monitor",
 }
 
 

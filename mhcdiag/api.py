@@ -10,11 +10,12 @@ import torch
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.mappings.interface import MapSource, Orientation, Stack
+from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
 from mhcdiag.measures.gain import Gains, measure_gains
 from mhcdiag.measures.identity import identity_gains
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
 
@@ -54,6 +55,7 @@ def gain(
     tanh: bool | None = None,
     device: str = "auto",
     dtype: str | None = None,
+    ranks: Ranks | None = None,
 ) -> GainResult:
     """Measure the per-site and composite gain of a checkpoint, forward and backward (arXiv 2512.24880, section 3.1).
 
@@ -78,6 +80,8 @@ def gain(
         Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings.
     dtype
         Element type of the products, `float64` or `float32`; None is float64 (float32 on MPS).
+    ranks
+        The processes of `mhcdiag.ranks.joined_ranks` that share the tokens; all of them call this alike.
 
     Raises
     ------
@@ -96,8 +100,14 @@ def gain(
         recognition = _only_sites(recognition, sites)
     reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
     chosen = _choose_inputs(reading, inputs, found)
-    measured = _measure(reading, _source(reading, chosen, tokens, seed), device=device, dtype=dtype)
-    return _record(os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen)
+    source = _source(reading, chosen, tokens, seed)
+    ranks = ranks or Alone()
+    opening = checkpoint.bytes_read  # every rank has read these, and they count once
+    measured = _measure(reading, source, device=device, dtype=dtype, ranks=ranks)
+    found_bytes = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
+    return _record(
+        os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen, bytes_read=found_bytes
+    )
 
 
 def _record(
@@ -109,6 +119,7 @@ def _record(
     measured: _Measured,
     *,
     inputs: str,
+    bytes_read: int,
 ) -> GainResult:
     """Join what was measured with where it came from."""
     is_identity = reading.identity_stack is not None and layout.name != "plain"
@@ -124,13 +135,13 @@ def _record(
         span_tokens=measured.gains.span_tokens,
         dtype=measured.dtype,
         device=measured.device,
-        kernel="torch",
-        bytes_read=checkpoint.bytes_read,
+        kernel=measured.gains.kernel,
+        bytes_read=bytes_read,
         bytes_total=checkpoint.bytes_total,
         assumed=(*recognition.assumed, *reading.assumed),
         skipped=recognition.skipped,
         excluded=recognition.excluded,
-        notes=(*reading.notes, *_input_notes(reading, inputs)),
+        notes=(*reading.notes, *_input_notes(reading, inputs), *_memory_notes(measured.gains)),
         nonfinite=_nonfinite(reading, measured),
         gain=measured.gains.curves,
         worst=measured.gains.worst,
@@ -177,7 +188,7 @@ def _source(reading: Reading, inputs: str, tokens: int, seed: int) -> MapSource 
     return reading.parameters.random(tokens=tokens, seed=seed)
 
 
-def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: str | None) -> _Measured:
+def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
     if source is None:
         stack = reading.identity_stack
         assert stack is not None
@@ -193,6 +204,7 @@ def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: 
             first_tokens=reading.first_tokens,
             dtype=torch.float32 if products == "float32" else torch.float64,
             device=run_on,
+            ranks=ranks,
         )
         bound = dict.fromkeys(Direction, no_bound(CAPTURED)) if parameters is None else parametric_bounds(parameters)
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
@@ -224,6 +236,12 @@ def _input_notes(reading: Reading, inputs: str) -> tuple[str, ...]:
     if reading.parameters is None or not reading.parameters.input_dependent:
         return ()
     return (STATIC_NOTE if inputs == "static" else RANDOM_NOTE,)
+
+
+def _memory_notes(gains: Gains) -> tuple[str, ...]:
+    if gains.piece >= CHUNK_TOKENS:
+        return ()
+    return (f"memory ran out: chunks of {CHUNK_TOKENS} tokens were halved until {gains.piece} fitted",)
 
 
 def _nonfinite(reading: Reading, measured: _Measured) -> tuple[NonFinite, ...]:

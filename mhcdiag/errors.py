@@ -7,6 +7,8 @@
     │   └── LogError             a training log that cannot be read, or that holds nothing to judge
     ├── SettingError             options that contradict each other or the input
     ├── OutputError              a report or figure that cannot be written
+    ├── GainAlarmError           a monitored training run crossed the limit that it was to stop at
+    ├── RankError                one of several processes that share a measurement is gone
     └── MissingExtraError        a feature whose optional dependency is not installed; names the extra
 
 Our own mistakes are never one of these: they end as a traceback and exit code 3.
@@ -65,6 +67,14 @@ class SettingError(MhcdiagError):
 
 class OutputError(MhcdiagError):
     """A report or figure that cannot be written where it was asked for."""
+
+
+class GainAlarmError(MhcdiagError):
+    """The composite gain of a running model crossed a limit, and the monitor was told to stop the run."""
+
+
+class RankError(MhcdiagError):
+    """Of the processes that share one measurement, another one ended."""
 
 
 class MissingExtraError(MhcdiagError):

@@ -4,12 +4,16 @@ The contract stands below both packages so that `tensorfiles` (how bytes become 
 mean) never import each other.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CAPTURED_MAP = re.compile(r"^layers\.(\d+)\.h_res$")
+"""Names of captured mappings: what a directory of such files is told by, and what the layout reads."""
 
 
 @dataclass(frozen=True, slots=True)

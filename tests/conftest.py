@@ -1,5 +1,18 @@
 """Shapes are enforced: every annotated function of the package is checked by jaxtyping with beartype."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
-install_import_hook(["mhcdiag.kernels", "mhcdiag.mappings", "mhcdiag.measures", "mhcdiag.layouts"], "beartype.beartype")
+COMPILED = ("cpu_loops", "cpu_selection", "cpu_sinkhorn", "gpu_programs", "gpu_sinkhorn")
+"""Modules whose functions Numba or Triton compiles: a wrapper around them would be compiled in their place."""
+
+
+def _kernels() -> list[str]:
+    [folder] = find_spec("mhcdiag.kernels").submodule_search_locations
+    names = sorted(path.stem for path in Path(folder).glob("[a-z]*.py"))
+    return [f"mhcdiag.kernels.{name}" for name in names if name not in COMPILED]
+
+
+install_import_hook([*_kernels(), "mhcdiag.mappings", "mhcdiag.measures", "mhcdiag.layouts"], "beartype.beartype")

@@ -51,15 +51,19 @@ def gain(
     from mhcdiag.cli.stages import measurement
 
     output.check_figure_path(plot)
+    from mhcdiag.ranks import joined_ranks
     from mhcdiag.results.judged import overall
     from mhcdiag.results.verdict import EXIT_CODES
 
     measure = measurement(ctx.params)
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
-    judged = [
-        output.or_unreadable(path, lambda path: judge(measure(path)))
-        for path in output.with_progress(checkpoints, doing="measuring")
-    ]
+    with joined_ranks() as ranks:
+        judged = [
+            output.or_unreadable(path, lambda path: judge(measure(path, ranks=ranks)))
+            for path in output.with_progress(checkpoints, doing="measuring")
+        ]
+        if ranks.rank:
+            raise typer.Exit(EXIT_CODES[overall(judged)])  # rank 0 prints
     if plot is not None:
         output.draw_gain(judged, plot, heatmap=heatmap)
     output.print_gain(judged, as_json=as_json, quiet=quiet, details=verbose)

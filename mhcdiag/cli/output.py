@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mhcdiag.errors import InputError, MhcdiagError, OutputError, SettingError
+from mhcdiag.errors import InputError, MhcdiagError, OutputError, RankError, SettingError
 from mhcdiag.reports.escaping import printable
 from mhcdiag.results.judged import JudgedGain, Unreadable
 
@@ -47,6 +47,8 @@ def or_unreadable(path: str, judge: Callable[[str], Judged], *, aloud: bool = Tr
     """
     try:
         return judge(path)
+    except RankError:
+        raise  # no rank can go on without the others
     except InputError as error:
         reason = str(error)
     except MhcdiagError as error:

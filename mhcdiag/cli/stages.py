@@ -27,7 +27,7 @@ READ = ("rule", "log_format", "loss_key", "step_key", "regex")
 """Options of `mhcdiag spikes` that `LogOptions` takes as they are."""
 
 
-def measurement(options: Mapping[str, Any]) -> Callable[[str], "GainResult"]:
+def measurement(options: Mapping[str, Any]) -> Callable[..., "GainResult"]:
     """Return what measures a checkpoint.
 
     Arguments: options: of `mhcdiag gain`, by the names of its parameters.

@@ -29,14 +29,57 @@ class Scaled:
         return logs if self.exponent is None else logs + self.exponent
 
     def __getitem__(self, index: int | slice) -> "Scaled":
-        return Scaled(self.mantissa[index], None if self.exponent is None else self.exponent[index])
+        return Scaled(self.mantissa[index], None if self.exponent is None else self._whole_exponent()[index])
+
+    def _whole_exponent(self) -> Tensor:
+        assert self.exponent is not None
+        # An axis that only the mantissa has, such as `key`, is not one to index the exponent by.
+        return self.exponent if self.exponent.dim() == self.mantissa.dim() else self.exponent.expand_as(self.mantissa)
 
     def sum_tokens(self) -> "Scaled":
-        """Sum over the last axis."""
+        """Sum over the last axis, in float64 (float32 on MPS, which has no other)."""
+        wide = self.mantissa.dtype if self.mantissa.device.type == "mps" else torch.float64
         if self.exponent is None:
-            return Scaled(self.mantissa.sum(dim=-1), None)
+            return Scaled(self.mantissa.sum(dim=-1, dtype=wide), None)
         largest = self.exponent.amax(dim=-1, keepdim=True)
-        return Scaled((self.mantissa * torch.exp2(self.exponent - largest)).sum(dim=-1), largest.squeeze(-1))
+        return Scaled(
+            (self.mantissa * torch.exp2(self.exponent - largest)).sum(dim=-1, dtype=wide), largest.squeeze(-1)
+        )
+
+    def max_tokens(self) -> "Scaled":
+        """Largest value over the last axis; NaN where there is one."""
+        if self.exponent is None:
+            return Scaled(self.mantissa.amax(dim=-1), None)
+        at = self.log2().argmax(dim=-1, keepdim=True)  # NaN counts as the largest
+        exponent = self.exponent.expand(self.mantissa.shape)
+        return Scaled(self.mantissa.gather(-1, at).squeeze(-1), exponent.gather(-1, at).squeeze(-1))
+
+    def maximum(self, other: "Scaled") -> "Scaled":
+        """The larger of two values in each place; NaN where either is."""
+        if self.exponent is None and other.exponent is None:
+            return Scaled(torch.maximum(self.mantissa, other.mantissa), None)
+        zero = torch.zeros_like(self.mantissa)
+        mantissa = torch.stack([self.mantissa, other.mantissa.to(self.mantissa.dtype)], dim=-1)
+        exponents = [(zero if each.exponent is None else each.exponent.expand_as(zero)) for each in (self, other)]
+        return Scaled(mantissa, torch.stack(exponents, dim=-1)).max_tokens()
+
+    def take(self, tokens: Tensor) -> "Scaled":
+        """The values at some positions of the last axis."""
+        index = tokens.to(self.mantissa.device)
+        return Scaled(self.mantissa[..., index], None if self.exponent is None else self.exponent[..., index])
+
+    def rows(self) -> "Scaled":
+        """All axes but the last as one."""
+        exponent = None if self.exponent is None else self.exponent.expand(self.mantissa.shape).flatten(0, -2)
+        return Scaled(self.mantissa.flatten(0, -2), exponent)
+
+    def with_token(self) -> "Scaled":
+        """The same values with a last axis of one token."""
+        return Scaled(self.mantissa.unsqueeze(-1), None if self.exponent is None else self.exponent.unsqueeze(-1))
+
+    def cpu(self) -> "Scaled":
+        """The same values as float64 on the CPU."""
+        return Scaled(self.mantissa.cpu().double(), None if self.exponent is None else self.exponent.cpu().double())
 
     def __add__(self, other: "Scaled") -> "Scaled":
         if self.exponent is None and other.exponent is None:
@@ -80,6 +123,11 @@ def multiply(
     for k in range(1, left.shape[-2]):
         total.addcmul_(left[..., :, k, None, :], right[..., None, k, :, :])
     return total
+
+
+def widened(maps: Tensor) -> Tensor:
+    """The element type that products are computed in: float32 for half precision, otherwise that of the mappings."""
+    return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
 
 
 def needs_scaling(maps: Float[Tensor, "site stream stream token"]) -> bool:

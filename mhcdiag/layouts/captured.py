@@ -8,7 +8,6 @@ JSON list of the positions that begin a sequence. Per site there may be, for the
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,10 +20,9 @@ from mhcdiag.errors import LayoutError
 from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors
 from mhcdiag.results.catalogue import Evidence
 
-_H_RES = re.compile(r"^layers\.(\d+)\.h_res$")
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -39,15 +37,15 @@ class CapturedMaps:
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """H_res of tokens start..stop-1; float64 stays float64, everything else becomes float32."""
         maps = torch.stack([self._site(name, start, stop) for name in self.stack.tensors])
-        return (maps.float() if device == "mps" else maps).to(device)  # MPS knows no float64
+        maps = maps.float() if device == "mps" else maps  # MPS knows no float64
+        return maps.to(device).permute(0, 2, 3, 1)
 
-    def _site(self, name: str, start: int, stop: int) -> Float[Tensor, "stream stream token"]:
+    def _site(self, name: str, start: int, stop: int) -> Float[Tensor, "token stream stream"]:
         if len(self.checkpoint.tensors[name].shape) == 2:
             maps = self.checkpoint.read(name).unsqueeze(0).expand(stop - start, -1, -1)
         else:
             maps = self.checkpoint.read(name, rows=slice(start, stop))
-        wide = maps if maps.dtype == torch.float64 else maps.float()
-        return wide.permute(1, 2, 0).contiguous()
+        return maps if maps.dtype == torch.float64 else maps.float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Captured:
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
-        found = {int(match[1]): name for name in mixers if (match := _H_RES.match(name))}
+        found = {int(match[1]): name for name in mixers if (match := CAPTURED_MAP.match(name))}
         if not found:
             return None
         require_layers(checkpoint, sorted(found), count=None, what="h_res")

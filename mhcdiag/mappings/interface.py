@@ -47,7 +47,7 @@ class MapSource(Protocol):
         """Number of tokens."""
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> "Float[Tensor, 'site stream stream token']":
-        """H_res of tokens start..stop-1 in the convention x_new = H x, tokens contiguous.
+        """H_res of tokens start..stop-1 in the convention x_new = H x, in any order of axes in memory.
 
         They are computed on `device` and stay there. `start` must be a multiple of `CHUNK_TOKENS`, and `stop` at most
         `CHUNK_TOKENS` above it.

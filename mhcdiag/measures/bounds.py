@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.composites import gains
+from mhcdiag.kernels.reference import PRODUCTS
 from mhcdiag.kernels.spans import span_sums
 from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.parametric import Activation, ParametricStack
-from mhcdiag.measures.reductions import PRODUCTS
 from mhcdiag.measures.worst import worst_span
 from mhcdiag.results.gain import Bound, Definition, Direction, Kind
 

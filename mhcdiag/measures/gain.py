@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import add
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.spans import span_sums
+from mhcdiag.errors import MhcdiagError, RankError
+from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.interface import Kernel
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
-from mhcdiag.measures.reductions import CurveReductions
-from mhcdiag.measures.sinkhorn import SinkhornResiduals
+from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
+from mhcdiag.measures.reductions import TokenQuantiles, curves, mean_matrices
 from mhcdiag.measures.worst import worst_spans
+from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduction, SinkhornQuality, Span, SpanKey
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
+ROUND = 4
+"""Chunks that each rank measures before they are collected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +39,13 @@ class Gains:
     nonfinite_tokens: tuple[int, ...]
     """Per site, the number of tokens whose mapping holds NaN or infinity."""
     mean_mappings: tuple[Matrix, ...] = ()
+    """Per site, the token mean of H_res."""
     mean_composite: Matrix = ()
+    """Token mean of the composite of all sites."""
+    kernel: str = "none"
+    """Name of the implementation that computed them, or names, joined by "and"."""
+    piece: int = CHUNK_TOKENS
+    """Tokens that fitted into memory at once; less than `CHUNK_TOKENS` only where memory ran out."""
 
 
 def measure_gains(
@@ -41,8 +55,12 @@ def measure_gains(
     first_tokens: Sequence[int] = (),
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
+    ranks: Ranks | None = None,
 ) -> Gains:
     """Measure all gains of a stack.
+
+    Tokens are cut into chunks of 4096, whose float64 sums are added in the order of the chunks: the numbers depend
+    neither on the number of ranks nor on that of threads.
 
     Parameters
     ----------
@@ -56,35 +74,79 @@ def measure_gains(
         Element type of the products.
     device
         Where to compute them.
+    ranks
+        The processes that share the work, all of which call this; None for this one alone.
     """
-    tokens = source.tokens
-    reductions = CurveReductions(tokens=tokens, first_tokens=first_tokens)
-    residuals = None if exact_side is None else SinkhornResiduals(exact_side)
-    picked = _evenly_spaced(tokens, SPAN_TOKENS)
-    samples: list[Tensor] = []
-    broken = torch.zeros(len(source.stack.sites), dtype=torch.long)
-    for start in range(0, tokens, CHUNK_TOKENS):
-        stop = min(start + CHUNK_TOKENS, tokens)
-        maps = source.chunk(start, stop, device=device).to(dtype)
-        broken += (~maps.isfinite()).any(dim=1).any(dim=1).sum(dim=-1).cpu()
-        reductions.add(maps, start=start)
-        if residuals is not None:
-            residuals.add(maps)
-        inside = picked[(picked >= start) & (picked < stop)] - start
-        samples.append(maps if len(inside) == stop - start else maps[..., inside.to(maps.device)])
-    curves = reductions.curves()
-    spans = _spans(torch.cat(samples, dim=-1), curves)
-    return Gains(
-        curves=curves,
-        spans=spans,
-        worst=worst_spans(spans, source.stack.sites),
-        tokens=tokens,
-        span_tokens=len(picked),
-        sinkhorn=None if residuals is None else residuals.quality(),
-        nonfinite_tokens=tuple(broken.tolist()),
-        mean_mappings=reductions.mean_matrices(Kind.SINGLE),
-        mean_composite=reductions.mean_matrices(Kind.PREFIX)[-1],
+    ranks = ranks or Alone()
+    stack, tokens = source.stack, source.tokens
+    kernel = choose_kernel(device=device, streams=stack.streams, matrices=len(stack.sites) * tokens, dtype=dtype)
+    measurer = ChunkMeasurer(
+        source=source,
+        kernel=kernel,
+        quantiles=TokenQuantiles(tokens, kernel),
+        exact_side=exact_side,
+        first_tokens=tuple(first_tokens),
+        picked=_evenly_spaced(tokens, SPAN_TOKENS),
+        dtype=dtype,
+        device=device,
     )
+    total, samples = _measure_chunks(measurer, ranks)
+    quantiles = ranks.gather(measurer.quantiles.kinds)
+    found = None
+    if total is not None:
+        found = curves(total.kinds, quantiles, kernel, tokens=tokens, first_tokens=len(measurer.first_tokens))
+    return ranks.share(None if total is None or found is None else _joined(measurer, total, found, samples))
+
+
+def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | None, list[Tensor]]:
+    """All chunks, dealt out to ranks in turn; the sums of all of them in order, and samples, on rank 0."""
+    tokens = measurer.source.tokens
+    starts = iter(range(0, tokens, CHUNK_TOKENS))
+    total: ChunkSums | None = None
+    samples: list[Tensor] = []
+    while batch := list(islice(starts, ROUND * ranks.count)):
+        mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
+        parts = sorted((part for of_rank in ranks.gather(mine) for part in of_rank), key=lambda part: part.start)
+        samples += [part.samples for part in parts]
+        if parts:
+            total = reduce(add, parts if total is None else [total, *parts])
+    return total, samples
+
+
+def _measure_some(measurer: ChunkMeasurer, starts: Sequence[int], ranks: Ranks) -> list[ChunkSums]:
+    tokens = measurer.source.tokens
+    try:
+        return [measurer.measure(start, min(start + CHUNK_TOKENS, tokens)) for start in starts]
+    except (MhcdiagError, OSError) as error:
+        if ranks.count == 1:
+            raise
+        # The others wait for this rank's part: going on to the next input would answer them with something else.
+        raise RankError(f"rank {ranks.rank} of {ranks.count}: {error}") from error
+
+
+def _joined(measurer: ChunkMeasurer, total: ChunkSums, found: dict[CurveKey, Curve], samples: list[Tensor]) -> Gains:
+    tokens, sites = measurer.source.tokens, measurer.source.stack.sites
+    maps = torch.cat(samples, dim=-1).to(measurer.device)
+    spans = _spans(maps, found, measurer.kernel)
+    return Gains(
+        curves=found,
+        spans=spans,
+        worst=worst_spans(spans, sites),
+        tokens=tokens,
+        span_tokens=len(measurer.picked),
+        sinkhorn=_quality(measurer, total),
+        nonfinite_tokens=tuple(total.nonfinite.tolist()),
+        mean_mappings=mean_matrices(total.kinds[Kind.SINGLE], tokens=tokens),
+        mean_composite=mean_matrices(total.kinds[Kind.PREFIX], tokens=tokens)[-1],
+        kernel=" and ".join(sorted(total.kernels)),
+        piece=total.piece,
+    )
+
+
+def _quality(measurer: ChunkMeasurer, total: ChunkSums) -> SinkhornQuality | None:
+    if total.residuals is None or measurer.exact_side is None:
+        return None
+    return total.residuals.quality(measurer.exact_side, tokens=measurer.source.tokens)
 
 
 def _evenly_spaced(tokens: int, most: int) -> Tensor:
@@ -93,11 +155,11 @@ def _evenly_spaced(tokens: int, most: int) -> Tensor:
 
 
 def _spans(
-    maps: Float[Tensor, "site stream stream token"], curves: dict[CurveKey, Curve]
+    maps: Float[Tensor, "site stream stream token"], curves: dict[CurveKey, Curve], kernel: Kernel
 ) -> dict[SpanKey, tuple[Curve, ...]]:
     """Token means over all spans; where a curve covers the same span with all tokens, its mean stands instead."""
     found: dict[SpanKey, tuple[Curve, ...]] = {}
-    for key, sums in span_sums(maps).items():
+    for key, sums in kernel.span_sums(maps).items():
         matrix = [list((sums[a] / maps.shape[-1]).numbers()) for a in range(maps.shape[0])]
         for l, single in enumerate(curves[Kind.SINGLE, *key, Reduction.MEAN]):  # noqa: E741 - l is the papers' site index
             matrix[l][l] = single

@@ -1,28 +1,40 @@
 """Order statistics over tokens, exact up to 65,536 tokens and from a logarithmic histogram above."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from mhcdiag.kernels.interface import Kernel
+from mhcdiag.kernels.quantiles import BINS, INFINITY, NAN, ZERO, OctaveCounts
 from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.results.numbers import Number, from_log2
 
 EXACT_TOKENS = 65_536
-BINS_PER_OCTAVE = 256
-"""A quantile from the histogram is within 2**(1/512), 0.14 %, of the order statistic."""
+PERCENTS = (50, 99)
+"""The quantiles that are reported: order statistics of rank ceil(percent T / 100)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowQuantiles:
+    """Per row the two order statistics of `PERCENTS`."""
+
+    p50: tuple[Number, ...]
+    p99: tuple[Number, ...]
 
 
 @runtime_checkable
 class Quantiles(Protocol):
-    """Collects gains [site, token] chunk by chunk."""
+    """Collects non-negative values [row, token] chunk by chunk, in any order of chunks."""
 
-    def add(self, gains: Scaled) -> None:
-        """Take the gains of one chunk."""
+    def add(self, values: Scaled, *, start: int) -> None:
+        """Take the values of one chunk, which begins at token `start`."""
 
-    def at(self, percent: int) -> tuple[Number, ...]:
-        """Per site the order statistic of rank ceil(percent T / 100), percent from 1 to 100."""
+    def result(self, kernel: Kernel) -> RowQuantiles:
+        """The order statistics of all values taken."""
 
 
 def rank_of(percent: int, tokens: int) -> int:
@@ -30,28 +42,44 @@ def rank_of(percent: int, tokens: int) -> int:
     return -(-percent * tokens // 100)
 
 
-def quantiles_for(tokens: int) -> Quantiles:
+def quantiles_for(tokens: int, kernel: Kernel) -> "ExactQuantiles | HistogramQuantiles":
     """The collector that fits a known number of tokens."""
-    return ExactQuantiles() if tokens <= EXACT_TOKENS else HistogramQuantiles()
+    return ExactQuantiles() if tokens <= EXACT_TOKENS else HistogramQuantiles(kernel)
+
+
+def merged(parts: Iterable["ExactQuantiles | HistogramQuantiles"]) -> "ExactQuantiles | HistogramQuantiles":
+    """What one collector would hold had it taken the chunks of all."""
+    first, *others = parts
+    for other in others:
+        first.merge(other)
+    return first
 
 
 class ExactQuantiles:
     """Keeps every value."""
 
     def __init__(self) -> None:
-        self._chunks: list[Scaled] = []
+        self._chunks: dict[int, Scaled] = {}
 
-    def add(self, gains: Scaled) -> None:
-        """Take the gains of one chunk."""
-        self._chunks.append(gains)
+    def add(self, values: Scaled, *, start: int) -> None:
+        """Take the values of one chunk."""
+        self._chunks[start] = values
 
-    def at(self, percent: int) -> tuple[Number, ...]:
-        """Per site the order statistic of that rank."""
-        plain = all(chunk.exponent is None for chunk in self._chunks)
-        values = torch.cat([chunk.mantissa if plain else chunk.log2() for chunk in self._chunks], dim=-1)
-        rank = rank_of(percent, values.shape[-1])
-        found = values.kthvalue(rank, dim=-1).values.double().tolist()
-        return tuple(found) if plain else tuple(from_log2(log2) for log2 in found)
+    def merge(self, other: "ExactQuantiles | HistogramQuantiles") -> None:
+        """Take what another one holds."""
+        assert isinstance(other, ExactQuantiles)
+        self._chunks |= other._chunks
+
+    def result(self, kernel: Kernel) -> RowQuantiles:
+        """The order statistics of all values taken."""
+        chunks = list(self._chunks.values())
+        plain = all(chunk.exponent is None for chunk in chunks)
+        parts = [chunk.mantissa if plain else chunk.log2() for chunk in chunks]
+        values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        lower, upper = (rank_of(percent, values.shape[-1]) for percent in PERCENTS)
+        found = kernel.order_statistics(values, (lower, upper)).double().cpu()
+        numbers = found.tolist() if plain else [[from_log2(log2) for log2 in row] for row in found.tolist()]
+        return RowQuantiles(p50=tuple(row[0] for row in numbers), p99=tuple(row[1] for row in numbers))
 
 
 class HistogramQuantiles:
@@ -60,43 +88,41 @@ class HistogramQuantiles:
     Only octaves that occur take memory, and counts add up exactly in any order.
     """
 
-    def __init__(self) -> None:
-        self._octaves: dict[int, Tensor] = {}
-        self._nan: Tensor | None = None
-        self._tokens = 0
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._octaves: OctaveCounts = {}
 
-    def add(self, gains: Scaled) -> None:
-        """Take the gains of one chunk."""
-        logs = gains.log2().double().cpu()
-        sites, tokens = logs.shape
-        nan = logs.isnan().sum(dim=-1)
-        self._nan = nan if self._nan is None else self._nan + nan
-        self._tokens += tokens
-        # Zero and infinity have no octave: they go to the ends of the range that products of float64 can reach.
-        logs = logs.nan_to_num(nan=0.0, posinf=2.0**20, neginf=-(2.0**20))
-        bins = (logs * BINS_PER_OCTAVE).floor().long()
-        octaves = bins.div(BINS_PER_OCTAVE, rounding_mode="floor")
-        site_index = torch.arange(sites)[:, None].expand_as(bins)
-        for octave in torch.unique(octaves).tolist():
-            inside = octaves == octave
-            flat = site_index[inside] * BINS_PER_OCTAVE + bins[inside] - octave * BINS_PER_OCTAVE
-            counts = torch.bincount(flat, minlength=sites * BINS_PER_OCTAVE).view(sites, BINS_PER_OCTAVE)
-            self._octaves[octave] = self._octaves[octave] + counts if octave in self._octaves else counts
+    def add(self, values: Scaled, *, start: int) -> None:
+        """Take the values of one chunk."""
+        del start
+        self._add(self._kernel.octave_counts(values))
 
-    def at(self, percent: int) -> tuple[Number, ...]:
-        """Per site the geometric middle of the bin that holds the order statistic."""
-        assert self._nan is not None
+    def merge(self, other: "ExactQuantiles | HistogramQuantiles") -> None:
+        """Take what another one holds."""
+        assert isinstance(other, HistogramQuantiles)
+        self._add(other._octaves)
+
+    def _add(self, counts: OctaveCounts) -> None:
+        for octave, found in counts.items():
+            self._octaves[octave] = self._octaves[octave] + found if octave in self._octaves else found
+
+    def result(self, kernel: Kernel) -> RowQuantiles:
+        """Per row the geometric middle of the bin that holds the order statistic."""
+        del kernel
         order = sorted(self._octaves)
         counts = torch.cat([self._octaves[octave] for octave in order], dim=1).cumsum(dim=1)
-        rank = rank_of(percent, self._tokens)
-        positions = torch.searchsorted(counts, torch.full((counts.shape[0], 1), rank)).squeeze(1).tolist()
-        found: list[Number] = []
-        for position, nan in zip(positions, self._nan.tolist(), strict=True):
-            log2 = order[position // BINS_PER_OCTAVE] + (position % BINS_PER_OCTAVE + 0.5) / BINS_PER_OCTAVE
-            found.append(math.nan if nan else from_log2(_unclip(log2)))
-        return tuple(found)
+        tokens = int(counts[0, -1])
+        nan = self._octaves[NAN].sum(dim=1) if NAN in self._octaves else torch.zeros(len(counts))
+        by_percent = [_middles(counts, order, nan, rank_of(percent, tokens)) for percent in PERCENTS]
+        return RowQuantiles(p50=by_percent[0], p99=by_percent[1])
 
 
-def _unclip(log2: float) -> float:
-    """Undo the clipping of zero and infinity."""
-    return math.copysign(math.inf, log2) if abs(log2) >= 2.0**20 - 1 else log2
+def _middles(counts: Tensor, order: list[int], nan: Tensor, rank: int) -> tuple[Number, ...]:
+    positions = torch.searchsorted(counts, torch.full((len(counts), 1), rank)).squeeze(1).tolist()
+    special = {ZERO: 0.0, INFINITY: math.inf, NAN: math.nan}
+    found: list[Number] = []
+    for position, broken in zip(positions, nan.tolist(), strict=True):
+        octave = order[position // BINS]
+        middle = from_log2(octave + (position % BINS + 0.5) / BINS)
+        found.append(math.nan if broken else special.get(octave, middle))
+    return tuple(found)

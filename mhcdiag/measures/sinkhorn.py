@@ -1,5 +1,8 @@
 """How far a finite Sinkhorn iteration stayed from a doubly stochastic mapping."""
 
+import math
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,46 +11,62 @@ from mhcdiag.kernels.composites import prefixes
 from mhcdiag.results.gain import Direction, SinkhornQuality
 
 
-class SinkhornResiduals:
-    """Collects residuals chunk by chunk."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResidualSums:
+    """What one chunk of tokens adds: float64, on the CPU."""
 
-    def __init__(self, exact_side: Direction) -> None:
-        self._exact_side = exact_side
-        self._tokens = 0
-        self._row_sum: Tensor | None = None
-        self._column_sum: Tensor | None = None
-        self._log_sum = 0.0
-        self._log_max = 0.0
+    rows: Float[Tensor, " site"]
+    """Sum over tokens of the largest deviation of a row sum from 1."""
+    columns: Float[Tensor, " site"]
+    """The same of column sums."""
+    log_sum: float
+    """Sum over tokens of the largest |ln s| over the inexact side's sums s of the full composite."""
+    log_max: float
+    """The largest of them."""
 
-    def add(self, maps: Float[Tensor, "site stream stream token"]) -> None:
-        """Take the mappings of one chunk."""
-        rows = _residual(maps, axis=2)
-        columns = _residual(maps, axis=1)
-        self._row_sum = rows if self._row_sum is None else self._row_sum + rows
-        self._column_sum = columns if self._column_sum is None else self._column_sum + columns
-        inexact_axis = 0 if self._exact_side is Direction.FORWARD else 1
-        composite = prefixes(maps)[-1]
-        sums = composite.mantissa.sum(dim=inexact_axis).abs().log()
-        if composite.exponent is not None:
-            sums = sums + composite.exponent[0] * torch.log(torch.tensor(2.0))
-        largest = sums.abs().amax(dim=0)
-        self._log_sum += float(largest.sum())
-        self._log_max = max(self._log_max, float(largest.max()))
-        self._tokens += maps.shape[-1]
-
-    def quality(self) -> SinkhornQuality:
-        """The residuals over all tokens taken so far."""
-        assert self._row_sum is not None
-        assert self._column_sum is not None
-        return SinkhornQuality(
-            exact_side=self._exact_side,
-            row_residual=tuple((self._row_sum / self._tokens).tolist()),
-            column_residual=tuple((self._column_sum / self._tokens).tolist()),
-            log_sum_mean=self._log_sum / self._tokens,
-            log_sum_max=self._log_max,
+    def __add__(self, later: "ResidualSums") -> "ResidualSums":
+        return ResidualSums(
+            rows=self.rows + later.rows,
+            columns=self.columns + later.columns,
+            log_sum=self.log_sum + later.log_sum,
+            log_max=math.nan if math.isnan(self.log_max + later.log_max) else max(self.log_max, later.log_max),
         )
+
+    def quality(self, exact_side: Direction, *, tokens: int) -> SinkhornQuality:
+        """The record over all tokens."""
+        return SinkhornQuality(
+            exact_side=exact_side,
+            row_residual=tuple((self.rows / tokens).tolist()),
+            column_residual=tuple((self.columns / tokens).tolist()),
+            log_sum_mean=self.log_sum / tokens,
+            log_sum_max=self.log_max,
+        )
+
+
+def residual_sums(maps: Float[Tensor, "site stream stream token"], exact_side: Direction) -> ResidualSums:
+    """The sums of one chunk.
+
+    Parameters
+    ----------
+    maps
+        Its mappings.
+    exact_side
+        The direction whose sums the Sinkhorn iteration made 1.
+    """
+    inexact_axis = 0 if exact_side is Direction.FORWARD else 1
+    composite = prefixes(maps)[-1]
+    sums = composite.mantissa.sum(dim=inexact_axis).abs().log()
+    if composite.exponent is not None:
+        sums = sums + composite.exponent[0] * torch.log(torch.tensor(2.0))
+    largest = sums.abs().amax(dim=0)
+    return ResidualSums(
+        rows=_residual(maps, axis=2),
+        columns=_residual(maps, axis=1),
+        log_sum=float(largest.sum()),
+        log_max=float(largest.max()),
+    )
 
 
 def _residual(maps: Float[Tensor, "site stream stream token"], *, axis: int) -> Float[Tensor, " site"]:
     """Sum over tokens of the largest deviation of a row sum (axis 2) or column sum (axis 1) from 1."""
-    return (maps.sum(dim=axis) - 1).abs().amax(dim=1).sum(dim=-1)
+    return (maps.sum(dim=axis) - 1).abs().amax(dim=1).sum(dim=-1).cpu().double()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles import (
+    captured_directory,
     deepspeed_directory,
     distcp_directory,
     gguf_file,
@@ -26,6 +27,7 @@ CONTAINERS: tuple[Container, ...] = (
     deepspeed_directory,
     megatron_directory,
     distcp_directory,
+    captured_directory,
     safetensors_directory,
     gguf_file,
     npz_file,

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from kernel_cases import ALL_KERNELS
 from reference import reference
 
+from mhcdiag.kernels.interface import ChunkGains, Kernel, Outputs
+from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
 from mhcdiag.measures import quantiles as quantiles_module
 from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
 from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, rank_of
 from mhcdiag.results.gain import Direction, Reduction
-from mhcdiag.results.numbers import Huge
+from mhcdiag.results.numbers import Huge, log10_of
 
 
 @dataclass(frozen=True)
@@ -147,22 +150,26 @@ def test_ranks_are_whole_numbers():
     assert rank_of(50, 3) == 2
 
 
-@pytest.mark.parametrize("percent", [50, 99, 100])
-def test_the_histogram_is_within_a_bin_of_the_order_statistic(percent: int):
+@pytest.mark.parametrize("kernel", ALL_KERNELS, ids=lambda kernel: kernel.name)
+def test_the_histogram_is_within_a_bin_of_the_order_statistic(kernel: Kernel):
     values = torch.randn(3, 4001, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(3).exp()
-    exact, histogram = ExactQuantiles(), HistogramQuantiles()
-    for chunk in values.split(997, dim=-1):
-        exact.add(Scaled(chunk, None))
-        histogram.add(Scaled(chunk, None))
-    np.testing.assert_allclose(histogram.at(percent), exact.at(percent), rtol=2 ** (1 / 512) - 1 + 1e-12)
+    exact, histogram = ExactQuantiles(), HistogramQuantiles(kernel)
+    for start in range(0, 4001, 997):
+        exact.add(Scaled(values[:, start : start + 997], None), start=start)
+        histogram.add(Scaled(values[:, start : start + 997], None), start=start)
+    counted, found = histogram.result(kernel), exact.result(kernel)
+    for percentile in ("p50", "p99"):
+        within = 2 ** (1 / 512) - 1 + 1e-12
+        np.testing.assert_allclose(getattr(counted, percentile), getattr(found, percentile), rtol=within)
 
 
-def test_the_histogram_knows_zero_infinity_nan_and_huge_numbers():
+@pytest.mark.parametrize("kernel", ALL_KERNELS, ids=lambda kernel: kernel.name)
+def test_the_histogram_knows_zero_infinity_nan_and_huge_numbers(kernel: Kernel):
     def histogram(value: float, exponent: float | None = None) -> object:
-        quantiles = HistogramQuantiles()
+        quantiles = HistogramQuantiles(kernel)
         powers = None if exponent is None else torch.full((1, 3), exponent, dtype=torch.float64)
-        quantiles.add(Scaled(torch.full((1, 3), value, dtype=torch.float64), powers))
-        return quantiles.at(50)[0]
+        quantiles.add(Scaled(torch.full((1, 3), value, dtype=torch.float64), powers), start=0)
+        return quantiles.result(kernel).p50[0]
 
     assert histogram(0.0) == 0.0
     assert histogram(math.inf) == math.inf
@@ -170,6 +177,49 @@ def test_the_histogram_knows_zero_infinity_nan_and_huge_numbers():
     assert histogram(1.0, 16211.0).log10 == pytest.approx(16211 * math.log10(2), rel=1e-4)
 
 
+@pytest.mark.parametrize("split", [(0, 2), (1,)])
+def test_collectors_of_several_ranks_hold_what_one_would(split: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
+    values = torch.rand(2, 300, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for limit in (299, 300):
+        monkeypatch.setattr(quantiles_module, "EXACT_TOKENS", limit)
+        whole, mine, other = (quantiles_module.quantiles_for(300, Reference()) for _ in range(3))
+        for i, chunk in enumerate(values.split(100, dim=-1)):
+            for collector in (whole, mine if i in split else other):
+                collector.add(Scaled(chunk, None), start=100 * i)
+        assert quantiles_module.merged([mine, other]).result(Reference()) == whole.result(Reference())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("no"), RuntimeError("not enough memory: x")])
+def test_a_chunk_that_does_not_fit_is_halved_and_the_record_says_so(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    maps = random_maps(3, 2, 101)
+    maps[..., :50] *= 1e200  # one half needs exponents, the other does not
+    whole = measure_gains(Maps(maps), exact_side=None)
+    plain = Reference.chunk_gains
+
+    def small_memory(self: Reference, maps: torch.Tensor, outputs: Outputs) -> ChunkGains:
+        if maps.shape[-1] > 40:
+            raise error
+        return plain(self, maps, outputs)
+
+    monkeypatch.setattr(Reference, "chunk_gains", small_memory)
+    parts = measure_gains(Maps(maps), exact_side=None)
+    assert parts.piece == 26
+    assert whole.piece == CHUNK_TOKENS
+    for key, curve in whole.curves.items():
+        np.testing.assert_allclose(
+            [log10_of(number) for number in parts.curves[key]], [log10_of(number) for number in curve], rtol=1e-9
+        )
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_arguments: object) -> ChunkGains:
+        raise RuntimeError("shapes disagree")
+
+    monkeypatch.setattr(Reference, "chunk_gains", broken)
+    with pytest.raises(RuntimeError, match="shapes disagree"):
+        measure_gains(Maps(random_maps(3, 2, 101)), exact_side=None)
+
+
 def test_many_tokens_take_the_histogram():
-    assert isinstance(quantiles_module.quantiles_for(quantiles_module.EXACT_TOKENS), ExactQuantiles)
-    assert isinstance(quantiles_module.quantiles_for(quantiles_module.EXACT_TOKENS + 1), HistogramQuantiles)
+    for tokens, kind in ((quantiles_module.EXACT_TOKENS, ExactQuantiles), (65_537, HistogramQuantiles)):
+        assert isinstance(quantiles_module.quantiles_for(tokens, Reference()), kind)

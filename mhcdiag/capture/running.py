@@ -1,0 +1,153 @@
+"""Run a model of transformers over a text and write down every mapping that it forms."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.errors import InputError, LayoutError, MissingExtraError, SettingError
+from mhcdiag.livemaps import live_sites
+from mhcdiag.livemaps.interface import Maps
+
+if TYPE_CHECKING:
+    import transformers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Captured:
+    """What was written."""
+
+    path: str
+    sites: int
+    streams: int
+    tokens: int
+    sequences: int
+
+
+def capture(
+    model_path: str | os.PathLike[str],
+    *,
+    text: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    tokens: int = 4096,
+    length: int = 1024,
+    device: str = "cpu",
+) -> Captured:
+    """Capture H_res of real tokens: what `mhcdiag gain` then measures is the measure of arXiv 2512.24880, section 3.1.
+
+    Memory holds the model and the mappings of one sequence.
+
+    Parameters
+    ----------
+    model_path
+        A directory as `save_pretrained` writes it, with its tokenizer.
+    text
+        A text file in UTF-8.
+    out
+        The file to write.
+    tokens
+        Most tokens of the text to run.
+    length
+        Tokens of a sequence.
+    device
+        Where to run the model.
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        The model or the text cannot be read, or the model mixes no streams.
+    """
+    if tokens < 1 or length < 1:
+        raise SettingError(f"{tokens} tokens in sequences of {length}: expected at least one of each")
+    ids = _token_ids(Path(text), model_path)[:tokens]
+    model = _model(model_path).to(device).eval()
+    starts = range(0, len(ids), length)
+    with torch.no_grad(), _watched(model, os.fspath(model_path)) as caught:
+        first = _pass(model, ids[:length].to(device), caught)
+        shape = MapShape(
+            sites=tuple(first),
+            tokens=len(ids),
+            streams=next(iter(first.values())).shape[-1],
+            first_tokens=tuple(starts),
+        )
+        with MapWriter(Path(out), shape) as writer:
+            for start in starts:
+                maps = first if start == 0 else _pass(model, ids[start : start + length].to(device), caught)
+                for site, name in enumerate(shape.sites):
+                    writer.write(site, start, maps[name].float().cpu().numpy())
+    return Captured(
+        path=os.fspath(out), sites=len(shape.sites), streams=shape.streams, tokens=len(ids), sequences=len(starts)
+    )
+
+
+def _pass(model: nn.Module, ids: Tensor, caught: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mappings [token, n, n] of one sequence, by site in the order of running."""
+    caught.clear()
+    model(input_ids=ids[None], use_cache=False)
+    return dict(caught)
+
+
+@contextmanager
+def _watched(model: nn.Module, path: str) -> Iterator[dict[str, Tensor]]:
+    sites = live_sites(model)
+    if not sites:
+        raise LayoutError(
+            path, found=f"{type(model).__name__} holds no module that mixes streams", expected="hyper-connections"
+        )
+    caught: dict[str, Tensor] = {}
+    handles = []
+    for site in sites:
+
+        def take(maps: Maps, name: str = site.name) -> None:
+            found = maps()
+            caught[name] = found.reshape(-1, *found.shape[-2:])
+
+        handles += site.reader.attach(site.module, take)
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("capturing mappings", extra="hf") from error
+    return transformers
+
+
+def _model(path: str | os.PathLike[str]) -> nn.Module:
+    package = _transformers()
+    try:
+        config: transformers.PretrainedConfig = package.AutoConfig.from_pretrained(path, local_files_only=True)
+        architecture = getattr(package, (config.architectures or ["?"])[0], package.AutoModelForCausalLM)
+        model: nn.Module = architecture.from_pretrained(path, dtype="auto", local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(path, found=f"transformers cannot load the model: {reason}") from error
+    return model
+
+
+def _token_ids(text: Path, model_path: str | os.PathLike[str]) -> Tensor:
+    try:
+        words = text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(text, found=f"cannot be read: {error}", expected="a text file in UTF-8") from error
+    try:
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            model_path, found="no tokenizer that transformers can load", expected="the files of save_pretrained"
+        ) from error
+    ids: Tensor = tokenizer(words, return_tensors="pt", verbose=False)["input_ids"][0]
+    if not len(ids):
+        raise InputError(text, found="no tokens", expected="some text")
+    return ids

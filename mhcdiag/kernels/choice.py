@@ -1,0 +1,53 @@
+"""Which implementation runs: the fastest one that is there and pays."""
+
+from functools import cache
+
+import torch
+
+from mhcdiag.kernels.interface import Kernel
+from mhcdiag.kernels.reference import Reference
+
+WORTH_COMPILING = 1_000_000
+"""Matrices above which Numba is used: below, plain torch is done before Numba is imported, let alone compiled."""
+STREAMS = (2, 3, 4, 8)
+"""Numbers of streams that the compiled implementations know."""
+
+
+def choose_kernel(*, device: str, streams: int, matrices: int, dtype: torch.dtype) -> Kernel:
+    """The implementation for one measurement.
+
+    Parameters
+    ----------
+    device
+        Where the mappings are: `cpu`, `cuda` or `mps`.
+    streams
+        Number n of streams.
+    matrices
+        Sites times tokens, all chunks together.
+    dtype
+        Element type of the products.
+    """
+    if streams in STREAMS and dtype in (torch.float32, torch.float64):
+        if device == "cpu" and matrices > WORTH_COMPILING:
+            return _numba() or Reference()
+        if device == "cuda":
+            return _triton() or Reference()
+    return Reference()
+
+
+@cache
+def _numba() -> Kernel | None:
+    try:
+        from mhcdiag.kernels.cpu import NumbaKernel
+    except (ImportError, RuntimeError):  # RuntimeError: nowhere to cache what was compiled
+        return None
+    return NumbaKernel()
+
+
+@cache
+def _triton() -> Kernel | None:
+    try:
+        from mhcdiag.kernels.gpu import TritonKernel
+    except ImportError:
+        return None
+    return TritonKernel()

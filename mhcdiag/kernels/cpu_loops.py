@@ -1,0 +1,252 @@
+"""Loops over a block of tokens that a compiler turns into vector instructions: tokens inside, matrix entries unrolled.
+
+A block is `BLOCK` tokens, stored entry by entry: entry (i, j) of token t stands at `(i * n + j) * BLOCK + t`. The
+number of streams n comes as a tuple of n zeros: its length is part of its type, hence a constant of the compiled code,
+so that loops over entries unroll and loops over tokens become vector instructions. Tokens beyond the last one of a
+chunk are filled with copies of the last, and never counted.
+
+None of these loops scales its products, and comparisons may lose a NaN: the caller learns whether all mappings were
+finite and how small and large the gains became, and takes the reference where that is not safe.
+"""
+
+from typing import Any
+
+import numba
+import numpy
+
+BLOCK = 64
+"""Tokens of one block: the mappings of 60 sites (n = 4, float32) then fill half of a core's second-level cache."""
+LANES = 8
+KEYS = 4
+"""Directions times definitions: forward amax, forward norm, backward amax, backward norm."""
+FORWARD_NORM = 1
+SUM, MAXIMUM, MINIMUM = range(3)
+
+# Sums may be reordered and products fused; NaN and infinity keep their meaning.
+_FAST = {"contract", "reassoc", "nsz"}
+
+_exact = numba.njit(error_model="numpy", cache=True)
+_block = numba.njit(fastmath=_FAST, error_model="numpy", cache=True)
+_whole = numba.njit(fastmath=_FAST, error_model="numpy", cache=True, nogil=True)
+
+
+@numba.njit(inline="always")
+def _larger(a: Any, b: Any) -> Any:
+    return a if a > b else b  # the one form that becomes a single instruction
+
+
+@numba.njit(inline="always")
+def _smaller(a: Any, b: Any) -> Any:
+    return a if a < b else b
+
+
+@_block
+def _reduce(gains: Any, count: int, found: Any) -> None:
+    """Sum and largest of each of the `KEYS` gains over the first `count` tokens, and the smallest forward norm."""
+    total = numpy.empty(LANES, gains.dtype)
+    largest = numpy.empty(LANES, gains.dtype)
+    for key in range(KEYS):
+        of_key = gains[key * BLOCK : (key + 1) * BLOCK]
+        for lane in range(LANES):
+            added = high = of_key[lane]
+            for step in range(1, BLOCK // LANES):
+                value = of_key[step * LANES + lane]
+                added += value
+                high = _larger(value, high)
+            total[lane], largest[lane] = added, high
+        whole, high = total[0], largest[0]
+        for lane in range(1, LANES):
+            whole += total[lane]
+            high = _larger(largest[lane], high)
+        if count < BLOCK:
+            whole = gains.dtype.type(0)
+            for t in range(count):
+                whole += of_key[t]
+        found[SUM, key], found[MAXIMUM, key] = whole, high
+    for lane in range(LANES):
+        low = gains[FORWARD_NORM * BLOCK + lane]
+        for step in range(1, BLOCK // LANES):
+            low = _smaller(gains[FORWARD_NORM * BLOCK + step * LANES + lane], low)
+        largest[lane] = low
+    found[MINIMUM, FORWARD_NORM] = largest.min()
+
+
+@_block
+def _add_entries(matrices: Any, count: int, found: Any) -> None:
+    """Sum over the first `count` tokens of each entry."""
+    for entry in range(found.shape[0]):
+        of_entry = matrices[entry * BLOCK : (entry + 1) * BLOCK]
+        total = matrices.dtype.type(0)
+        for t in range(count):
+            total += of_entry[t]
+        found[entry] = total
+
+
+@_block
+def _load(tokens: Any, token_stride: int, entry_stride: int, count: int, block: Any, streams: Any) -> None:
+    entries = len(streams) * len(streams)
+    token = numpy.uint64(0)  # unsigned: for signed numbers every access would ask whether to count from the end
+    for t in range(count):
+        position = token
+        for k in range(entries):
+            block[k * BLOCK + t] = tokens[position]
+            position += numpy.uint64(entry_stride)
+        token += numpy.uint64(token_stride)
+    for k in range(entries):
+        for t in range(count, BLOCK):
+            block[k * BLOCK + t] = block[k * BLOCK + count - 1]
+
+
+@_exact
+def _is_finite(block: Any) -> bool:
+    broken = 0
+    for position in range(block.shape[0]):
+        if not abs(block[position]) < numpy.inf:
+            broken += 1
+    return broken == 0
+
+
+@_block
+def _multiply(left: Any, right: Any, out: Any, streams: Any) -> None:
+    n = len(streams)
+    for i in range(n):
+        for t in range(BLOCK):
+            for j in range(n):
+                total = left[i * n * BLOCK + t] * right[j * BLOCK + t]
+                for k in range(1, n):
+                    total += left[(i * n + k) * BLOCK + t] * right[(k * n + j) * BLOCK + t]
+                out[(i * n + j) * BLOCK + t] = total
+
+
+@_block
+def _measure(matrices: Any, gains: Any, streams: Any) -> None:
+    n = len(streams)
+    zero = matrices.dtype.type(0)
+    for t in range(BLOCK):
+        row_amax = row_norm = column_amax = column_norm = zero
+        for i in range(n):
+            row = matrices[i * n * BLOCK + t]
+            column = matrices[i * BLOCK + t]
+            row_size, column_size = abs(row), abs(column)
+            for j in range(1, n):
+                along, down = matrices[(i * n + j) * BLOCK + t], matrices[(j * n + i) * BLOCK + t]
+                row += along
+                row_size += abs(along)
+                column += down
+                column_size += abs(down)
+            row_amax = _larger(abs(row), row_amax)
+            row_norm = _larger(row_size, row_norm)
+            column_amax = _larger(abs(column), column_amax)
+            column_norm = _larger(column_size, column_norm)
+        gains[t] = row_amax
+        gains[BLOCK + t] = row_norm
+        gains[2 * BLOCK + t] = column_amax
+        gains[3 * BLOCK + t] = column_norm
+
+
+@_whole
+def composites(
+    maps: Any,
+    layout: Any,
+    streams: Any,
+    first: int,
+    last: int,
+    reduced: Any,
+    entry_sums: Any,
+    per_token: Any,
+    finite: Any,
+) -> None:
+    """Gains of single, prefix and suffix products in the blocks first..last-1.
+
+    Parameters
+    ----------
+    maps
+        H_res as a flat buffer: one compiled form then serves every order of axes.
+    layout
+        (sites, tokens, site stride, token stride, entry stride).
+    streams
+        A tuple of n zeros.
+    reduced
+        Written: [block, kind, site, 3, KEYS], sum and largest over tokens; smallest for the forward norm only.
+    entry_sums
+        Written unless empty: [block, kind, site, entry], sums over tokens.
+    per_token
+        Written unless empty: [kind, KEYS, site, token].
+    finite
+        Written: [block], whether all mappings are finite.
+    """
+    sites, tokens, site_stride, token_stride, entry_stride = layout
+    entries = len(streams) * len(streams)
+    block = numpy.empty((sites, entries * BLOCK), maps.dtype)
+    products = numpy.empty((2, entries * BLOCK), maps.dtype)
+    gains = numpy.empty(KEYS * BLOCK, maps.dtype)
+    for b in range(first, last):
+        start = b * BLOCK
+        count = min(BLOCK, tokens - start)
+        finite[b] = True
+        # Singles and prefixes go up through the sites in turn, then suffixes down over what was loaded.
+        for step in range(3 * sites):
+            kind = step % 2 if step < 2 * sites else 2
+            site = step // 2 if step < 2 * sites else 3 * sites - 1 - step
+            mapping, here, before = block[site], products[site % 2], products[1 - site % 2]
+            if kind == 0:
+                from_here = maps[site * site_stride + start * token_stride :]
+                _load(from_here, token_stride, entry_stride, count, mapping, streams)
+                finite[b] = finite[b] and _is_finite(mapping)
+            elif (kind == 1 and site == 0) or (kind == 2 and site == sites - 1):
+                here[:] = mapping
+            elif kind == 1:
+                _multiply(mapping, before, here, streams)
+            else:
+                _multiply(before, mapping, here, streams)
+            matrices = mapping if kind == 0 else here
+            _measure(matrices, gains, streams)
+            _reduce(gains, count, reduced[b, kind, site])
+            if entry_sums.size:
+                _add_entries(matrices, count, entry_sums[b, kind, site])
+            if per_token.size:
+                for key in range(KEYS):
+                    per_token[kind, key, site, start : start + count] = gains[key * BLOCK : key * BLOCK + count]
+
+
+@_whole
+def spans(maps: Any, layout: Any, streams: Any, first: int, last: int, sums: Any, extremes: Any) -> None:
+    """Gains of all P(a,b) in the blocks first..last-1.
+
+    Parameters
+    ----------
+    maps, layout, streams
+        As in `composites`.
+    sums
+        Written where a <= b: [block, a, b, KEYS], sums over tokens.
+    extremes
+        Written: [block, 2], the smallest and the largest forward norm gain of all spans and tokens.
+        NaN where a mapping is not finite.
+    """
+    sites, tokens, site_stride, token_stride, entry_stride = layout
+    entries = len(streams) * len(streams)
+    stack = numpy.empty((sites, entries * BLOCK), maps.dtype)  # entry a holds P(a,b) for the current b
+    mapping = numpy.empty(entries * BLOCK, maps.dtype)
+    product = numpy.empty(entries * BLOCK, maps.dtype)
+    gains = numpy.empty(KEYS * BLOCK, maps.dtype)
+    reduced = numpy.empty((3, KEYS), numpy.float64)
+    for block in range(first, last):
+        start = block * BLOCK
+        count = min(BLOCK, tokens - start)
+        low, high = numpy.inf, 0.0
+        finite = True
+        for b in range(sites):
+            from_here = maps[b * site_stride + start * token_stride :]
+            _load(from_here, token_stride, entry_stride, count, mapping, streams)
+            finite = finite and _is_finite(mapping)
+            stack[b] = mapping
+            for a in range(b + 1):
+                if a < b:
+                    _multiply(mapping, stack[a], product, streams)
+                    stack[a] = product
+                _measure(stack[a], gains, streams)
+                _reduce(gains, count, reduced)
+                sums[block, a, b] = reduced[SUM]
+                low = min(low, reduced[MINIMUM, FORWARD_NORM])
+                high = max(high, reduced[MAXIMUM, FORWARD_NORM])
+        extremes[block, 0], extremes[block, 1] = low, high if finite else numpy.nan

@@ -1,0 +1,122 @@
+"""Order statistics and logarithmic histograms of rows of non-negative numbers, as loops for Numba."""
+
+from typing import Any
+
+import numba
+import numpy
+
+from mhcdiag.kernels.quantiles import BINS, bin_bounds
+
+PARTS = 2048
+"""Parts into which the range of a row is cut before values are looked at one by one."""
+GUESSES = 1024
+
+_rows = numba.njit(error_model="numpy", cache=True, nogil=True)
+
+BOUNDS = numpy.array([*bin_bounds(), 2.0])
+FIRST_GUESS = numpy.searchsorted(BOUNDS, 1 + numpy.arange(GUESSES) / GUESSES, side="right") - 1
+"""Bin of the smallest mantissa with the same first 10 bits."""
+
+
+@_rows
+def select(first: int, last: int, bits: Any, ranks: Any, found: Any, largest: Any) -> None:
+    """Order statistics of the rows first..last-1.
+
+    Parameters
+    ----------
+    bits
+        Non-negative floats [row, token], seen as whole numbers without sign of the same width: these sort alike.
+    ranks
+        Two of them, counted from 1, ascending.
+    found
+        Written: [row, rank], as whole numbers.
+    largest
+        Written: [row], the largest whole number: above that of infinity where a float was NaN or negative.
+    """
+    tokens = bits.shape[1]
+    counts = numpy.empty(PARTS, numpy.int32)
+    one, other = numpy.empty(tokens, bits.dtype), numpy.empty(tokens, bits.dtype)
+    for row in range(first, last):
+        values = bits[row]
+        low = high = values[0]
+        for t in range(tokens):
+            low, high = min(low, values[t]), max(high, values[t])
+        largest[row] = high
+        shift = bits.dtype.type(0)
+        while (high - low) >> shift >= PARTS:
+            shift += bits.dtype.type(1)
+        counts[:] = 0
+        for t in range(tokens):
+            counts[(values[t] - low) >> shift] += 1
+        lower_part, lower_below = _part_of(ranks[0], counts)
+        upper_part, upper_below = _part_of(ranks[1], counts)
+        lower, upper = bits.dtype.type(lower_part), bits.dtype.type(upper_part)
+        taken = kept = numpy.uint64(0)
+        for t in range(tokens):
+            # Written first and kept only if it belongs: a branch that is taken at random would cost more.
+            part = (values[t] - low) >> shift
+            one[taken] = values[t]
+            taken += numpy.uint64(part == lower)
+            other[kept] = values[t]
+            kept += numpy.uint64(part == upper)
+        found[row, 0] = numpy.sort(one[:taken])[ranks[0] - lower_below - 1]
+        found[row, 1] = numpy.sort(other[:kept])[ranks[1] - upper_below - 1]
+
+
+@numba.njit(error_model="numpy", cache=True)
+def _part_of(rank: int, counts: Any) -> tuple[int, int]:
+    """The part that holds a rank, and how many values lie in the parts below it."""
+    part, below = 0, 0
+    while below + counts[part] < rank:
+        below += counts[part]
+        part += 1
+    return part, below
+
+
+@_rows
+def extent(first: int, last: int, bits: Any, smallest: Any, largest: Any) -> None:
+    """Smallest and largest whole number of each of the rows first..last-1 of `bits`; 0 does not count as smallest."""
+    for row in range(first, last):
+        values = bits[row]
+        low, high = bits.dtype.type(0) - bits.dtype.type(1), bits.dtype.type(0)
+        for t in range(values.shape[0]):
+            # 0 less 1 is the largest number without sign.
+            low, high = min(low, values[t] - bits.dtype.type(1)), max(high, values[t])
+        smallest[row], largest[row] = low + bits.dtype.type(1), high
+
+
+@_rows
+def count(first: int, last: int, bits: Any, guesses: Any, bounds: Any, lowest: int, counts: Any, zeros: Any) -> None:
+    """Bins of the rows first..last-1, all values 0 or finite, normal and within the octaves of `counts`.
+
+    Parameters
+    ----------
+    bits
+        [row, token], values in float64 seen as whole numbers without sign.
+    guesses, bounds
+        `FIRST_GUESS` and `BOUNDS`.
+    lowest
+        Octave of the first entry of `counts`.
+    counts
+        Added to: [row, octave, bin].
+    zeros
+        Added to: [row].
+    """
+    for row in range(first, last):
+        for t in range(bits.shape[1]):
+            pattern = bits[row, t]
+            if pattern == 0:
+                zeros[row] += 1
+                continue
+            octave = numpy.int64(pattern >> numpy.uint64(52)) - 1023 - lowest
+            fraction = pattern & numpy.uint64((1 << 52) - 1)
+            mantissa = 1.0 + fraction * 2.0**-52
+            part = guesses[fraction >> numpy.uint64(42)]
+            while mantissa >= bounds[part + 1]:
+                part += 1
+            counts[row, octave, part] += 1
+
+
+def empty_counts(rows: int, octaves: int) -> numpy.ndarray:
+    """Counts that `count` adds to."""
+    return numpy.zeros((rows, octaves, BINS), numpy.int64)

@@ -1,0 +1,87 @@
+"""The implementation for GPUs: one Triton program takes a block of tokens through all sites."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+from mhcdiag.kernels.gpu_programs import composite_program
+from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
+from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.scaled import Scaled, widened
+from mhcdiag.kernels.spans import span_sums
+from mhcdiag.results.gain import Kind, SpanKey
+
+REGISTERS = 128
+"""32-bit registers of a thread that one site's mapping and composite may fill together."""
+SUM, MAXIMUM, MINIMUM = range(3)
+FORWARD_NORM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TritonKernel:
+    """See `Kernel`; a chunk with NaN, infinity or gains near the limits of its element type goes to the reference.
+
+    Composites run in one Triton program; all spans and quantiles are plain torch on the same device.
+    """
+
+    name: ClassVar[str] = "triton"
+
+    def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
+        """See `Kernel`."""
+        sites, streams, _, tokens = maps.shape
+        if maps.stride(1) != streams * maps.stride(2):
+            maps = maps.contiguous()
+        products = torch.float64 if maps.dtype == torch.float64 else torch.float32
+        block = _tokens_of_a_program(streams, products)
+        programs = triton.cdiv(tokens, block)
+        with_matrices, with_tokens = Outputs.MATRICES in outputs, Outputs.PER_TOKEN in outputs
+        reduced = maps.new_zeros((programs, 3, sites, 3, len(KEYS)), dtype=products)
+        entry_sums = maps.new_empty((programs if with_matrices else 0, 3, sites, streams, streams), dtype=products)
+        per_token = maps.new_empty((3 if with_tokens else 0, len(KEYS), sites, tokens), dtype=products)
+        finite = maps.new_empty(programs, dtype=products)
+        composite_program[(programs,)](
+            maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens,
+            reduced, entry_sums, per_token, finite,
+            n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
+            dtype=tl.float64 if products == torch.float64 else tl.float32,
+            with_matrices=with_matrices, with_tokens=with_tokens, num_warps=1,
+        )  # fmt: skip
+        norms = reduced[..., FORWARD_NORM]
+        edges = torch.stack([norms[..., MINIMUM].min(), norms[..., MAXIMUM].max(), finite.sum()])
+        lowest, highest, check = edges.tolist()  # the one place that waits for the device
+        if check != 0 or not is_safe(lowest, highest, products):
+            return Reference().chunk_gains(widened(maps), outputs)
+        kinds = {
+            kind: KindGains(
+                sums=Scaled(reduced[:, k, :, SUM].double().sum(dim=0).T, None),
+                maxima=Scaled(reduced[:, k, :, MAXIMUM].amax(dim=0).T, None),
+                matrices=Scaled(entry_sums[:, k].double().sum(dim=0), None) if with_matrices else None,
+                per_token=Scaled(per_token[k], None) if with_tokens else None,
+            )
+            for k, kind in enumerate(Kind)
+        }
+        return ChunkGains(kinds=kinds, nonfinite=None, kernel=self.name)
+
+    def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
+        """See `Kernel`."""
+        return span_sums(widened(maps))
+
+    def order_statistics(self, values: Float[Tensor, "row token"], ranks: tuple[int, int]) -> Float[Tensor, "row rank"]:
+        """See `Kernel`."""
+        return order_statistics(values, ranks)
+
+    def octave_counts(self, values: Scaled) -> OctaveCounts:
+        """See `Kernel`."""
+        return octave_counts(values)
+
+
+def _tokens_of_a_program(streams: int, products: torch.dtype) -> int:
+    """A warp of 32 threads with as many tokens each as fit into registers: its sums need no exchange between warps."""
+    registers = 2 * triton.next_power_of_2(streams) ** 2 * (2 if products == torch.float64 else 1)
+    return 64 if 2 * registers <= REGISTERS else 32

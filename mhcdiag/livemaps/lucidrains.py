@@ -1,0 +1,51 @@
+"""The package `hyper-connections`: mappings are recomputed from what a wrapper's norm returned.
+
+Its wrappers form them inside a method and return none of them. Their own constraint and activation are called, so that
+a wrapper with another one is read as it is.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from mhcdiag.livemaps.interface import Take
+
+
+@dataclass(frozen=True, slots=True)
+class Lucidrains:
+    """See `LiveReader`."""
+
+    name: ClassVar[str] = "hyper-connections"
+
+    def knows(self, module: nn.Module) -> bool:
+        """See `LiveReader`; fractions are left out, since they mix parts of streams."""
+        needed = ("static_alpha", "dynamic_alpha_fn", "norm", "num_residual_streams")
+        return all(hasattr(module, name) for name in needed) and getattr(module, "num_fracs", 1) == 1
+
+    def attach(self, module: nn.Module, take: Take) -> list[RemovableHandle]:
+        """See `LiveReader`."""
+        norm = module.get_submodule("norm")
+
+        def catch(_norm: nn.Module, _inputs: Any, normed: Tensor) -> None:
+            take(lambda: _mapping(module, normed.detach()))
+
+        return [norm.register_forward_hook(catch)]
+
+
+@torch.no_grad()
+def _mapping(module: Any, normed: Tensor) -> Tensor:
+    """H_res of one wrapper for the normalised input of its width connection."""
+    streams = module.num_residual_streams
+    if streams > 1 and normed.shape[-2] == 1:
+        normed = normed.squeeze(-2)  # mHCv2 keeps an axis of fractions, of which there is one
+    static = module.static_alpha[..., -streams:].float()
+    projection = module.dynamic_alpha_fn[..., -streams:].float()
+    if hasattr(module, "dynamic_alpha_scale"):
+        dynamic = module.act(normed.float() @ projection) * module.dynamic_alpha_scale.float()
+        return cast(Tensor, (dynamic + static).transpose(-1, -2))
+    logits = torch.stack([normed.float() @ proposal for proposal in projection])
+    constrained = module.residual_mix_constraint_fn(logits * module.residual_scale.float() + static)
+    return cast(Tensor, constrained.mean(dim=0).transpose(-1, -2))

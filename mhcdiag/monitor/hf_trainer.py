@@ -1,0 +1,44 @@
+"""`Monitor` inside the Trainer of transformers."""
+
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from mhcdiag.errors import GainAlarmError
+from mhcdiag.monitor.alarm import logger
+from mhcdiag.monitor.live import Monitor
+
+
+class GainCallback(TrainerCallback):  # type: ignore[misc]  # transformers carries no types here
+    """Measures gains while a Trainer trains; `on_alarm="stop"` ends the training in good order.
+
+    Parameters
+    ----------
+    options
+        As for `Monitor`; the model is the Trainer's.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self.monitor: Monitor | None = None
+        """The monitor of the current run."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        """Hook the model."""
+        self.monitor = Monitor(model, **self._options).__enter__()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Count one optimizer step."""
+        assert self.monitor is not None
+        try:
+            self.monitor.step()
+        except GainAlarmError as error:
+            logger.error("%s; training stops", error)
+            control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Remove the hooks."""
+        if self.monitor is not None:
+            self.monitor.__exit__()

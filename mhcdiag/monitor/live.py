@@ -1,0 +1,140 @@
+"""`Monitor`: composite gains while a model trains."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from torch import Tensor, distributed, nn
+
+from mhcdiag.errors import SettingError
+from mhcdiag.monitor.alarm import Alarm, AlarmAction
+from mhcdiag.monitor.catching import MapCatcher
+from mhcdiag.monitor.reducing import live_gains
+from mhcdiag.monitor.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
+from mhcdiag.results.monitoring import LiveGains
+
+
+class Monitor:
+    """Measures the composite gain of a model in training, every so many steps.
+
+    It never changes the run: hooks read what a forward pass computed, draw no random number, and register neither
+    parameter nor buffer. Nothing waits for the device but a report.
+
+    ::
+
+        with Monitor(model, every=10, jsonl="gains.jsonl", max_gain=1000) as monitor:
+            for batch in batches:
+                train_on(batch)
+                monitor.step()
+
+    Parameters
+    ----------
+    model
+        The model; modules that mix streams are found by what they hold. None where `observe` is called instead.
+    every
+        Steps between two reports; the first step is reported.
+    tokens
+        Most tokens per rank and report, evenly spaced over the first forward pass of the step.
+    jsonl
+        File to which reports are appended, one line each, by rank 0.
+    tensorboard, wandb
+        A `SummaryWriter`, a run of Weights & Biases.
+    max_gain, max_growth
+        Limits: the largest token mean of any single, prefix or suffix product, and its factor between two reports.
+    on_alarm
+        `log`, `stop` (`step` raises), or a function of the report and the reason.
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        The model holds no module whose mappings are known.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        *,
+        every: int = 10,
+        tokens: int = 256,
+        jsonl: str | os.PathLike[str] | None = None,
+        tensorboard: Any = None,
+        wandb: Any = None,
+        max_gain: float | None = None,
+        max_growth: float | None = None,
+        on_alarm: str | Callable[[LiveGains, str], None] = AlarmAction.LOG,
+    ) -> None:
+        if every < 1 or tokens < 1:
+            raise SettingError(f"every={every}, tokens={tokens}: expected at least 1")
+        self._model = model
+        self._every = every
+        self._catcher = MapCatcher(tokens)
+        self._alarm = Alarm(max_gain=max_gain, max_growth=max_growth, action=_action(on_alarm))
+        self._sinks: list[Sink] = []
+        self._sinks += [] if jsonl is None else [JsonLines(jsonl)]
+        self._sinks += [] if tensorboard is None else [TensorBoard(tensorboard)]
+        self._sinks += [] if wandb is None else [WeightsAndBiases(wandb)]
+        self._step = 0
+        self.last: LiveGains | None = None
+        """The newest report."""
+        self.seconds = 0.0
+        """Time spent in hooks and reports so far."""
+
+    def __enter__(self) -> Self:
+        """Hook the model; the first step will be reported."""
+        if self._model is not None:
+            self._catcher.watch(self._model)
+        self._catcher.arm()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove all hooks."""
+        self._catcher.release()
+        self._catcher.unwatch()
+
+    def observe(self, site: str, maps: Tensor) -> None:
+        """Hand over H_res of one site, where no hook can: [..., n, n] in the convention x_new = H x.
+
+        Sites are composed in the order in which they are handed over. Costs nothing at steps that are not reported.
+        """
+        self._catcher.take(site, lambda: maps)
+
+    def step(self) -> LiveGains | None:
+        """Say that one training step is over; gives the report where one was due.
+
+        Raises
+        ------
+        mhcdiag.errors.GainAlarmError
+            A limit was crossed, and `on_alarm` is `stop`.
+        """
+        self._step += 1
+        found = self._report() if self._catcher.armed else None
+        if self._step % self._every == 0:
+            self._catcher.arm()
+        return found
+
+    def _report(self) -> LiveGains | None:
+        started = time.perf_counter()
+        caught = self._catcher.release()
+        if not caught:
+            return None
+        found = live_gains(caught, step=self._step)
+        before, self.last = self.last, found
+        self.seconds += time.perf_counter() - started + self._catcher.seconds
+        self._catcher.seconds = 0.0
+        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank()):
+            for sink in self._sinks:
+                sink.write(found)
+        reason = self._alarm.reason(found, before)
+        if reason is not None:
+            self._alarm.raise_alarm(found, reason)
+        return found
+
+
+def _action(wanted: str | Callable[[LiveGains, str], None]) -> AlarmAction | Callable[[LiveGains, str], None]:
+    if not isinstance(wanted, str):
+        return wanted
+    try:
+        return AlarmAction(wanted)
+    except ValueError as error:
+        raise SettingError(f"on_alarm={wanted!r}: expected log, stop or a function") from error

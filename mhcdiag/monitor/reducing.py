@@ -1,0 +1,50 @@
+"""From caught mappings to one report, over all ranks of a distributed run."""
+
+import torch
+from torch import Tensor, distributed
+
+from mhcdiag.kernels.interface import KEYS, Outputs
+from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.monitor.catching import stacked
+from mhcdiag.results.gain import Definition, Direction, Kind
+from mhcdiag.results.monitoring import LiveGains
+
+FORWARD = KEYS.index((Direction.FORWARD, Definition.NORM))
+BACKWARD = KEYS.index((Direction.BACKWARD, Definition.NORM))
+
+
+def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
+    """The report of one step; the one place that waits for the device.
+
+    Every rank of a distributed run calls this at the same step.
+    """
+    sites, maps = stacked(caught)
+    found = Reference().chunk_gains(maps, Outputs.NOTHING).kinds
+    means = torch.stack([_plain(found[kind].sums) for kind in Kind])[:, [FORWARD, BACKWARD]]
+    largest = torch.stack([_plain(found[kind].maxima) for kind in Kind])[:, [FORWARD, BACKWARD]]
+    tokens = torch.tensor([maps.shape[-1]], dtype=torch.float64, device=means.device)
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(means)
+        distributed.all_reduce(tokens)
+        distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
+    means = means / tokens
+    worst, worst_token = means.amax(dim=(0, 2)).tolist(), largest.amax(dim=(0, 2)).tolist()
+    order = list(Kind)
+    return LiveGains(
+        step=step,
+        sites=tuple(sites),
+        tokens=int(tokens),
+        prefix_forward=tuple(means[order.index(Kind.PREFIX), 0].tolist()),
+        suffix_backward=tuple(means[order.index(Kind.SUFFIX), 1].tolist()),
+        forward=worst[0],
+        backward=worst[1],
+        forward_max=worst_token[0],
+        backward_max=worst_token[1],
+    )
+
+
+def _plain(values: Scaled) -> Tensor:
+    """As float64, infinite where that overflows: ranks add plain numbers up."""
+    mantissa = values.mantissa.double()
+    return mantissa if values.exponent is None else mantissa * torch.exp2(values.exponent.double())

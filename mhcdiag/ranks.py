@@ -1,0 +1,119 @@
+"""Processes that share one measurement, as `torchrun` starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar, runtime_checkable
+
+from mhcdiag.errors import RankError
+
+Part = TypeVar("Part")
+
+PATIENCE = timedelta(minutes=30)
+"""How long a rank waits for the others before it gives up; one that dies is noticed at once."""
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """The processes of one job; every method is called by all of them alike."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+
+    @property
+    def count(self) -> int:
+        """Number of processes."""
+
+    def gather(self, part: Part) -> list[Part]:
+        """The parts of all ranks, in order of rank, on rank 0; elsewhere an empty list."""
+
+    def share(self, found: Part | None) -> Part:
+        """What rank 0 found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One process."""
+
+    rank: int = 0
+    count: int = 1
+
+    def gather(self, part: Part) -> list[Part]:
+        """See `Ranks`."""
+        return [part]
+
+    def share(self, found: Part | None) -> Part:
+        """See `Ranks`."""
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Distributed:
+    """Processes joined by torch.distributed."""
+
+    rank: int
+    count: int
+
+    def gather(self, part: Part) -> list[Part]:
+        """See `Ranks`."""
+        from torch import distributed
+
+        parts: list[Part | None] | None = [None] * self.count if self.rank == 0 else None
+        with _lost_ranks_named():
+            distributed.gather_object(part, parts)
+        return [part for part in parts or [] if part is not None]
+
+    def share(self, found: Part | None) -> Part:
+        """See `Ranks`."""
+        from torch import distributed
+
+        box = [found]
+        with _lost_ranks_named():
+            distributed.broadcast_object_list(box)
+        assert box[0] is not None
+        return box[0]
+
+
+def under_torchrun() -> bool:
+    """Whether `torchrun` (or a launcher like it) started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """All processes that were started together; `Alone` where there is only one.
+
+    What travels between them are small results, over gloo, wherever the products are computed.
+
+    Raises
+    ------
+    RankError
+        Another process is gone.
+    """
+    if not under_torchrun():
+        yield Alone()
+        return
+    import torch
+    from torch import distributed
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    with _lost_ranks_named():
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield Distributed(rank=distributed.get_rank(), count=distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _lost_ranks_named() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RankError(f"rank {os.environ.get('RANK', '?')} lost the others: {reason}") from error

@@ -1,0 +1,107 @@
+"""Captured mappings of tiny models against hooked ones, and what a user can do wrong."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packages import transformers_hooks
+from packages.transformers_models import DEEPSEEK_V4, VOCABULARY, deepseek_v4, hy_v4
+from reference import reference
+from safetensors import safe_open
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import mhcdiag
+from mhcdiag.capture.running import capture
+from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.cli.main import run
+from mhcdiag.errors import InputError, LayoutError, MissingExtraError, OutputError, SettingError
+
+WORDS = " ".join(f"w{3 + 7 * i % 50}" for i in range(53))
+
+
+def save_model(model: object, path: Path) -> None:
+    """A model with a tokenizer of one number a word."""
+    model.save_pretrained(path)
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(path)
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    save_model(deepseek_v4(layers=3, hidden=20, streams=3, seed=1), path)
+    return path
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "page.txt").write_text(WORDS)
+    return tmp_path / "page.txt"
+
+
+def test_the_gain_of_captured_maps_is_that_of_hooked_ones(model_path: Path, text: Path, tmp_path: Path):
+    import torch
+    from transformers import DeepseekV4ForCausalLM
+
+    out = tmp_path / "maps.safetensors"
+    found = capture(model_path, text=text, out=out, length=23)
+    assert (found.sites, found.streams, found.tokens, found.sequences) == (6, 3, 53, 3)
+    model = DeepseekV4ForCausalLM.from_pretrained(model_path)
+    ids = torch.tensor([int(word[1:]) for word in WORDS.split()])
+    hooked = [transformers_hooks.captured_maps(model, DEEPSEEK_V4, part[None]) for part in ids.split(23)]
+    expected = reference(np.concatenate(hooked, axis=1))
+    measured = mhcdiag.gain(out)
+    assert (measured.layout, measured.tokens) == ("captured", 53)
+    for key in (("prefix", "forward", "amax", "mean"), ("suffix", "backward", "norm", "max")):
+        np.testing.assert_allclose(measured.curve(*key), expected.gain[key], rtol=1e-5)
+    with safe_open(out, framework="np") as file:
+        assert json.loads(file.metadata()["first_tokens"]) == [0, 23, 46]
+
+
+def test_the_command_says_what_it_wrote(
+    model_path: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "maps.safetensors"
+    assert run(["capture", str(model_path), "--text", str(text), "--out", str(out), "--tokens", "11"]) == 0
+    assert "6 sites, 3 streams, 11 tokens" in capsys.readouterr().out
+
+
+def test_a_model_that_mixes_nothing_is_refused(text: Path, tmp_path: Path):
+    save_model(hy_v4(layers=2, hidden=16, streams=3, seed=1), tmp_path / "model")
+    with pytest.raises(LayoutError, match="HYV4ForCausalLM holds no module that mixes streams"):
+        capture(tmp_path / "model", text=text, out=tmp_path / "maps.safetensors")
+    assert not (tmp_path / "maps.safetensors").exists()
+
+
+def test_missing_pieces_are_named(model_path: Path, text: Path, tmp_path: Path):
+    out = tmp_path / "maps.safetensors"
+    with pytest.raises(InputError, match=r"nowhere.txt: cannot be read"):
+        capture(model_path, text=tmp_path / "nowhere.txt", out=out)
+    with pytest.raises(InputError, match="no tokenizer"):
+        capture(tmp_path, text=text, out=out)
+    with pytest.raises(OutputError, match="No such file"):
+        capture(model_path, text=text, out=tmp_path / "nowhere" / "maps.safetensors")
+    with pytest.raises(SettingError, match="expected at least one"):
+        capture(model_path, text=text, out=out, tokens=0)
+
+
+def test_without_transformers_the_extra_is_named(model_path: Path, text: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mhcdiag\[hf\]'"):
+        capture(model_path, text=text, out=tmp_path / "maps.safetensors")
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
+    shape = MapShape(sites=("a", "b"), tokens=3, streams=2, first_tokens=())
+
+    def interrupted() -> None:
+        with MapWriter(tmp_path / "maps.safetensors", shape):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []

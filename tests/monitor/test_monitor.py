@@ -1,0 +1,209 @@
+"""Gains while a model trains: what is reported, when, and that nothing else changes."""
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from packages import lucidrains_stacks
+from reference import reference
+from torch import nn
+
+from mhcdiag import Monitor
+from mhcdiag.errors import GainAlarmError, OutputError, SettingError
+from mhcdiag.results.monitoring import LiveGains
+
+SITES, STREAMS = 6, 3
+
+
+def stack(seed: int = 0) -> lucidrains_stacks.Stack:
+    return lucidrains_stacks.stack("mhc", sites=SITES, streams=STREAMS, dim=11, seed=seed).train()
+
+
+def train(model: nn.Module, steps: int, monitor: Monitor | None) -> list[float]:
+    """A few steps on random tokens, with dropout, so that a random number drawn on the side would show."""
+    torch.manual_seed(1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for step in range(steps):
+        ids = lucidrains_stacks.token_ids(step)
+        out = nn.functional.dropout(model(ids), 0.3)
+        loss = nn.functional.cross_entropy(out.flatten(0, 1), ids.flatten() % out.shape[-1])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        if monitor is not None:
+            monitor.step()
+    return losses
+
+
+@pytest.fixture
+def deterministic():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_training_is_the_same_bit_for_bit_with_and_without():
+    plain, watched = stack(), stack()
+    names = [name for name, _ in watched.state_dict().items()]
+    without = train(plain, 7, None)
+    with Monitor(watched, every=2) as monitor:
+        assert train(watched, 7, monitor) == without
+        assert monitor.last.step == 7
+    assert list(watched.state_dict()) == names
+    for mine, theirs in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in watched.modules())
+
+
+def test_reports_are_the_gains_of_what_ran(tmp_path: Path):
+    model = stack()
+    ids = lucidrains_stacks.token_ids(5)
+    expected = reference(lucidrains_stacks.captured_maps(model, ids))
+    model.train()
+    with Monitor(model, jsonl=tmp_path / "gains.jsonl") as monitor:
+        model(ids)
+        found = monitor.step()
+    assert found.tokens == ids.numel()
+    np.testing.assert_allclose(found.prefix_forward, expected.gain["prefix", "forward", "norm", "mean"], rtol=1e-4)
+    np.testing.assert_allclose(found.suffix_backward, expected.gain["suffix", "backward", "norm", "mean"], rtol=1e-4)
+    kinds = ("single", "prefix", "suffix")
+    for direction, largest, worst in (
+        ("forward", found.forward, found.forward_max),
+        ("backward", found.backward, found.backward_max),
+    ):
+        assert largest == pytest.approx(max(max(expected.gain[k, direction, "norm", "mean"]) for k in kinds), rel=1e-4)
+        assert worst == pytest.approx(max(max(expected.gain[k, direction, "norm", "max"]) for k in kinds), rel=1e-4)
+    line = json.loads((tmp_path / "gains.jsonl").read_text())
+    assert line["forward"] == found.forward
+    assert line["sites"] == [name for name, _ in model.wrappers()]
+
+
+def test_every_so_many_steps():
+    identity = torch.eye(2).expand(5, 2, 2)
+    reported = []
+    with Monitor(every=3) as monitor:
+        for _ in range(8):
+            monitor.observe("a", identity)
+            if (found := monitor.step()) is not None:
+                reported.append(found.step)
+    assert reported == [1, 4, 7]
+
+
+def test_the_first_pass_counts_and_validation_does_not():
+    model = stack()
+    first, other = lucidrains_stacks.token_ids(0), lucidrains_stacks.token_ids(1)
+    with Monitor(model) as monitor:
+        with torch.no_grad():
+            model.eval()(other)
+        model.train()(first)
+        model(other)
+        once = monitor.step()
+    with Monitor(model) as monitor:
+        model(first)
+        assert monitor.step() == once
+
+
+def test_tokens_are_evenly_spaced():
+    maps = torch.stack([torch.eye(2) * (t + 1) for t in range(10)])
+    with Monitor(tokens=5) as monitor:
+        monitor.observe("a", maps)
+        found = monitor.step()
+    assert (found.tokens, found.forward) == (5, 5.0)  # 1, 3, 5, 7, 9
+
+
+def observed(monitor: Monitor, gain: float) -> LiveGains:
+    monitor.observe("a", torch.eye(2)[None] * gain)
+    return monitor.step()
+
+
+@pytest.mark.parametrize(("limits", "gains", "reason"), [
+    ({"max_gain": 10.0}, [9.0, 11.0], "step 2: composite gain 11.00 above the limit 10.00"),
+    ({"max_gain": 10.0}, [9.0, math.nan], "step 2: composite gain nan above the limit 10.00"),
+    ({"max_growth": 3.0}, [2.0, 5.0, 16.0], "step 3: composite gain 16.00 after 5.000 at step 2, more than 3.000"),
+])  # fmt: skip
+def test_an_alarm_names_step_gain_and_limit(
+    limits: dict, gains: list[float], reason: str, caplog: pytest.LogCaptureFixture
+):
+    calls: list[tuple[int, str]] = []
+    with Monitor(every=1, on_alarm=lambda found, why: calls.append((found.step, why)), **limits) as monitor:
+        for gain in gains:
+            observed(monitor, gain)
+    assert [step for step, _ in calls] == [len(gains)]
+    assert calls[0][1].startswith(reason)
+    with Monitor(every=1, **limits) as monitor, caplog.at_level(logging.WARNING, logger="mhcdiag"):
+        for gain in gains:
+            observed(monitor, gain)
+    assert reason in caplog.text
+    with Monitor(every=1, on_alarm="stop", **limits) as monitor:
+        for gain in gains[:-1]:
+            observed(monitor, gain)
+        with pytest.raises(GainAlarmError, match=r"composite gain"):
+            observed(monitor, gains[-1])
+
+
+def test_nan_is_written_as_text(tmp_path: Path):
+    with Monitor(jsonl=tmp_path / "gains.jsonl") as monitor:
+        observed(monitor, math.nan)
+    assert json.loads((tmp_path / "gains.jsonl").read_text())["forward"] == "nan"
+
+
+def test_scalars_go_to_the_writers_of_the_user():
+    written: list[tuple[str, float, int]] = []
+    logged: list[dict[str, float]] = []
+
+    class Writer:
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+    class Run:
+        def log(self, values: dict[str, float]) -> None:
+            logged.append(values)
+
+    with Monitor(tensorboard=Writer(), wandb=Run()) as monitor:
+        observed(monitor, 100.0)
+    assert ("gain/forward", 100.0, 1) in written
+    assert ("gain/log10_backward", 2.0, 1) in written
+    assert logged[0]["gain/step"] == 1
+    assert logged[0]["gain/backward_max"] == 100.0
+
+
+def test_a_model_without_known_mappings_is_refused():
+    with pytest.raises(SettingError, match=r"Linear holds no module .* call observe"), Monitor(nn.Linear(2, 2)):
+        pass
+
+
+def test_sites_that_disagree_are_refused():
+    with Monitor() as monitor:
+        monitor.observe("a", torch.eye(2)[None])
+        monitor.observe("b", torch.eye(3)[None])
+        with pytest.raises(SettingError, match=r"expected the same tokens and streams"):
+            monitor.step()
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"tokens": 0}, {"on_alarm": "panic"}])
+def test_options_that_mean_nothing_are_refused(options: dict):
+    with pytest.raises(SettingError, match="expected"):
+        Monitor(**options)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path):
+    with (
+        pytest.raises(OutputError, match=r"nowhere/gains.jsonl: No such file"),
+        Monitor(jsonl=tmp_path / "nowhere" / "gains.jsonl") as monitor,
+    ):
+        observed(monitor, 1.0)
+
+
+def test_a_step_without_a_pass_gives_no_report():
+    with Monitor(stack()) as monitor:
+        assert monitor.step() is None
