@@ -53,8 +53,8 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from histories  # what else lies there are logs of W&B itself, and copies
         return
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() and entry.is_dir():
-            continue
+        if entry.is_symlink() and (entry.is_dir() or entry.resolve().is_relative_to(folder.resolve())):
+            continue  # a second name for what is met elsewhere
         if entry.is_dir():
             if not entry.name.startswith(".") and not _older_checkpoint(entry):
                 yield from _walk(entry)

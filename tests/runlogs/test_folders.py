@@ -60,4 +60,5 @@ def test_a_wandb_run_is_its_history_alone(tmp_path):
     for name in ("run-1.wandb", "logs/debug.log", "files/output.log"):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_bytes(b"step 1 loss 2.5\n")
+    (run.parent / "debug.log").symlink_to(run / "logs" / "debug.log")
     assert iter_logs(str(tmp_path)) == [str(run / "run-1.wandb")]
