@@ -22,11 +22,11 @@ from mhcdiag.kernels.interface import Kernel, Outputs
 
 COMPILE = """
 import time, torch
-begun = time.perf_counter()
+begun = time.process_time()
 from mhcdiag.kernels.cpu import NumbaKernel
 from mhcdiag.kernels.interface import Outputs
 NumbaKernel().chunk_gains(torch.eye(4).expand(3, 64, 4, 4).permute(0, 2, 3, 1), Outputs.NOTHING)
-print(time.perf_counter() - begun)
+print(time.process_time() - begun)
 """
 
 
@@ -169,7 +169,7 @@ def sizes(device: str, rounds: int) -> None:
 
 
 def compilation() -> bool:
-    """Seconds until the first result, in a process of its own: without and with what an earlier one compiled."""
+    """Processor seconds until the first result, in a new process: without and with what an earlier one compiled."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"NUMBA_CACHE_DIR": cache}
         cold, warm = (

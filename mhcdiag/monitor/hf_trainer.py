@@ -9,7 +9,7 @@ from mhcdiag.monitor.alarm import logger
 from mhcdiag.monitor.live import Monitor
 
 
-class GainCallback(TrainerCallback):  # type: ignore[misc]  # transformers carries no types here
+class GainCallback(TrainerCallback):
     """Measures gains while a Trainer trains; `on_alarm="stop"` ends the training in good order.
 
     Parameters

@@ -48,7 +48,8 @@ def gain_report(
         parts.append(_side_by_side(measured))
     if len(measured) == 1 or details:
         for each in measured:
-            parts += [*_one(each.result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS), Text()]
+            blocks = BLOCKS if unicode else ASCII_BLOCKS
+            parts += [*_one(each.result, width=width, blocks=blocks, details=details), Text()]
     else:
         parts += [*_shared_remarks(measured), Text()]
     return Group(*parts)
@@ -68,10 +69,10 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 
-def _one(result: GainResult, *, width: int, blocks: str) -> list[RenderableType]:
+def _one(result: GainResult, *, width: int, blocks: str, details: bool) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text(result.path, style="bold"),
-        Padding(_facts(result), (0, 0, 0, 2)),
+        Padding(_facts(result, details=details), (0, 0, 0, 2)),
         Text(),
     ]
     parts += [Padding(_table(result), (0, 0, 0, 2)), Text()]
@@ -81,14 +82,15 @@ def _one(result: GainResult, *, width: int, blocks: str) -> list[RenderableType]
     return parts
 
 
-def _facts(result: GainResult) -> Table:
+def _facts(result: GainResult, *, details: bool) -> Table:
     table = Table.grid(padding=(0, 2))
     model = f" ({escape(result.model)})" if result.model and result.model != result.layout else ""
     streams = "1 stream" if result.streams == 1 else f"{result.streams} streams"
     table.add_row("layout", f"{result.layout}{model}, {len(result.sites)} sites, {streams}")
     spans = f", spans {result.span_tokens}" if result.span_tokens != result.tokens else ""
     tokens = "" if result.inputs == "static" else f": {result.tokens} tokens{spans}"
-    table.add_row("inputs", f"{result.inputs}{tokens}; {result.dtype} products on {result.device}")
+    by = f" by {result.kernel}" if details else ""
+    table.add_row("inputs", f"{result.inputs}{tokens}; {result.dtype} products on {result.device}{by}")
     table.add_row("read", f"{in_bytes(result.bytes_read)} of {in_bytes(result.bytes_total)}")
     return table
 
