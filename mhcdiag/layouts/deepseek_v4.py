@@ -24,7 +24,7 @@ from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.catalogue import Evidence
 
 SPELLING = BlockSpelling(
@@ -77,8 +77,9 @@ class DeepSeekV4:
         recipe = self._recipe(checkpoint, settings, assumed)
         streams = _check_shapes(checkpoint, recognition.sites, self._config(checkpoint))
         rows, scales, factors, nonfinite = [], [], [], []
+        roles = ("base", "scale", "fn") if dynamic else ("base", "scale")
+        prefetch(checkpoint, [site.tensors[role] for site in recognition.sites for role in roles])
         for site in recognition.sites:
-            roles = ("base", "scale", "fn") if dynamic else ("base", "scale")
             values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
             broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})
             nonfinite += [] if broken is None else [broken]

@@ -15,7 +15,7 @@ from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.inputs import LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Blend, BlendTarget, ParametricStack, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.catalogue import Evidence
 
 ANY, INPUTS = -1, -2
@@ -82,9 +82,11 @@ class ParametricLayout:
         sites = recognition.sites
         streams = self.streams(checkpoint, sites[0])
         parts, nonfinite = [], []
+        wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
         for site in sites:
             self._check_shapes(checkpoint, site, streams)
-            wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
+        prefetch(checkpoint, [site.tensors[role] for site in sites for role in wanted if role in site.tensors])
+        for site in sites:
             roles = [role for role in wanted if role in site.tensors]
             values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
             broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})

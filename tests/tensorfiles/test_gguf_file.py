@@ -77,7 +77,7 @@ def test_numbered_parts_are_one_model(tmp_path):
 def test_several_models_in_a_directory_are_listed(tmp_path):
     for name in ("a.gguf", "b.gguf"):
         write_gguf(tmp_path / name, {}, {})
-    with pytest.raises(ContainerError, match="2 GGUF files: .*; expected one model"):
+    with pytest.raises(ContainerError, match=r"2 GGUF files: .*; expected one model"):
         open_checkpoint(tmp_path)
 
 
