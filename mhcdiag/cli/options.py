@@ -20,6 +20,7 @@ class InputsChoice(StrEnum):
 
     STATIC = "static"
     RANDOM = "random"
+    EMBEDDING = "embedding"
 
 
 class OrientationChoice(StrEnum):
@@ -57,7 +58,7 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="safetensors or .pt files, directories of shards, or captured mappings.",
+        help="Files, directories or addresses (https://, hf://) of checkpoints, or captured mappings.",
         show_default=False,
     ),
 ]
@@ -69,7 +70,7 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens.", rich_help_panel=MAPS)]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens, or of token ids.", rich_help_panel=MAPS)]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
 Sites = Annotated[
     str | None,

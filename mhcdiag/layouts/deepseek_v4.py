@@ -62,6 +62,8 @@ class DeepSeekV4:
     """eps of the input norm where config.json does not say."""
     orientation: Orientation = Orientation.SOURCE_ROWS
     notes: tuple[str, ...] = ()
+    starts_equal: bool = True
+    """The streams begin as copies of the embedding."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; layers from `num_hidden_layers` on are MTP layers, and output heads are no sites."""
@@ -101,6 +103,10 @@ class DeepSeekV4:
             factors=tuple(factors) if dynamic else None,
         )
         return Reading(parameters=parameters, assumed=tuple(assumed), notes=self.notes, nonfinite=tuple(nonfinite))
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> torch.Tensor:
+        """The residual projection [n*C, n*n] of one site."""
+        return read_float(checkpoint, site.tensors["fn"])[2 * streams :].T
 
     def _config(self, checkpoint: NamedTensors) -> Mapping[str, Any]:
         return configuration.section(checkpoint, "text_config")

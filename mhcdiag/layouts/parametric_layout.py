@@ -69,6 +69,8 @@ class ParametricLayout:
     notes: Callable[[NamedTensors], tuple[str, ...]] = lambda _: ()
     composes: bool = True
     """Whether the streams persist from site to site, so that the product of mappings means something."""
+    starts_equal: bool = False
+    """Whether the streams are known to begin as copies of the embedding."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
@@ -114,6 +116,13 @@ class ParametricLayout:
             nonfinite=tuple(nonfinite),
             composes=self.composes,
         )
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [n*C, logit] of one site, norm weight folded in."""
+        roles = [role for role in (*self.roles, *self.dynamic_roles) if role in site.tensors]
+        projection = self.residual({r: read_float(checkpoint, site.tensors[r]) for r in roles}, streams).projection
+        assert projection is not None
+        return projection
 
     def _blend(self, parts: Sequence[ResidualPart]) -> Blend | None:
         if self.blend_target is None or parts[0].blend is None:
