@@ -10,16 +10,20 @@ from mhcdiag.version import __version__
 
 if TYPE_CHECKING:
     from mhcdiag.api import gain
+    from mhcdiag.diagnosis import health
     from mhcdiag.errors import MhcdiagError
     from mhcdiag.inspecting import inspect
     from mhcdiag.results.gain import GainResult
+    from mhcdiag.results.health import HealthResult
     from mhcdiag.results.inspection import Inspection
 
-__all__ = ["GainResult", "Inspection", "MhcdiagError", "__version__", "gain", "inspect"]
+__all__ = ["GainResult", "HealthResult", "Inspection", "MhcdiagError", "__version__", "gain", "health", "inspect"]
 
 _HOME = {
     "gain": "mhcdiag.api",
+    "health": "mhcdiag.diagnosis",
     "inspect": "mhcdiag.inspecting",
+    "HealthResult": "mhcdiag.results.health",
     "GainResult": "mhcdiag.results.gain",
     "Inspection": "mhcdiag.results.inspection",
     "MhcdiagError": "mhcdiag.errors",

@@ -2,4 +2,6 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["mhcdiag.kernels", "mhcdiag.mappings", "mhcdiag.measures", "mhcdiag.layouts"], "beartype.beartype")
+CHECKED = ("kernels", "mappings", "measures", "layouts", "checkups")
+
+install_import_hook([f"mhcdiag.{package}" for package in CHECKED], "beartype.beartype")

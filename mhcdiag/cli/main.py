@@ -14,6 +14,7 @@ import typer
 
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
+from mhcdiag.cli.health import health
 from mhcdiag.cli.inspect import inspect
 from mhcdiag.cli.layouts import layouts
 from mhcdiag.cli.spikes import spikes
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(gain)
+app.command()(health)
 app.command()(inspect)
 app.command()(layouts)
 app.command()(spikes)

@@ -54,6 +54,18 @@ def parse_sites(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_thresholds(texts: list[str]) -> dict[str, float]:
+    """`collapse.survives=0.02` and the like, by name."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r} is not CHECK.NAME=VALUE, e.g. collapse.survives=0.02") from error
+    return found
+
+
 Checkpoints = Annotated[
     list[str],
     typer.Argument(
