@@ -13,14 +13,26 @@ if TYPE_CHECKING:
     from mhcdiag.diagnosis import health
     from mhcdiag.errors import MhcdiagError
     from mhcdiag.inspecting import inspect
+    from mhcdiag.live import conformance
     from mhcdiag.results.gain import GainResult
     from mhcdiag.results.health import HealthResult
     from mhcdiag.results.inspection import Inspection
 
-__all__ = ["GainResult", "HealthResult", "Inspection", "MhcdiagError", "__version__", "gain", "health", "inspect"]
+__all__ = [
+    "GainResult",
+    "HealthResult",
+    "Inspection",
+    "MhcdiagError",
+    "__version__",
+    "conformance",
+    "gain",
+    "health",
+    "inspect",
+]
 
 _HOME = {
     "gain": "mhcdiag.api",
+    "conformance": "mhcdiag.live",
     "health": "mhcdiag.diagnosis",
     "inspect": "mhcdiag.inspecting",
     "HealthResult": "mhcdiag.results.health",

@@ -19,12 +19,12 @@ NOTE = (
 
 
 @runtime_checkable
-class StartsFromEmbedding(Protocol):
-    """A layout whose streams begin as copies of the token's embedding."""
+class Projecting(Protocol):
+    """A layout whose residual logits are one projection of the flattened, normalised streams."""
 
     @property
     def starts_equal(self) -> bool:
-        """Whether that is known of this implementation."""
+        """Whether the streams are known to begin as copies of the token's embedding."""
 
     def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
         """The residual projection [n*C, logit] of one site, norm weight folded in."""
@@ -52,7 +52,7 @@ def read_first_site(
     LayoutError
         The checkpoint has no embedding of the right width.
     """
-    if not (isinstance(layout, StartsFromEmbedding) and layout.starts_equal):
+    if not (isinstance(layout, Projecting) and layout.starts_equal):
         raise SettingError(f"inputs 'embedding' do not exist for layout {layout.name}")
     site = recognition.sites[0]
     if site.depth != 0:

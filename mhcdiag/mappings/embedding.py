@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.inputs import project
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, finish
 
@@ -36,10 +35,7 @@ class EmbeddingMaps:
         """The mappings of token ids start..stop-1."""
         recipe = self.parameters.recipe
         assert recipe.activation is Activation.NONE
-        embeddings = self.rows(start, stop).float()
-        square_sum = embeddings.double().square().sum(dim=1).numpy()
-        rms = torch.from_numpy(numpy.asarray(recipe.norm.rms(square_sum, embeddings.shape[1]))).float()
-        projected = (embeddings @ self.folded.float() / rms[:, None]).T
+        projected = project(self.rows(start, stop).float(), self.folded.float(), recipe.norm).T
         rows, columns = self.parameters.base.shape[-2:]
         logits = projected.reshape(rows, columns, -1).to(device) * self.parameters.scale[0].to(device)
         logits = logits + self.parameters.base[0].unsqueeze(-1).to(device)

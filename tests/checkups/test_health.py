@@ -58,10 +58,10 @@ def captured(tmp_path, *, bug: str = ""):
     x = torch.randn(TOKENS, STREAMS, WIDTH, generator=generator)
     for site in range(6):
         base = tensors[f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}_base"]
-        comb = softmax_sinkhorn(base[2 * STREAMS :].view(STREAMS, STREAMS).double().numpy() * 0.4, 20, 1e-6)
+        comb = softmax_sinkhorn(torch.randn(STREAMS, STREAMS, generator=generator).double().numpy(), 20, 1e-6)
         h_res = torch.tensor(comb.T.copy()).float()
         post = 2 * base[STREAMS : 2 * STREAMS].sigmoid().expand(TOKENS, -1)
-        branch = torch.randn(TOKENS, WIDTH, generator=generator)
+        branch = torch.randn(TOKENS, WIDTH, generator=generator) * 0.1
         used = {"transposed": h_res.T, "not mixed": torch.eye(STREAMS)}.get(bug, h_res)
         file |= {
             f"layers.{site}.x_in": x.clone(),
