@@ -18,8 +18,8 @@ FORMULA = (
 SOURCE = "Knight 2008 (SIAM J. Matrix Anal. 30:261) for the rate; mHC-lite, arXiv 2601.05732, and KromHC, 2601.21579"
 BASIS = Basis.MEASURED
 THRESHOLDS = {
-    "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2), "range_warn": 10.0,
-    "range_fail": 20.0, "range_underflow": 87.0, "tolerance": 1e-3,
+    "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2), "range_note": 10.0,
+    "range_warn": 20.0, "range_fail": 87.0, "tolerance": 1e-3,
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     findings = above(
         subject.sites, residual,
         {Severity.WARN: limits["residual_warn"], Severity.FAIL: limits["residual_fail"]},
-        what=f"{_other(exact)} sums are off by {{value}} (> {{limit}}); about {_worst(needed)} iterations would do",
+        what=f"{_other(exact)} sums are off by {{value}} (> {{limit}}); {_worst(needed)}",
         advice="more iterations, or logits of a smaller range",
     )  # fmt: skip
     findings += overall(
@@ -49,8 +49,8 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     if ranges:
         findings += above(
             subject.sites, ranges,
-            {Severity.WARN: limits["range_warn"], Severity.FAIL: limits["range_fail"]},
-            what="logit range {value} (> {limit}): gradients shrink by e^-range",
+            {severity: limits[f"range_{severity}"] for severity in Severity},
+            what="logit range {value} (> {limit}): gradients shrink by e^-range (10: slow, 20: frozen, 87: underflow)",
             advice="a higher temperature, or initial logits closer together",
         )  # fmt: skip
     per_site = {"residual": tuple(residual), "iterations_needed": tuple(needed)}
@@ -77,7 +77,9 @@ def _iterations(second: float, tolerance: float) -> float:
 
 def _worst(needed: list[float]) -> str:
     finite = [value for value in needed if value < inf]
-    return f"{max(finite):.0f}" if finite and len(finite) == len(needed) else "very many"
+    if len(finite) < len(needed):
+        return "no number of iterations can be predicted to do"
+    return f"about {max(finite):.0f} iterations would do"
 
 
 def _ranges(subject: Subject) -> list[float]:
