@@ -11,7 +11,7 @@ from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.layouts.observed import read_activations, read_gates
+from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_gates, read_residual_scales
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.mappings.observed import SiteActivations
@@ -137,6 +137,8 @@ def _read(
         activations=activations,
         exact=frozenset() if parameters is None else parameters.recipe.exact_directions(),
         earlier=None if earlier is None else earlier.subject,
+        branch_scales=read_branch_scales(checkpoint),
+        residual_scales=read_residual_scales(checkpoint),
     )
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from mhcdiag.checkups import activations, collapse, conformance, frozen, gates, gauge, sinkhorn, streams
+from mhcdiag.checkups import activations, collapse, conformance, frozen, gates, gauge, scales, sinkhorn, streams
 from mhcdiag.checkups.interface import Check, Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.results.health import CheckResult
 
-CHECKS: tuple[Check, ...] = (conformance, sinkhorn, frozen, collapse, streams, gates, gauge, activations)
+CHECKS: tuple[Check, ...] = (conformance, sinkhorn, frozen, collapse, streams, gates, gauge, activations, scales)
 """All checks, in the order in which they are reported."""
 
 

@@ -4,7 +4,7 @@ Adding a check is one module here with the attributes of `Check`, and one entry 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jaxtyping import Float
@@ -35,6 +35,10 @@ class Subject:
     """Directions in which the layout says that sums are 1."""
     earlier: "Subject | None"
     """The checkpoint to compare with."""
+    branch_scales: Mapping[str, Tensor] = field(default_factory=dict)
+    """LayerScale and ReZero factors by full name, in file order."""
+    residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
+    """Factors on the residual stream itself."""
 
 
 class Check(Protocol):

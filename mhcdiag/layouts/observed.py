@@ -1,9 +1,21 @@
 """Read and write weights, and captured activations, where a layout has them."""
 
+import re
+from math import prod
+
+from torch import Tensor
+
 from mhcdiag.layouts.checks import read_float, require_shape
+from mhcdiag.layouts.depth import natural_key
 from mhcdiag.layouts.interface import Recognition
 from mhcdiag.mappings.observed import SiteActivations, SiteGates
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
+
+_BRANCH_SCALE = re.compile(
+    r"(?:^|\.)(?:ls\d?(?:\.gamma|\.weight)?|layer_scale\w*(?:\.\w+)?|gamma_\d|res_?weight|re_?zero\w*)$", re.IGNORECASE
+)
+_RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
+_MOST_ELEMENTS = 1_000_000
 
 _FUSED = ("base", "branch_beta", "bias", "b")
 """Roles of a bias over n pre, n post and n*n residual entries."""
@@ -19,6 +31,26 @@ def read_gates(checkpoint: NamedTensors, recognition: Recognition, streams: int)
         bias = read_float(checkpoint, site.tensors[role])
         found.append(SiteGates(pre=bias[:streams], post=bias[streams : 2 * streams]))
     return tuple(found)
+
+
+def read_branch_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:
+    """LayerScale and ReZero factors by full name; none in most models."""
+    return _read_matching(checkpoint, _BRANCH_SCALE)
+
+
+def read_residual_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:
+    """Factors on the residual stream itself, by full name."""
+    return _read_matching(checkpoint, _RESIDUAL_SCALE)
+
+
+def _read_matching(checkpoint: NamedTensors, pattern: re.Pattern[str]) -> dict[str, Tensor]:
+    names = [
+        name
+        for name, info in checkpoint.tensors.items()
+        if pattern.search(name) and len(info.shape) <= 1 and prod(info.shape) <= _MOST_ELEMENTS
+    ]
+    prefetch(checkpoint, names)
+    return {name: read_float(checkpoint, name) for name in sorted(names, key=natural_key)}
 
 
 def read_activations(checkpoint: NamedTensors, recognition: Recognition) -> tuple[SiteActivations, ...]:

@@ -82,7 +82,7 @@ def captured(tmp_path, *, bug: str = ""):
 def test_all_checks_are_silent_on_a_healthy_model(tmp_path):
     result = mhcdiag.health(save(tmp_path, v4()), captured=captured(tmp_path))
     assert findings(result) == {}
-    assert checked(result) == {check.NAME for check in CHECKS}
+    assert checked(result) == {check.NAME for check in CHECKS} - {"scales"}  # no such factors here
     assert result.worst() is None
 
 
@@ -215,6 +215,29 @@ def test_negative_sums_of_hc_are_noted(tmp_path):
     tensors = {"layers.0.static_alpha": alpha, "layers.0.static_beta": torch.ones(2)}
     found = findings(mhcdiag.health(write(tmp_path, tensors)))
     assert any("row sums are negative" in what for what in found["gates"])
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "trained"),
+    [("blocks.{}.ls1.gamma", 1e-5, 0.3), ("blocks.{}.resweight", 0.0, 0.2), ("blocks.{}.gamma_1", 1e-6, 0.1)],
+)
+def test_branches_of_a_plain_model_that_never_write(tmp_path, name: str, start: float, trained: float):
+    for kind, value in (("sick", start), ("healthy", trained)):
+        tensors = {name.format(i): torch.full((5,), value) for i in range(11)}
+        tensors |= {f"blocks.{i}.mlp.weight": torch.zeros(2, 2) for i in range(11)}
+        result = mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])
+        assert result.layout == "plain"
+        found = findings(result).get("scales", [])
+        assert any("11 of 11 branch factors are under 0.001 (first: blocks.0." in what for what in found) is (
+            kind == "sick"
+        )
+
+
+def test_factors_on_the_residual_stream_multiply(tmp_path):
+    for kind, value in (("sick", 0.7), ("healthy", 1.02)):
+        tensors = {"resid_lambdas": torch.full((13,), value), "h.0.w": torch.zeros(2)}
+        found = findings(mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])).get("scales", [])
+        assert any("multiply to e^-4.64" in what for what in found) is (kind == "sick")
 
 
 def test_thresholds_can_be_set_and_are_shown(tmp_path):
