@@ -5,6 +5,7 @@ under the names of the interchange format for captured mappings.
 """
 
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def recognises(place: Place) -> bool:
     try:
         with zipfile.ZipFile(place.path) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except Exception:  # BadZipFile, but also whatever damaged names and lengths lead to
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):  # damaged names and lengths
         return place.path.endswith(".npz")
 
 
