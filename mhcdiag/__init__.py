@@ -10,17 +10,34 @@ from mhcdiag.version import __version__
 
 if TYPE_CHECKING:
     from mhcdiag.api import gain
+    from mhcdiag.diagnosis import health
     from mhcdiag.errors import MhcdiagError
     from mhcdiag.inspecting import inspect
+    from mhcdiag.live import conformance
     from mhcdiag.monitor import Monitor
     from mhcdiag.results.gain import GainResult
+    from mhcdiag.results.health import HealthResult
     from mhcdiag.results.inspection import Inspection
 
-__all__ = ["GainResult", "Inspection", "MhcdiagError", "Monitor", "__version__", "gain", "inspect"]
+__all__ = [
+    "GainResult",
+    "HealthResult",
+    "Inspection",
+    "MhcdiagError",
+    "Monitor",
+    "__version__",
+    "conformance",
+    "gain",
+    "health",
+    "inspect",
+]
 
 _HOME = {
     "gain": "mhcdiag.api",
+    "conformance": "mhcdiag.live",
+    "health": "mhcdiag.diagnosis",
     "inspect": "mhcdiag.inspecting",
+    "HealthResult": "mhcdiag.results.health",
     "GainResult": "mhcdiag.results.gain",
     "Inspection": "mhcdiag.results.inspection",
     "MhcdiagError": "mhcdiag.errors",

@@ -9,6 +9,7 @@ import torch
 
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import Layout, recognise
+from mhcdiag.layouts.first_site import read_first_site
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
@@ -64,10 +65,11 @@ def gain(
     path
         A checkpoint file, a directory of shards, or a file of captured mappings.
     inputs
-        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random` or `captured`; None
-        takes `captured` for captured mappings, `random` where the layout depends on its input, else `static`.
+        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random`, `embedding` (the
+        first attention site alone, exactly, per token id) or `captured`; None takes `captured` for captured mappings,
+        `random` where the layout depends on its input, else `static`.
     tokens
-        Number of random tokens.
+        Number of random tokens, or of token ids from 0.
     seed
         Seed of the random inputs, not negative.
     sites
@@ -98,6 +100,10 @@ def gain(
     found, recognition = recognise(checkpoint, layout=layout)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
+    if inputs == "embedding":
+        first = read_first_site(checkpoint, found, recognition, settings, tokens=tokens)
+        measured = _measure(first.reading, first.maps, device=device, dtype=dtype)
+        return _record(os.fspath(path), checkpoint, found, recognition, first.reading, measured, inputs=inputs)
     reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
     chosen = _choose_inputs(reading, inputs, found)
     source = _source(reading, chosen, tokens, seed)
@@ -233,7 +239,7 @@ def _device(wanted: str, *, matrices: int) -> str:
 
 
 def _input_notes(reading: Reading, inputs: str) -> tuple[str, ...]:
-    if reading.parameters is None or not reading.parameters.input_dependent:
+    if reading.parameters is None or not reading.parameters.input_dependent or inputs == "embedding":
         return ()
     return (STATIC_NOTE if inputs == "static" else RANDOM_NOTE,)
 

@@ -16,3 +16,6 @@ def _kernels() -> list[str]:
 
 
 install_import_hook([*_kernels(), "mhcdiag.mappings", "mhcdiag.measures", "mhcdiag.layouts"], "beartype.beartype")
+CHECKED = ("kernels", "mappings", "measures", "layouts", "checkups")
+
+install_import_hook([f"mhcdiag.{package}" for package in CHECKED], "beartype.beartype")

@@ -11,6 +11,7 @@ from mhcdiag.cli.configured import Configured
 
 COMMANDS = {
     "gain": "mhcdiag.cli.gain:gain",
+    "health": "mhcdiag.cli.health:health",
     "capture": "mhcdiag.cli.capture:capture",
     "inspect": "mhcdiag.cli.inspect:inspect",
     "layouts": "mhcdiag.cli.layouts:layouts",

@@ -20,6 +20,7 @@ class InputsChoice(StrEnum):
 
     STATIC = "static"
     RANDOM = "random"
+    EMBEDDING = "embedding"
 
 
 class OrientationChoice(StrEnum):
@@ -53,11 +54,23 @@ def parse_sites(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_thresholds(texts: list[str]) -> dict[str, float]:
+    """`collapse.survives=0.02` and the like, by name."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r} is not CHECK.NAME=VALUE, e.g. collapse.survives=0.02") from error
+    return found
+
+
 Checkpoints = Annotated[
     list[str],
     typer.Argument(
         metavar="CHECKPOINT",
-        help="safetensors or .pt files, directories of shards, or captured mappings.",
+        help="Files, directories or addresses (https://, hf://) of checkpoints, or captured mappings.",
         show_default=False,
     ),
 ]
@@ -69,7 +82,7 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens.", rich_help_panel=MAPS)]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens, or of token ids.", rich_help_panel=MAPS)]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
 Sites = Annotated[
     str | None,

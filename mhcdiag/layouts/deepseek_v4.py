@@ -24,7 +24,7 @@ from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.catalogue import Evidence
 
 SPELLING = BlockSpelling(
@@ -62,6 +62,8 @@ class DeepSeekV4:
     """eps of the input norm where config.json does not say."""
     orientation: Orientation = Orientation.SOURCE_ROWS
     notes: tuple[str, ...] = ()
+    starts_equal: bool = True
+    """The streams begin as copies of the embedding."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; layers from `num_hidden_layers` on are MTP layers, and output heads are no sites."""
@@ -77,8 +79,9 @@ class DeepSeekV4:
         recipe = self._recipe(checkpoint, settings, assumed)
         streams = _check_shapes(checkpoint, recognition.sites, self._config(checkpoint))
         rows, scales, factors, nonfinite = [], [], [], []
+        roles = ("base", "scale", "fn") if dynamic else ("base", "scale")
+        prefetch(checkpoint, [site.tensors[role] for site in recognition.sites for role in roles])
         for site in recognition.sites:
-            roles = ("base", "scale", "fn") if dynamic else ("base", "scale")
             values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
             broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})
             nonfinite += [] if broken is None else [broken]
@@ -100,6 +103,10 @@ class DeepSeekV4:
             factors=tuple(factors) if dynamic else None,
         )
         return Reading(parameters=parameters, assumed=tuple(assumed), notes=self.notes, nonfinite=tuple(nonfinite))
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> torch.Tensor:
+        """The residual projection [n*C, n*n] of one site."""
+        return read_float(checkpoint, site.tensors["fn"])[2 * streams :].T
 
     def _config(self, checkpoint: NamedTensors) -> Mapping[str, Any]:
         return configuration.section(checkpoint, "text_config")

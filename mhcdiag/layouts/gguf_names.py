@@ -84,4 +84,5 @@ GGUF_V4 = ParametricLayout(
     residual=_residual,
     roles=("base", "scale"),
     dynamic_roles=("fn",),
+    starts_equal=True,
 )

@@ -22,7 +22,7 @@ from mhcdiag.mappings.constraints import ExpSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.catalogue import Evidence
 
 ROLES = (
@@ -84,6 +84,7 @@ def _assemble(
     factors: list[LogitFactor] = []
     nonfinite = []
     roles = ("static_alpha", scale_role, "dynamic_alpha_fn", "norm.gamma") if dynamic else ("static_alpha", scale_role)
+    prefetch(checkpoint, [site.tensors[role] for site in recognition.sites for role in roles])
     for site in recognition.sites:
         _check_shapes(checkpoint, site, streams, recipe.proposals, scale_role)
         values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}

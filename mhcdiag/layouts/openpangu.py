@@ -84,4 +84,5 @@ OPENPANGU = ParametricLayout(
     roles=("branch_beta", "branch_alpha"),
     dynamic_roles=("phi", "norm_gamma"),
     notes=_notes,
+    starts_equal=True,
 )

@@ -15,7 +15,7 @@ from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.inputs import LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Blend, BlendTarget, ParametricStack, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.catalogue import Evidence
 
 ANY, INPUTS = -1, -2
@@ -69,6 +69,8 @@ class ParametricLayout:
     notes: Callable[[NamedTensors], tuple[str, ...]] = lambda _: ()
     composes: bool = True
     """Whether the streams persist from site to site, so that the product of mappings means something."""
+    starts_equal: bool = False
+    """Whether the streams are known to begin as copies of the embedding."""
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`."""
@@ -82,9 +84,11 @@ class ParametricLayout:
         sites = recognition.sites
         streams = self.streams(checkpoint, sites[0])
         parts, nonfinite = [], []
+        wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
         for site in sites:
             self._check_shapes(checkpoint, site, streams)
-            wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
+        prefetch(checkpoint, [site.tensors[role] for site in sites for role in wanted if role in site.tensors])
+        for site in sites:
             roles = [role for role in wanted if role in site.tensors]
             values = {role: read_float(checkpoint, site.tensors[role]) for role in roles}
             broken = describe_nonfinite(site, {site.tensors[role]: value for role, value in values.items()})
@@ -112,6 +116,13 @@ class ParametricLayout:
             nonfinite=tuple(nonfinite),
             composes=self.composes,
         )
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [n*C, logit] of one site, norm weight folded in."""
+        roles = [role for role in (*self.roles, *self.dynamic_roles) if role in site.tensors]
+        projection = self.residual({r: read_float(checkpoint, site.tensors[r]) for r in roles}, streams).projection
+        assert projection is not None
+        return projection
 
     def _blend(self, parts: Sequence[ResidualPart]) -> Blend | None:
         if self.blend_target is None or parts[0].blend is None:

@@ -99,3 +99,12 @@ class LogitSampler:
             )
         numbers /= self.norm.rms(square_sum, self.factor.inputs)[..., None]
         return numpy.ascontiguousarray((numbers @ triangle).transpose(1, 2, 0), dtype=numpy.float32)
+
+
+def project(
+    inputs: Float[Tensor, "token input"], weight: Float[Tensor, "input logit"], norm: InputNorm
+) -> Float[Tensor, "token logit"]:
+    """W^T norm(x) of given inputs, for a norm over all of them; a norm's weight is folded into W."""
+    square_sum = inputs.double().square().sum(dim=1).numpy()
+    rms = torch.from_numpy(numpy.asarray(norm.rms(square_sum, inputs.shape[1]))).to(inputs)
+    return inputs @ weight / rms[:, None]

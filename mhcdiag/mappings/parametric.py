@@ -112,7 +112,7 @@ class ParametricStack:
     def static(self) -> "StaticMaps":
         """The mappings with the input-dependent part at zero: one pseudo-token."""
         logits = self.base.unsqueeze(1).unsqueeze(-1).expand(-1, self.recipe.proposals, -1, -1, -1)
-        return StaticMaps(stack=self.stack, maps=_finish(logits, self, slice(None)))
+        return StaticMaps(stack=self.stack, maps=finish(logits, self, slice(None)))
 
     def random(self, *, tokens: int, seed: int) -> "RandomMaps":
         """The mappings that standard Gaussian inputs produce, tokens, sites and streams independent."""
@@ -153,7 +153,7 @@ class RandomMaps:
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """The mappings of tokens start..stop-1."""
         maps = [
-            _finish(self._logits(site, start, stop, device).unsqueeze(0), self.parameters, slice(site, site + 1))[0]
+            finish(self._logits(site, start, stop, device).unsqueeze(0), self.parameters, slice(site, site + 1))[0]
             for site in range(len(self.samplers))
         ]
         return torch.stack(maps)
@@ -175,9 +175,10 @@ class RandomMaps:
         return (drawn * parameters.scale[site].to(device)).add_(base)
 
 
-def _finish(
+def finish(
     logits: Float[Tensor, "site proposal row column token"], parameters: ParametricStack, sites: slice
 ) -> Float[Tensor, "site stream stream token"]:
+    """From logits to H_res: constrain, average over proposals, blend, orient; `sites` are those of the logits."""
     recipe = parameters.recipe
     if recipe.constraint is not None:
         logits = recipe.constraint.apply(logits)

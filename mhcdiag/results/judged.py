@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import HealthResult
 from mhcdiag.results.verdict import Limit, Verdict, combine
 
 
@@ -44,3 +45,20 @@ class Unreadable:
 def overall(judged: Sequence[JudgedGain | Unreadable]) -> Verdict:
     """One verdict for several inputs: fail if any failed, else unjudged if any could not be judged."""
     return combine(each.verdict for each in judged)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedHealth:
+    """One checkpoint, examined and judged."""
+
+    result: HealthResult
+    """What was found."""
+    verdict: Verdict
+    """What the gate says of it."""
+    reason: str
+    """Why the verdict is not a pass; empty where it is."""
+
+    @property
+    def path(self) -> str:
+        """The input as the user named it."""
+        return self.result.path

@@ -12,6 +12,7 @@ from mhcdiag.tensorfiles import (
     gguf_file,
     megatron_directory,
     npz_file,
+    remote_checkpoint,
     safetensors_directory,
     safetensors_file,
     torch_directory,
@@ -20,9 +21,11 @@ from mhcdiag.tensorfiles import (
 from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
+from mhcdiag.tensorfiles.remote_places import is_remote
 from mhcdiag.tensorfiles.shards import listed
 
 CONTAINERS: tuple[Container, ...] = (
+    remote_checkpoint,
     safetensors_file,
     deepspeed_directory,
     megatron_directory,
@@ -45,7 +48,8 @@ def open_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     Parameters
     ----------
     path
-        A file, a directory of shards, the index of shards, or a model's folder in the cache of Hugging Face.
+        A file, a directory of shards, the index of shards, a model's folder in the cache of Hugging Face, or an
+        address (https://, hf://).
         The content decides what it is, not the name.
     key
         Which of several state dicts of a torch file to take; dots lead into nested ones.
@@ -80,7 +84,8 @@ def locate(path: str | os.PathLike[str]) -> Located:
     ContainerError
         There is no checkpoint.
     """
-    place = main_snapshot(look(os.fspath(path)))
+    name = os.fspath(path)
+    place = Place(path=name, content=Content.REMOTE) if is_remote(name) else main_snapshot(look(name))
     for container in CONTAINERS:
         if container.recognises(place):
             return Located(place=place, container=container)

@@ -5,6 +5,7 @@ under the names of the interchange format for captured mappings.
 """
 
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def recognises(place: Place) -> bool:
     try:
         with zipfile.ZipFile(place.path) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):  # damaged names and lengths
         return place.path.endswith(".npz")
 
 
@@ -87,7 +88,7 @@ class _NpzTensors:
                             found[member.filename.removesuffix(".npy")] = self._header(member.filename, file)
         except OSError as error:
             raise unreadable(self.path, error) from error
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
             hint = "copy or download the file again"
             raise ContainerError(self.path, found=f"a broken archive: {error!s:.100}", hint=hint) from error
         return found
@@ -150,6 +151,6 @@ class _NpzTensors:
                 return numpy.lib.format.read_array(file, allow_pickle=False)
         except OSError as error:
             raise unreadable(self.path, error) from error
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
             found = f"array {shown(member)} cannot be read: {error!s:.100}"
             raise ContainerError(self.path, found=found, hint="write the file again with numpy.savez") from error

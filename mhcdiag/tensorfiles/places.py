@@ -24,6 +24,7 @@ class Content(Enum):
     PICKLE = "a pickle"
     GGUF = "a GGUF file"
     LFS_POINTER = "a Git-LFS pointer, not the file itself"
+    REMOTE = "a file on a server"
     EMPTY = "an empty file"
     UNKNOWN = "an unknown format"
 

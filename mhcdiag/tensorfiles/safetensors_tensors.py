@@ -1,6 +1,7 @@
 """Named tensors over the headers of one or more safetensors files."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
@@ -75,6 +76,14 @@ class SafetensorsTensors:
         """Bytes read so far from these files."""
         return sum(source.bytes_read for source in self._sources)
 
+    def span(self, name: str) -> "Span":
+        """Where the bytes of one tensor stand."""
+        full_name = self._full_name_of[name]
+        header = self._header_of[full_name]
+        row = header.rows[full_name]
+        start = header.data_start + header.begins[row]
+        return Span(file=header.source.name, start=start, length=header.ends[row] - header.begins[row])
+
     def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
         """One tensor, or a range of its first axis, of which no other byte is read.
 
@@ -106,6 +115,18 @@ class SafetensorsTensors:
             return flat.reshape(shape)
         except (RuntimeError, OverflowError, TypeError) as error:
             raise _cannot_hold(header, full_name, f"shape {list(shape)!r:.60}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """The bytes of one tensor."""
+
+    file: str
+    """Name of the file."""
+    start: int
+    """First byte."""
+    length: int
+    """Number of bytes."""
 
 
 class _Infos(Mapping[str, TensorInfo]):

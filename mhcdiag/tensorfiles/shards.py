@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.tensorfiles.config_json import read_object
@@ -70,7 +71,18 @@ def read_index(path: str) -> ShardIndex:
         The file is not such an index, or names a file outside of its own directory.
     """
     source = LocalFile(path)
-    shard_of = read_object(source).get("weight_map")
+    return ShardIndex(source=source, shard_of=shards_in(read_object(source), path=path))
+
+
+def shards_in(fields: Mapping[str, Any], *, path: str) -> dict[str, str]:
+    """The shard of each tensor as an index has it.
+
+    Raises
+    ------
+    ContainerError
+        These are not the fields of an index, or it names a file outside of its own directory.
+    """
+    shard_of = fields.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of:
         raise ContainerError(path, found="no weight_map", expected="an object from tensor names to shards")
     if set(map(type, shard_of.values())) != {str}:
@@ -78,7 +90,7 @@ def read_index(path: str) -> ShardIndex:
         raise ContainerError(path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name")
     for shard in set(shard_of.values()):
         _refuse_outside(path, shard)
-    return ShardIndex(source=source, shard_of=shard_of)
+    return shard_of
 
 
 def _refuse_outside(path: str, shard: str) -> None:
@@ -131,6 +143,11 @@ def refuse_incomplete(place: Place, names: Iterable[str]) -> None:
     ContainerError
         A number is missing.
     """
+    refuse_incomplete_names(place.directory, names)
+
+
+def refuse_incomplete_names(folder: str, names: Iterable[str]) -> None:
+    """The same for names alone, in a folder or on a server."""
     present = set(names)
     for match in filter(None, map(_NUMBERED.fullmatch, sorted(present))):
         for number in range(1, int(match["count"]) + 1):
@@ -138,7 +155,7 @@ def refuse_incomplete(place: Place, names: Iterable[str]) -> None:
             sibling = f"{match['stem']}-{digits}-of-{match['count']}{match['suffix']}"
             if sibling not in present:
                 raise ContainerError(
-                    place.beside(sibling),
+                    os.path.join(folder, sibling),
                     found=f"no such file, but {shown(match[0])} counts {int(match['count'])}",
                     hint="download or copy the missing shard",
                 )

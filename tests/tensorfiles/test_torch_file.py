@@ -299,7 +299,7 @@ def test_a_zip_archive_with_a_record_twice(tmp_path: Path) -> None:
     [
         (b"", "an empty file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "run `git lfs pull`"),
-        (b"GGUF\x03\0\0\0", r"an unknown format that begins with b'GGUF"),
+        (b"GGUF\x03\0\0\0", "expected a complete GGUF file"),
         (b"<!DOCTYPE html>", "an unknown format that begins with b'<!DOCTYPE html>'"),
     ],
 )

@@ -1,0 +1,95 @@
+"""Does a running implementation do what the layout says? From captured activations only; weights cannot tell."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.mappings.observed import SiteActivations
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.health import Basis, Finding, Severity
+
+NAME = "conformance"
+FORMULA = (
+    "|x_out - post branch - H x| / |x| against the same with H^T, with I, with post/2 and with 2 post; which sums of H "
+    "are 1"
+)
+SOURCE = "Megatron-LM #4957, transformers #46172, lucidrains/hyper-connections #8, tokenbender #3, marin #2321"
+BASIS = Basis.MEASURED
+THRESHOLDS = {"error": 0.02, "exact": 1e-3}
+
+MEANINGS = {
+    "transposed": ("H is applied transposed", "swap the axes in the einsum: DeepSeek contracts comb's first index"),
+    "not mixed": ("the streams are never mixed: x_out = x_in + post branch", "use the result of the mixing"),
+    "post halved": ("post is half of what is applied", "capture (or apply) 2 sigmoid, not sigmoid"),
+    "post doubled": ("post is twice what is applied", "capture (or apply) sigmoid once"),
+}
+
+
+def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """See `Check`."""
+    told = [(i, site) for i, site in enumerate(subject.activations) if site.x_out is not None]
+    if not told:
+        return not_checkable("not checkable from weights: capture x_in and x_out of a running model (--captured)")
+    errors = {name: [_errors(site)[name] for _, site in told] for name in ("as it is", *MEANINGS)}
+    findings = []
+    best = {name: max(values) for name, values in errors.items()}
+    if not best["as it is"] <= limits["error"]:
+        meaning = min(MEANINGS, key=lambda name: best[name])
+        fits = best[meaning] <= limits["error"]
+        what, advice = MEANINGS[meaning] if fits else ("x_out follows neither H x nor H^T x", "compare site by site")
+        findings.append(
+            Finding(
+                severity=Severity.FAIL,
+                what=f"{what} (x_out is off by {best['as it is']:.2g} of |x|, > {limits['error']:g})",
+                site=subject.sites[told[0][0]],
+                sites=len(told),
+                advice=advice,
+            )
+        )
+    findings += _wrong_axis(subject, limits["exact"])
+    return Outcome(
+        overall=best,
+        per_site={name: tuple(values) for name, values in errors.items()} if len(told) == len(subject.sites) else {},
+        findings=tuple(findings),
+    )
+
+
+def _errors(site: SiteActivations) -> dict[str, float]:
+    assert site.x_out is not None
+    maps, x = site.h_res.double(), site.x_in.double()
+    written = torch.zeros_like(x)
+    if site.branch is not None and site.post is not None:
+        written = site.post.double()[..., None] * site.branch.double()[:, None, :]
+    after = site.x_out.double()
+    size = x.square().mean().sqrt().clamp(min=1e-300)
+
+    def error(left: Float[Tensor, "token stream width"]) -> float:
+        return float((after - left).square().mean().sqrt() / size)
+
+    mixed = maps @ x
+    return {
+        "as it is": error(mixed + written),
+        "transposed": error(maps.mT @ x + written),
+        "not mixed": error(x + written),
+        "post halved": error(mixed + 2 * written),
+        "post doubled": error(mixed + written / 2),
+    }
+
+
+def _wrong_axis(subject: Subject, tolerance: float) -> list[Finding]:
+    if len(subject.exact) != 1:
+        return []
+    (expected,) = subject.exact
+    off = {}
+    for direction, axis in ((Direction.FORWARD, -1), (Direction.BACKWARD, -2)):
+        sums = torch.cat([(site.h_res.double().sum(dim=axis) - 1).abs().flatten() for site in subject.activations])
+        off[direction] = float(sums.max())
+    other = Direction.BACKWARD if expected is Direction.FORWARD else Direction.FORWARD
+    if not (off[expected] > tolerance >= off[other]):
+        return []
+    what = f"the captured H has exact {other} sums, the layout says {expected} ones (off by {off[expected]:.2g})"
+    advice = "H was captured or applied transposed"
+    return [Finding(severity=Severity.FAIL, what=what, site="", sites=len(subject.activations), advice=advice)]

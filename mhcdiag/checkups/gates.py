@@ -1,0 +1,71 @@
+"""Whether gates are saturated, factors have grown, entries of HC change their sign."""
+
+from collections.abc import Mapping
+
+import torch
+
+from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.results.health import Basis, Finding, Severity
+
+NAME = "gates"
+FORMULA = (
+    "share of pre and post logits beyond +-6; |alpha|; sd of the input-dependent logits |alpha| |W column| over the sd "
+    "of the static ones; for HC the share of entries below 0 and of negative row sums"
+)
+SOURCE = "mHC alpha init 0.01; 0.01 to about 2 in a 1.7B run; tanh and sigmoid saturation by definition"
+BASIS = Basis.HEURISTIC
+THRESHOLDS = {"logit": 6.0, "saturated_warn": 0.05, "alpha_note": 2.0, "dynamic_note": 0.05, "flipped_note": 0.25}
+
+
+def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """See `Check`."""
+    parameters = subject.parameters
+    if parameters is None:
+        return not_checkable("captured mappings have no parameters")
+    findings, overall, per_site = [], {}, {}
+    if subject.gates is not None:
+        logits = torch.stack([torch.cat([site.pre, site.post]) for site in subject.gates])
+        saturated = float((logits.abs() > limits["logit"]).double().mean())
+        overall["saturated"] = saturated
+        if saturated > limits["saturated_warn"]:
+            what = f"{saturated:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
+            findings.append(_finding(what, Severity.WARN, "their gradients vanish: lower them or decay them"))
+    if parameters.input_dependent:
+        alphas = parameters.scale.double().abs().tolist()
+        per_site["alpha"] = tuple(alphas)
+        findings += above(
+            subject.sites, alphas, {Severity.NOTE: limits["alpha_note"]},
+            what="|alpha| of the residual part is {value} (> {limit})", advice="watch it over checkpoints",
+        )  # fmt: skip
+    if parameters.factors is not None:
+        per_site["dynamic_share"] = tuple(_shares(subject))
+        if max(per_site["dynamic_share"]) < limits["dynamic_note"]:
+            what = f"the input-dependent part is less than {limits['dynamic_note']:g} of the static one"
+            findings.append(_finding(what, Severity.NOTE, "a static mixer would do; the projection is idle"))
+    if parameters.recipe.constraint is None:
+        negative = (subject.maps < 0).double().mean(dim=(1, 2, 3)).tolist()
+        flipped = (subject.maps.sum(dim=2) < 0).double().mean(dim=(1, 2)).tolist()
+        per_site |= {"negative_entries": tuple(negative), "negative_row_sums": tuple(flipped)}
+        findings += above(
+            subject.sites, flipped, {Severity.NOTE: limits["flipped_note"]},
+            what="{value} of the row sums are negative (> {limit}): streams change their sign",
+            advice="signed sums cancel over depth: read the gain in the definition norm",
+        )  # fmt: skip
+    return Outcome(overall=overall, per_site=per_site, findings=tuple(findings))
+
+
+def _shares(subject: Subject) -> list[float]:
+    parameters = subject.parameters
+    assert parameters is not None
+    assert parameters.factors is not None
+    shares = []
+    for base, scale, factor in zip(
+        parameters.base.double(), parameters.scale.double(), parameters.factors, strict=True
+    ):
+        moving = scale.abs() * factor.column_norms().square().mean().sqrt()
+        shares.append(float(moving / base.std(correction=0).clamp(min=1e-12)))
+    return shares
+
+
+def _finding(what: str, severity: Severity, advice: str) -> Finding:
+    return Finding(severity=severity, what=what, site="", sites=0, advice=advice)

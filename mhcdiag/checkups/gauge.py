@@ -1,0 +1,60 @@
+"""How much of the gain is real: the first site apart, and the channels from branch to branch."""
+
+from collections.abc import Mapping
+from math import log
+
+import torch
+
+from mhcdiag.checkups.interface import Outcome, Subject
+from mhcdiag.checkups.products import prefixes
+from mhcdiag.results.health import Basis, Finding, Severity
+
+NAME = "gauge"
+FORMULA = (
+    "ln of the forward gain of the first site (all streams are equal there: a rescaling, not an amplification) and of "
+    "all later ones; K_ij = H_pre,j P(i+1, j-1) H_post,i and its effective rank exp(entropy of singular values)"
+)
+SOURCE = "arXiv 2512.24880 Figure 8: the first H of HC is I + u 1^T"
+BASIS = Basis.MEASURED
+THRESHOLDS = {"first_share_note": 0.5}
+_CALM = log(2)
+
+
+def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """See `Check`."""
+    whole = _log_gain(subject.maps)
+    first = _log_gain(subject.maps[:1])
+    later = _log_gain(subject.maps[1:]) if len(subject.sites) > 1 else 0.0
+    overall = {"log_gain": whole, "log_gain_first": first, "log_gain_later": later}
+    findings = []
+    if whole > _CALM and first > limits["first_share_note"] * whole:
+        what = f"the first site makes {first / whole:.0%} of the log-gain: a rescaling, since its streams are equal"
+        advice = "judge the gain without it: --sites 2:N"
+        findings.append(Finding(severity=Severity.NOTE, what=what, site=subject.sites[0], sites=1, advice=advice))
+    if subject.gates is not None:
+        overall["kernel_rank"] = _kernel_rank(subject)
+    return Outcome(overall=overall, per_site={}, findings=tuple(findings))
+
+
+def _log_gain(maps: torch.Tensor) -> float:
+    composite = prefixes(maps)
+    rows = composite.matrices[-1].abs().sum(dim=-1).amax(dim=-1)
+    return float((rows.log() + composite.logs[-1]).mean())
+
+
+def _kernel_rank(subject: Subject) -> float:
+    """Effective rank of K over sites, from token-mean mappings."""
+    assert subject.gates is not None
+    maps = subject.maps.mean(dim=-1)
+    pre = torch.stack([site.pre for site in subject.gates]).double().sigmoid()
+    post = torch.stack([site.post for site in subject.gates]).double().sigmoid() * 2
+    count = maps.shape[0]
+    kernel = torch.zeros(count, count, dtype=torch.float64)
+    for i in range(count - 1):
+        carried = post[i]
+        for j in range(i + 1, count):
+            kernel[j, i] = pre[j] @ carried
+            carried = maps[j] @ carried
+    values = torch.linalg.svdvals(kernel)
+    shares = values / values.sum().clamp(min=1e-300)
+    return float(torch.exp(-(shares * shares.clamp(min=1e-300).log()).sum()))

@@ -1,0 +1,95 @@
+"""Whether the finite Sinkhorn iteration converged, and whether its logits can still learn."""
+
+from collections.abc import Mapping
+from math import inf, log
+
+import torch
+
+from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable, overall
+from mhcdiag.checkups.products import prefixes
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.health import Basis, Severity
+
+NAME = "sinkhorn"
+FORMULA = (
+    "residual max |sum - 1| of the side not normalised last, token mean; max |ln sum| of the composite; iterations for "
+    "a tolerance = ln(tolerance) / (2 ln sigma2); logit range R = max - min, gradient about e^-R"
+)
+SOURCE = "Knight 2008 (SIAM J. Matrix Anal. 30:261) for the rate; mHC-lite, arXiv 2601.05732, and KromHC, 2601.21579"
+BASIS = Basis.MEASURED
+THRESHOLDS = {
+    "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2), "range_note": 10.0,
+    "range_warn": 20.0, "range_fail": 87.0, "tolerance": 1e-3,
+}  # fmt: skip
+
+
+def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """See `Check`."""
+    if len(subject.exact) != 1:
+        return not_checkable("no Sinkhorn iteration ends on one side here")
+    (exact,) = subject.exact
+    axis = 1 if exact is Direction.FORWARD else 2
+    residual = (subject.maps.sum(dim=axis) - 1).abs().amax(dim=1).mean(dim=-1).tolist()
+    composite = prefixes(subject.maps)
+    sums = composite.matrices[-1].sum(dim=-2 if exact is Direction.FORWARD else -1)
+    log_sum = (sums.abs().log() + composite.logs[-1][:, None]).abs().amax(dim=-1).mean().item()
+    needed = [_iterations(value, limits["tolerance"]) for value in _second_singular(subject.maps)]
+    findings = above(
+        subject.sites, residual,
+        {Severity.WARN: limits["residual_warn"], Severity.FAIL: limits["residual_fail"]},
+        what=f"{_other(exact)} sums are off by {{value}} (> {{limit}}); {_worst(needed)}",
+        advice="more iterations, or logits of a smaller range",
+    )  # fmt: skip
+    findings += overall(
+        log_sum, {Severity.NOTE: limits["log_sum_note"], Severity.FAIL: limits["log_sum_fail"]},
+        what="over the whole model a sum is off by a factor e^{value} (> e^{limit})",
+        advice="errors of the same sign add up over depth: more iterations",
+    )  # fmt: skip
+    ranges = _ranges(subject)
+    if ranges:
+        findings += above(
+            subject.sites, ranges,
+            {severity: limits[f"range_{severity}"] for severity in Severity},
+            what="logit range {value} (> {limit}): gradients shrink by e^-range (10: slow, 20: frozen, 87: underflow)",
+            advice="a higher temperature, or initial logits closer together",
+        )  # fmt: skip
+    per_site = {"residual": tuple(residual), "iterations_needed": tuple(needed)}
+    return Outcome(
+        overall={"log_sum": log_sum},
+        per_site=per_site | ({"logit_range": tuple(ranges)} if ranges else {}),
+        findings=tuple(findings),
+    )
+
+
+def _second_singular(maps: torch.Tensor) -> list[float]:
+    streams = maps.shape[1]
+    if streams < 2:
+        return [0.0] * maps.shape[0]
+    values: list[float] = torch.linalg.svdvals(maps.permute(0, 3, 1, 2))[..., 1].amax(dim=1).tolist()
+    return values
+
+
+def _iterations(second: float, tolerance: float) -> float:
+    if second <= 0:
+        return 1.0
+    return inf if second >= 1 else max(1.0, log(tolerance) / (2 * log(second)))
+
+
+def _worst(needed: list[float]) -> str:
+    finite = [value for value in needed if value < inf]
+    if len(finite) < len(needed):
+        return "no number of iterations can be predicted to do"
+    return f"about {max(finite):.0f} iterations would do"
+
+
+def _ranges(subject: Subject) -> list[float]:
+    parameters = subject.parameters
+    if parameters is None or parameters.base.shape[-2] == 1:
+        return []
+    logits = parameters.base.double() / subject.temperature
+    ranges: list[float] = (logits.amax(dim=(-2, -1)) - logits.amin(dim=(-2, -1))).tolist()
+    return ranges
+
+
+def _other(exact: Direction) -> str:
+    return "column" if exact is Direction.FORWARD else "row"

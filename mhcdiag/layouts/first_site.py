@@ -1,0 +1,87 @@
+"""The first attention site from the embedding alone: exact, for layouts whose streams begin as copies of it."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from mhcdiag.errors import LayoutError, SettingError
+from mhcdiag.layouts.interface import Layout, Reading, Recognition, Settings, Site
+from mhcdiag.mappings.embedding import EmbeddingMaps, fold_streams
+from mhcdiag.namedtensors import NamedTensors
+
+_EMBEDDING = re.compile(r"(?:^|\.)(?:embed|embed_tokens|word_embeddings|token_embd|wte)\.weight$")
+NOTE = (
+    "embedding inputs: the first attention site alone, whose streams are all the token's embedding; exact for token "
+    "ids 0 to {last}, each counted once, however often it occurs in text"
+)
+
+
+@runtime_checkable
+class Projecting(Protocol):
+    """A layout whose residual logits are one projection of the flattened, normalised streams."""
+
+    @property
+    def starts_equal(self) -> bool:
+        """Whether the streams are known to begin as copies of the token's embedding."""
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [n*C, logit] of one site, norm weight folded in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstSite:
+    """What was read of the first site."""
+
+    reading: Reading
+    """Its parameters."""
+    maps: EmbeddingMaps
+    """Its mappings."""
+
+
+def read_first_site(
+    checkpoint: NamedTensors, layout: Layout, recognition: Recognition, settings: Settings, *, tokens: int
+) -> FirstSite:
+    """The parameters of the first site, and its mappings for the first token ids.
+
+    Raises
+    ------
+    SettingError
+        This layout's streams are not known to begin as copies of the embedding.
+    LayoutError
+        The checkpoint has no embedding of the right width.
+    """
+    if not (isinstance(layout, Projecting) and layout.starts_equal):
+        raise SettingError(f"inputs 'embedding' do not exist for layout {layout.name}")
+    site = recognition.sites[0]
+    if site.depth != 0:
+        raise SettingError("inputs 'embedding' are those of the first site; --sites leaves it out")
+    reading = layout.read(checkpoint, replace(recognition, sites=(site,)), settings, dynamic=False)
+    assert reading.parameters is not None
+    streams = reading.parameters.stack.streams
+    folded = fold_streams(layout.projection_of(checkpoint, site, streams), streams)
+    name = _embedding(checkpoint, width=folded.shape[0])
+    count = min(tokens, checkpoint.tensors[name].shape[0])
+    maps = EmbeddingMaps(
+        parameters=reading.parameters,
+        folded=folded,
+        rows=lambda start, stop: checkpoint.read(name, rows=slice(start, stop)),
+        tokens=count,
+    )
+    noted = replace(reading, notes=(*reading.notes, NOTE.format(last=count - 1)))
+    return FirstSite(reading=noted, maps=maps)
+
+
+def _embedding(checkpoint: NamedTensors, *, width: int) -> str:
+    named = [name for name in checkpoint.tensors if _EMBEDDING.search(name) and "mtp." not in name]
+    fitting = [name for name in named if checkpoint.tensors[name].shape[1:] == (width,)]
+    if len(fitting) != 1:
+        shapes = ", ".join(f"{name} {list(checkpoint.tensors[name].shape)}" for name in named) or "none"
+        raise LayoutError(
+            checkpoint.path,
+            found=f"embeddings: {shapes}",
+            expected=f"one of shape [vocabulary, {width}]",
+            hint="use --inputs random or static",
+        )
+    return fitting[0]

@@ -1,0 +1,129 @@
+"""The report of `mhcdiag health`, as text and JSON."""
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+
+from mhcdiag.reports.escaping import printable
+from mhcdiag.results.health import CheckResult, Finding, HealthResult
+from mhcdiag.results.judged import JudgedHealth, Unreadable
+from mhcdiag.results.verdict import Verdict
+
+
+def health_text(result: HealthResult, *, width: int, details: bool = False) -> str:
+    """Check by check: what was found, what to do, and what could not be checked.
+
+    Parameters
+    ----------
+    width
+        Columns of the terminal.
+    details
+        Formula, source, thresholds and numbers of every check.
+    """
+    model = f" ({result.model})" if result.model and result.model != result.layout else ""
+    against = f", against {result.against}" if result.against else ""
+    lines = [
+        result.path,
+        f"  {result.layout}{model}, {len(result.sites)} sites, {result.streams} streams; {result.inputs} inputs, "
+        f"{result.tokens} tokens{against}",
+    ]
+    for check in result.checks:
+        lines += _check(check, width=width, details=details)
+    lines += [line for note in result.notes for line in _wrapped("  note: ", note, width)]
+    lines += [line for said in result.assumed for line in _wrapped("  assumed: ", said, width)]
+    return "\n".join(printable(line) for line in lines) + "\n"
+
+
+def verdict_line(each: JudgedHealth | Unreadable) -> str:
+    """The verdict with what decided it."""
+    reason = f"  {each.reason.removeprefix(each.path).lstrip(': ')}" if each.verdict is not Verdict.PASS else ""
+    return printable(f"{each.verdict.upper()}  {each.path}{reason}")
+
+
+def health_json(judged: Sequence[JudgedHealth | Unreadable]) -> str:
+    """All results as one JSON document."""
+    return json.dumps({"format_version": 1, "results": [_record(each) for each in judged]}, indent=2) + "\n"
+
+
+def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
+    if check.not_checkable:
+        lines = _wrapped(f"  {check.name:12} ", f"not checked: {check.not_checkable}", width, indent=15)
+    elif not check.findings:
+        lines = [f"  {check.name:12} nothing found  [{check.basis}]"]
+    else:
+        lines = []
+        for finding in check.findings:
+            head = f"  {check.name:12} {finding.severity.upper():4} "
+            lines += _wrapped(head, f"{_where(finding)}{finding.what}  [{check.basis}]", width, indent=15)
+            lines += _wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
+    if details:
+        lines += _wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
+        lines += _wrapped(" " * 15, f"source: {check.source}", width, indent=17)
+        thresholds = ", ".join(f"{name} {value:g}" for name, value in check.thresholds.items())
+        lines += _wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in check.overall.items())
+        lines += _wrapped(" " * 15, f"overall: {numbers or 'none'}", width, indent=17)
+    return lines
+
+
+def _where(finding: Finding) -> str:
+    if not finding.site:
+        return ""
+    more = f" and {finding.sites - 1} more" if finding.sites > 1 else ""
+    return f"{finding.site}{more}: "
+
+
+def _wrapped(head: str, text: str, width: int, *, indent: int = 4) -> list[str]:
+    return textwrap.wrap(
+        head + text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+        drop_whitespace=True, initial_indent="",
+    )  # fmt: skip
+
+
+def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:
+    if isinstance(each, Unreadable):
+        return {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
+    result = each.result
+    return {
+        "path": result.path,
+        "verdict": str(each.verdict),
+        "reason": each.reason,
+        "layout": result.layout,
+        "model": result.model,
+        "streams": result.streams,
+        "sites": list(result.sites),
+        "inputs": result.inputs,
+        "tokens": result.tokens,
+        "against": result.against or None,
+        "checks": [_check_record(check) for check in result.checks],
+        "assumed": list(result.assumed),
+        "notes": list(result.notes),
+    }
+
+
+def _check_record(check: CheckResult) -> dict[str, object]:
+    return {
+        "name": check.name,
+        "formula": check.formula,
+        "source": check.source,
+        "basis": str(check.basis),
+        "thresholds": dict(check.thresholds),
+        "overall": {name: _number(value) for name, value in check.overall.items()},
+        "per_site": {name: [_number(value) for value in values] for name, values in check.per_site.items()},
+        "findings": [
+            {
+                "severity": str(finding.severity),
+                "what": finding.what,
+                "site": finding.site or None,
+                "sites": finding.sites,
+                "advice": finding.advice,
+            }
+            for finding in check.findings
+        ],
+        "not_checkable": check.not_checkable or None,
+    }
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
