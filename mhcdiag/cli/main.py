@@ -16,6 +16,7 @@ from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
 from mhcdiag.cli.spikes import spikes
 from mhcdiag.cli.toy import toy
+from mhcdiag.cli.trend import trend
 from mhcdiag.version import __version__
 
 COULD_NOT_JUDGE = 2
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(gain)
 app.command()(spikes)
 app.command()(explain)
+app.command()(trend)
 app.add_typer(toy)
 
 
