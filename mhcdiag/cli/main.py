@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mhcdiag.cli.cost import cost
 from mhcdiag.cli.explain import explain
 from mhcdiag.cli.gain import gain
 from mhcdiag.cli.spikes import spikes
@@ -38,6 +39,7 @@ app.command()(gain)
 app.command()(spikes)
 app.command()(explain)
 app.command()(trend)
+app.command()(cost)
 app.add_typer(toy)
 
 

@@ -39,7 +39,9 @@ StreamRms = Annotated[
         show_default=False,
     ),
 ]
-MaxGain = Annotated[float, typer.Option(min=0.0, help="Fail above this gain at any step.", rich_help_panel=options.GATE)]
+MaxGain = Annotated[
+    float, typer.Option(min=0.0, help="Fail above this gain at any step.", rich_help_panel=options.GATE)
+]
 MaxRate = Annotated[
     float | None,
     typer.Option(

@@ -41,6 +41,7 @@ def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
 
 def _missing(result: TrendResult, direction: Direction) -> bool:
     """Whether no point has a number for this direction while the other one has."""
+
     def empty(way: Direction) -> bool:
         return all(isinstance(point.gain[way], float) and math.isnan(float(point.gain[way])) for point in result.points)
 
@@ -62,7 +63,5 @@ def _limits(direction: Direction, trend: DirectionTrend, gate: TrendGate) -> lis
         step = crossing.passed if crossing.passed is not None else crossing.expected
         value = math.inf if step is None else step
         passed = value >= gate.no_crossing_before and math.isfinite(trend.growth.rate)
-        limits.append(
-            Limit(metric=f"{direction}.crossing", value=value, limit=gate.no_crossing_before, passed=passed)
-        )
+        limits.append(Limit(metric=f"{direction}.crossing", value=value, limit=gate.no_crossing_before, passed=passed))
     return limits

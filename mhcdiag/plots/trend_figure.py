@@ -84,5 +84,3 @@ def _share_axis(panels: Sequence[Axes], result: TrendResult) -> None:
     ends = [*(axes.get_xlim() for axes in panels[1:]), (result.points[0].step, result.points[-1].step)]
     for axes in panels:
         axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
-
-

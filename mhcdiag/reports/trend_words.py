@@ -1,6 +1,7 @@
 """A trend in words: growth, crossings, risk."""
 
 import math
+from itertools import pairwise
 
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.risk import RISK, risk_of
@@ -38,7 +39,7 @@ def crossing_words(crossing: Crossing) -> str:
 def risk_words(gain: Number) -> str:
     """What our study saw of runs that had reached such a gain."""
     band = risk_of(gain)
-    lower = next((each.upto for each, other in zip(RISK, RISK[1:], strict=False) if other is band), 0.0)
+    lower = next((each.upto for each, other in pairwise(RISK) if other is band), 0.0)
     span = f"up to {band.upto:g}" if math.isfinite(band.upto) else f"above {lower:g}"
     if lower and math.isfinite(band.upto):
         span = f"{lower:g} to {band.upto:g}"

@@ -92,9 +92,7 @@ def _from_log(paths: Sequence[str]) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0])
-    return _Gains(
-        source=Source.LOG, points=logged.points, stream_rms=logged.stream_rms, drivers={}, notes=logged.notes
-    )
+    return _Gains(source=Source.LOG, points=logged.points, stream_rms=logged.stream_rms, drivers={}, notes=logged.notes)
 
 
 def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
@@ -141,7 +139,8 @@ def _direction(
     return DirectionTrend(
         growth=growth,
         crossings=tuple(
-            project(steps, gains, growth, name=name, limit=limit) for name, limit in sorted(limits, key=lambda l: l[1])
+            project(steps, gains, growth, name=name, limit=limit)
+            for name, limit in sorted(limits, key=lambda each: each[1])
         ),
         newest=gains[-1],
         peak=gains[peak],

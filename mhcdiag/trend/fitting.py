@@ -49,9 +49,7 @@ def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: flo
     )
 
 
-def project(
-    steps: Sequence[float], gains: Sequence[Number], growth: Growth, *, name: str, limit: float
-) -> Crossing:
+def project(steps: Sequence[float], gains: Sequence[Number], growth: Growth, *, name: str, limit: float) -> Crossing:
     """When the fitted line crosses a limit, for the rate and for both ends of its interval.
 
     Arguments: steps, gains: as for `fit_growth`; name: of the limit; limit: the gain.
@@ -64,12 +62,12 @@ def project(
         for step, gain in zip(steps, gains, strict=True)
         if _usable(gain) and growth.first_step <= step <= growth.last_step
     ]
-    centre = tuple(np.mean(fitted, axis=0).tolist())
+    middle_step, middle_log = (float(mean) for mean in np.mean(fitted, axis=0))
 
     def at(rate: float) -> float | None:
         if not rate > 0:
             return None
-        return max(steps[-1], centre[0] + (math.log(limit) - centre[1]) / rate)
+        return max(steps[-1], middle_step + (math.log(limit) - middle_log) / rate)
 
     known = math.isfinite(growth.low)
     return Crossing(

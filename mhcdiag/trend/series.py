@@ -31,7 +31,9 @@ def is_checkpoint(path: str) -> bool:
 
 
 def find_checkpoints(paths: Sequence[str]) -> list[CheckpointAt]:
-    """The checkpoints behind the paths: files, or all that lie in a folder, or the folders in it that are named by steps.
+    """The checkpoints behind the paths, in the order of their steps.
+
+    A path is a file, a folder of checkpoints named by their steps, or a folder that is one checkpoint.
 
     Raises: InputError where a step is unknown or occurs twice, or where there is only one checkpoint.
     """

@@ -14,7 +14,7 @@ KERNELS = ["plain", "compiled"]
 @pytest.fixture(params=KERNELS)
 def kernel(request, monkeypatch) -> str:
     if request.param == "plain":
-        monkeypatch.setattr(module, "_compiled", lambda tensor: None)
+        monkeypatch.setattr(module, "_compiled", lambda _: None)
     elif compiled.kernels() is None:
         pytest.skip("numba is not installed")
     return request.param
@@ -66,7 +66,7 @@ def test_both_kernels_agree_in_float32(monkeypatch):
     if compiled.kernels() is None:
         pytest.skip("numba is not installed")
     found = []
-    for kernels in (module._compiled, lambda tensor: None):
+    for kernels in (module._compiled, lambda _: None):
         monkeypatch.setattr(module, "_compiled", kernels)
         start = logits(4, 131, dtype=torch.float32).requires_grad_()
         matrices = sinkhorn(start, iterations=20)

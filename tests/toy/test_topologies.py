@@ -25,7 +25,7 @@ def shaken(model: ToyModel) -> ToyModel:
     generator = torch.Generator().manual_seed(3)
     for name, value in model.parameters.items():
         if name.startswith(CONNECTION):
-            value += 0.5 * torch.randn(value.shape, generator=generator)
+            value.add_(0.5 * torch.randn(value.shape, generator=generator))
     return model
 
 

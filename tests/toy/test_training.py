@@ -177,7 +177,7 @@ def test_the_log_is_json_lines_with_the_documented_names(tmp_path: Path):
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path):
-    with pytest.raises(SettingError, match="device 'tpu' is not there; available: .*cpu"):
+    with pytest.raises(SettingError, match=r"device 'tpu' is not there; available: .*cpu"):
         train(tiny("hc", device="tpu"), tmp_path)
     assert not list(tmp_path.iterdir())
 
