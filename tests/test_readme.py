@@ -20,6 +20,9 @@ def test_every_command_is_documented_with_its_help():
     from mhcdiag.cli import app
 
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    for group in app.registered_groups:
+        inner = group.typer_instance.registered_commands
+        names += [f"{group.typer_instance.info.name} {command.name or command.callback.__name__}" for command in inner]
     assert {f"mhcdiag {name} --help" for name in names} <= set(commands(TEXT))
 
 
@@ -36,7 +39,7 @@ def test_python_examples_run(code: str, tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), names)
     # What an example is about is there afterwards: a record that can be judged, or a file that can be measured.
     result = names.get("result") or mhcdiag.gain("maps.safetensors")
-    assert result.layout in {"hyper-connections", "captured"}
+    assert result.layout in {"toy", "captured"}
     assert result.worst["forward", "norm"].value > 0
 
 
