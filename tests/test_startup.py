@@ -42,7 +42,17 @@ def test_importing_the_package_imports_nothing_heavy():
     assert found.isdisjoint((*HEAVY, "typer", "rich"))
 
 
-@pytest.mark.parametrize("module", ["mhcdiag.cli", "mhcdiag.errors", "mhcdiag.results.gain", "mhcdiag.gates.gain", "mhcdiag.gates.trend", "mhcdiag.results.trend"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "mhcdiag.cli",
+        "mhcdiag.errors",
+        "mhcdiag.results.gain",
+        "mhcdiag.gates.gain",
+        "mhcdiag.gates.trend",
+        "mhcdiag.results.trend",
+    ],
+)
 def test_importing_a_light_module_imports_nothing_heavy(module: str):
     assert imported_by(f"import {module}").isdisjoint(HEAVY)
 
