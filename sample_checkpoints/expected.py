@@ -40,7 +40,7 @@ def _sample(checkpoint: Path, verdict: str, exit_code: int) -> dict[str, Any]:
     static = mhcdiag.gain(checkpoint, inputs="static")
     random = mhcdiag.gain(checkpoint, inputs="random", tokens=TOKENS, seed=SEED)
     _refuse_disagreement(static, recompute.gains(recompute.mappings(checkpoint, tokens=0, seed=0)), TOLERANCE["static"])
-    _refuse_disagreement(random, recompute.gains(recompute.mappings(checkpoint, tokens=TOKENS, seed=99)), 1e-6)
+    _refuse_disagreement(random, recompute.gains(recompute.mappings(checkpoint, tokens=TOKENS, seed=99)), 1e-5)
     return {
         "layout": static.layout,
         "streams": static.streams,

@@ -79,7 +79,7 @@ class Crossing:
     name: str
     """What the limit is: "1000", or "fp16"."""
     limit: float
-    """The gain that is the limit."""
+    """The limit: a gain, or for fp16 and fp32 the size of the streams where a log holds it."""
     passed: float | None
     """First step at which a gain above it was measured."""
     expected: float | None
@@ -97,7 +97,7 @@ class DirectionTrend:
     growth: Growth
     """The fitted line."""
     crossings: tuple[Crossing, ...]
-    """Limits in ascending order."""
+    """The levels in ascending order, then the ranges of fp16 and fp32."""
     newest: Number
     """Gain at the last step."""
     peak: Number

@@ -12,6 +12,7 @@ from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.trend import (
     FP16_LARGEST,
     FP32_LARGEST,
+    Crossing,
     DirectionTrend,
     Driver,
     Source,
@@ -25,6 +26,8 @@ from mhcdiag.trend.series import find_checkpoints, is_checkpoint
 if TYPE_CHECKING:
     from mhcdiag.results.gain import GainResult
 
+Sizes = tuple[tuple[float, float], ...]
+"""Step and root mean square of the streams."""
 LEVELS = (3.0, 30.0, 1000.0)
 """Upper ends of the bands `normal`, `watch` and `warn`."""
 MOST_DRIVERS = 4
@@ -47,7 +50,7 @@ class TrendOptions:
     fit_from: float | None = None
     """First step of the fit; None for the later half."""
     stream_rms: float | None = None
-    """Root mean square of the streams at the last step, over what the log says."""
+    """Root mean square of the streams at the last step, in place of what the log says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +59,7 @@ class _Gains:
 
     source: Source
     points: tuple[TrendPoint, ...]
-    stream_rms: float | None = None
+    sizes: Sizes = ()
     drivers: dict[Direction, tuple[Driver, ...]]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
@@ -70,14 +73,15 @@ def trend(paths: Sequence[str], options: TrendOptions | None = None) -> TrendRes
     """
     options = options or TrendOptions()
     gains = _from_checkpoints(paths, options) if is_checkpoint(paths[0]) else _from_log(paths)
-    log, logged_rms = _log_of(options.log) if options.log is not None else (None, None)
-    rms = next((each for each in (options.stream_rms, gains.stream_rms, logged_rms) if each is not None), None)
+    log, sizes = _log_of(options.log) if options.log is not None else (None, ())
+    sizes = () if options.stream_rms is not None else gains.sizes or sizes
+    rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
     return TrendResult(
         path=paths[0],
         source=gains.source,
         points=gains.points,
-        trends={direction: _direction(gains.points, direction, options, rms) for direction in Direction},
+        trends={direction: _direction(gains.points, direction, options, sizes) for direction in Direction},
         drivers=gains.drivers,
         stream_rms=rms,
         log=log,
@@ -92,7 +96,7 @@ def _from_log(paths: Sequence[str]) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0])
-    return _Gains(source=Source.LOG, points=logged.points, stream_rms=logged.stream_rms, drivers={}, notes=logged.notes)
+    return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
 
 
 def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
@@ -119,33 +123,37 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
     return _Gains(source=Source.CHECKPOINTS, points=tuple(points), drivers=drivers, skipped=tuple(skipped))
 
 
-def _log_of(path: str) -> tuple[LogResult, float | None]:
+def _log_of(path: str) -> tuple[LogResult, Sizes]:
     from mhcdiag.logapi import LogOptions, judge_table, read_table
-    from mhcdiag.trend.logged import stream_rms
+    from mhcdiag.trend.logged import stream_sizes
 
     table = read_table(path, LogOptions())
-    return judge_table(table, LogOptions()), stream_rms(table)
+    return judge_table(table, LogOptions()), stream_sizes(table)
 
 
 def _direction(
-    points: Sequence[TrendPoint], direction: Direction, options: TrendOptions, rms: float | None
+    points: Sequence[TrendPoint], direction: Direction, options: TrendOptions, sizes: Sizes
 ) -> DirectionTrend:
     steps = [point.step for point in points]
     gains = [point.gain[direction] for point in points]
     growth = fit_growth(steps, gains, fit_from=options.fit_from)
     peak = _peak(gains)
-    limits = [(f"{level:g}", level) for level in LEVELS]
-    limits += [(name, _overflow(largest, gains[-1], rms)) for name, largest in _RANGES.items()]
+    crossings = [project(steps, gains, growth, name=f"{level:g}", limit=level) for level in LEVELS]
+    if len(sizes) > 1:
+        crossings += _overflows(sizes, options)
+    else:
+        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in _RANGES.items()}
+        crossings += [project(steps, gains, growth, name=name, limit=limit) for name, limit in limits.items()]
     return DirectionTrend(
-        growth=growth,
-        crossings=tuple(
-            project(steps, gains, growth, name=name, limit=limit)
-            for name, limit in sorted(limits, key=lambda each: each[1])
-        ),
-        newest=gains[-1],
-        peak=gains[peak],
-        peak_step=steps[peak],
+        growth=growth, crossings=tuple(crossings), newest=gains[-1], peak=gains[peak], peak_step=steps[peak]
     )
+
+
+def _overflows(sizes: Sizes, options: TrendOptions) -> list[Crossing]:
+    """When the logged size of the streams reaches the largest finite value of a type, by its own growth."""
+    steps, values = [step for step, _ in sizes], [size for _, size in sizes]
+    growth = fit_growth(steps, values, fit_from=options.fit_from)
+    return [project(steps, values, growth, name=name, limit=largest) for name, largest in _RANGES.items()]
 
 
 _RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}

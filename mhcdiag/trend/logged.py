@@ -25,8 +25,8 @@ class LoggedGains:
 
     points: tuple[TrendPoint, ...]
     """Rows with a gain, in order of steps."""
-    stream_rms: float | None
-    """At the last of them, where it was logged."""
+    sizes: tuple[tuple[float, float], ...]
+    """Step and root mean square of the streams, where it was logged."""
     notes: tuple[str, ...]
     """What was left out."""
 
@@ -58,17 +58,17 @@ def logged_gains(path: str) -> LoggedGains:
         for row in rows.tolist()
     )
     note = (f"{len(runs)} runs in the log: the last one is judged",) if len(runs) > 1 else ()
-    return LoggedGains(points=points, stream_rms=stream_rms(table, rows), notes=note)
+    return LoggedGains(points=points, sizes=stream_sizes(table), notes=note)
 
 
-def stream_rms(table: LogTable, rows: "np.ndarray | None" = None) -> float | None:
-    """The last recorded size of the streams; None where the log has none."""
+def stream_sizes(table: LogTable) -> tuple[tuple[float, float], ...]:
+    """Step and root mean square of the streams, of the last run in the log; empty where it was not logged."""
     name = next((name for name in table.columns if plain(name).endswith(STREAM_RMS)), None)
     if name is None:
-        return None
-    values = table.columns[name] if rows is None else table.columns[name][rows]
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if len(finite) else None
+        return ()
+    rows = split_runs(table)[-1].rows
+    rows = rows[np.isfinite(table.columns[name][rows])]
+    return tuple(zip(table.step[rows].astype(float).tolist(), table.columns[name][rows].tolist(), strict=True))
 
 
 def _columns(table: LogTable) -> dict[Direction, str]:

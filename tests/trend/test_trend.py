@@ -62,14 +62,24 @@ def test_a_log_gives_the_same(tmp_path: Path):
     assert not result.trends[Direction.BACKWARD].growth.grows()
 
 
-def test_the_limit_of_fp16_follows_the_size_of_the_streams(tmp_path: Path):
+def test_the_overflow_of_fp16_follows_the_logged_size_of_the_streams(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    rows = [
+        {"step": 10 * at, "loss": 3.0, "gain_forward": 1.0, "gain_backward": 1.0, "stream_rms": 4.0 * 2.0**at}
+        for at in range(1, 9)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    crossing = next(each for each in trend([str(path)]).trends[Direction.FORWARD].crossings if each.name == "fp16")
+    assert crossing.limit == FP16_LARGEST
+    assert crossing.expected == pytest.approx(10 * math.log2(FP16_LARGEST / 4))
+
+
+def test_a_size_that_is_given_scales_the_gain_at_which_fp16_ends(tmp_path: Path):
     gains = [math.exp(0.05 * 10 * at) for at in range(1, 8)]
-    log = log_of(tmp_path / "train.jsonl", gains, stream_rms=FP16_LARGEST / 8)
-    crossing = next(each for each in trend([log]).trends[Direction.FORWARD].crossings if each.name == "fp16")
-    assert crossing.limit == pytest.approx(8 * gains[-1])
-    assert crossing.expected == pytest.approx(70 + math.log(8) / 0.05)
+    log = log_of(tmp_path / "train.jsonl", gains, stream_rms=7.0)
     given = trend([log], TrendOptions(stream_rms=FP16_LARGEST / 2)).trends[Direction.FORWARD].crossings
     assert next(each.limit for each in given if each.name == "fp16") == pytest.approx(2 * gains[-1])
+    assert next(each.expected for each in given if each.name == "fp16") == pytest.approx(70 + math.log(2) / 0.05)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_skipped_aloud(tmp_path: Path):
