@@ -1,8 +1,10 @@
-"""Make the sample checkpoints from seeds. They are drawn, not trained.
+"""Make the sample checkpoints: DeepSeek-V4's names drawn from a seed, the others by training toy models.
 
-    python sample_checkpoints/make.py                   write them beside this file
+    python sample_checkpoints/make.py                   write all of them beside this file (some six minutes)
+    python sample_checkpoints/make.py --drawn           only what is drawn from a seed
     python sample_checkpoints/make.py --out DIRECTORY   write them there
-    python sample_checkpoints/make.py --expected        also measure them again and write expected.json
+    python sample_checkpoints/make.py --runs DIRECTORY  keep the training runs there, and take up those that are there
+    python sample_checkpoints/make.py --expected        measure them again and write expected.json, nothing else
 
 Each model has 30 blocks, hence 60 sites, and four streams; README.md says what was chosen and why.
 """
@@ -10,6 +12,7 @@ Each model has 30 blocks, hence 60 sites, and four streams; README.md says what 
 import argparse
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import numpy
@@ -18,12 +21,10 @@ from safetensors.torch import save_file
 
 BLOCKS = 30
 STREAMS = 4
-WIDTH = 64
-"""Features per stream of the two models in the layout of the package hyper-connections."""
 HIDDEN = 32
 """Features per stream of the model in DeepSeek-V4's layout, whose projections hold 24 x 4 x HIDDEN numbers a site."""
 
-SEEDS = {"hc": 1, "mhc": 6, "deepseek_v4": 16}
+SEED = 16
 METADATA = {"made_by": "sample_checkpoints/make.py of mhcdiag, from a seed; not trained"}
 
 CONFIG = {
@@ -46,71 +47,13 @@ def stored(values: object) -> torch.Tensor:
     return torch.from_numpy(numpy.array(values, dtype=numpy.float32))
 
 
-def site_paths() -> list[str]:
-    """Module paths of all sites in depth order."""
-    return [f"layers.{block}.{kind}" for block in range(BLOCKS) for kind in ("attn", "ffn")]
-
-
-def generator(model: str) -> numpy.random.RandomState:
-    """The generator of one model; NumPy promises never to change what this old one draws."""
-    return numpy.random.RandomState(SEEDS[model])
-
-
-def read_column(random: numpy.random.RandomState, site: int) -> numpy.ndarray:
-    """How a site's branch reads the streams: mostly one of them, in turn, as hyper-connections begin."""
-    return numpy.eye(STREAMS)[:, [site % STREAMS]] + 0.1 * random.standard_normal((STREAMS, 1))
-
-
-def hyper_connections() -> Tensors:
-    """Unconstrained: at each site the identity plus a small drift that all sites share, plus noise.
-
-    With a drift of 0.034 in every entry the largest eigenvalue is 1.136, which 60 sites raise to 2100; the noise and
-    the input-dependent part do the rest. One stream has the opposite sign, so that the definitions `amax` and `norm`
-    differ, as they do for the matrices in arXiv 2512.24880, Figure 8.
-    """
-    random = generator("hc")
-    signs = numpy.array([1, 1, 1, -1])
-    drift = 0.034 * numpy.outer(signs, signs)
-    tensors: Tensors = {}
-    for site, path in enumerate(site_paths()):
-        mixing = numpy.eye(STREAMS) + drift + 0.03 * random.standard_normal((STREAMS, STREAMS))
-        tensors |= {
-            f"{path}.static_alpha": stored(numpy.hstack([read_column(random, site), mixing])),
-            f"{path}.dynamic_alpha_fn": stored(random.standard_normal((WIDTH, STREAMS + 1)) / WIDTH**0.5),
-            f"{path}.dynamic_alpha_scale": stored(0.1),
-            f"{path}.static_beta": stored(numpy.ones(STREAMS)),
-            f"{path}.dynamic_beta_fn": stored(random.standard_normal(WIDTH) / WIDTH**0.5),
-            f"{path}.dynamic_beta_scale": stored(0.1),
-            f"{path}.norm.gamma": stored(0.1 * random.standard_normal(WIDTH)),
-        }
-    return tensors
-
-
 def peaked_logits(random: numpy.random.RandomState) -> list[numpy.ndarray]:
     """Logits of all sites, so peaked near the identity that 20 Sinkhorn iterations do not converge.
 
     All sites share most of them: errors of the same sign add up along depth, while those of independent sites cancel.
     """
     shared = 4 * numpy.eye(STREAMS) + 3 * random.standard_normal((STREAMS, STREAMS))
-    return [shared + random.standard_normal((STREAMS, STREAMS)) for _ in site_paths()]
-
-
-def manifold_hyper_connections() -> Tensors:
-    """mHC: the mixing block of `static_alpha` holds logits."""
-    random = generator("mhc")
-    tensors: Tensors = {}
-    for site, (path, logits) in enumerate(zip(site_paths(), peaked_logits(random), strict=True)):
-        tensors |= {
-            f"{path}.static_alpha": stored(numpy.hstack([read_column(random, site), logits])),
-            f"{path}.dynamic_alpha_fn": stored(random.standard_normal((1, WIDTH, STREAMS + 1)) / WIDTH**0.5),
-            f"{path}.pre_branch_scale": stored([0.5]),
-            f"{path}.residual_scale": stored([0.5]),
-            f"{path}.static_beta": stored(numpy.ones(STREAMS)),
-            f"{path}.dynamic_beta_fn": stored(random.standard_normal(WIDTH) / WIDTH**0.5),
-            f"{path}.h_post_scale": stored(0.5),
-            f"{path}.norm.gamma": stored(0.1 * random.standard_normal(WIDTH)),
-        }
-    return tensors
+    return [shared + random.standard_normal((STREAMS, STREAMS)) for _ in range(2 * BLOCKS)]
 
 
 def deepseek_v4() -> Tensors:
@@ -118,7 +61,7 @@ def deepseek_v4() -> Tensors:
 
     Only the trunk is measured; the head mixes nothing, and the MTP block is not on the path of the main model.
     """
-    random = generator("deepseek_v4")
+    random = numpy.random.RandomState(SEED)  # NumPy promises never to change what this old generator draws
     logits = peaked_logits(random)
     tensors: Tensors = {}
     for site, of_site in enumerate(logits):
@@ -150,11 +93,9 @@ def projection(random: numpy.random.RandomState, rows: int) -> torch.Tensor:
     return stored(random.standard_normal((rows, inputs)) / inputs**0.5)
 
 
-def write_all(directory: Path) -> None:
-    """Write the three checkpoints and the configuration of the third."""
+def write_drawn(directory: Path) -> None:
+    """Write the checkpoint that is drawn, and its configuration."""
     (directory / "deepseek_v4").mkdir(parents=True, exist_ok=True)
-    save_file(hyper_connections(), directory / "hc.safetensors", metadata=METADATA)
-    save_file(manifold_hyper_connections(), directory / "mhc.safetensors", metadata=METADATA)
     save_file(deepseek_v4(), directory / "deepseek_v4" / "model.safetensors", metadata=METADATA)
     (directory / "deepseek_v4" / "config.json").write_text(readable_json(CONFIG))
 
@@ -171,13 +112,21 @@ def main() -> None:
     """Parse the command line and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="directory to write to")
-    parser.add_argument("--expected", action="store_true", help="also measure them and write expected.json")
+    parser.add_argument("--runs", type=Path, help="directory of the training runs")
+    parser.add_argument("--drawn", action="store_true", help="only what is drawn from a seed")
+    parser.add_argument("--expected", action="store_true", help="only measure, and write expected.json")
     arguments = parser.parse_args()
-    write_all(arguments.out)
     if arguments.expected:
-        from expected import expected_gains  # noqa: PLC0415 - the files alone do not need mhcdiag
+        from expected import expected_gains  # noqa: PLC0415 - the drawn file alone does not need mhcdiag
 
         (arguments.out / "expected.json").write_text(readable_json(expected_gains(arguments.out)))
+        return
+    write_drawn(arguments.out)
+    if not arguments.drawn:
+        from trained import make_trained  # noqa: PLC0415 - as above
+
+        with tempfile.TemporaryDirectory() as temporary:
+            make_trained(arguments.out, arguments.runs or Path(temporary))
 
 
 if __name__ == "__main__":

@@ -39,28 +39,38 @@ def mappings(checkpoint: Path, *, tokens: int, seed: int) -> Array:
         prefixes = [f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}" for site in range(60)]
         return numpy.stack([deepseek_site(tensors, prefix, random, tokens) for prefix in prefixes])
     tensors = {name: values.astype(float) for name, values in load_file(checkpoint).items()}
-    prefixes = [f"layers.{site // 2}.{('attn', 'ffn')[site % 2]}" for site in range(60)]
-    return numpy.stack([package_site(tensors, prefix, random, tokens) for prefix in prefixes])
+    prefixes = [f"blocks.{site // 2}.{('attn', 'ffn')[site % 2]}.hc" for site in range(60)]
+    return numpy.stack([toy_site(tensors, prefix, random, tokens) for prefix in prefixes])
 
 
-def package_site(tensors: dict[str, Array], prefix: str, random: numpy.random.RandomState, tokens: int) -> Array:
-    """One site of the package hyper-connections: each stream on its own; rows of the matrix are source streams."""
-    projection = tensors[f"{prefix}.dynamic_alpha_fn"].reshape(-1, STREAMS + 1)
-    matrix = tensors[f"{prefix}.static_alpha"][:, 1:]
-    constrained = f"{prefix}.residual_scale" in tensors
-    if tokens:
-        x = random.standard_normal((tokens, STREAMS, len(projection)))
-        x *= (len(projection) / (x**2).sum(-1, keepdims=True)) ** 0.5
-        logits = (x * (1 + tensors[f"{prefix}.norm.gamma"])) @ projection[:, 1:]
-        scale = tensors[f"{prefix}.{'residual_scale' if constrained else 'dynamic_alpha_scale'}"]
-        matrix = matrix + scale * (logits if constrained else numpy.tanh(logits))
-    matrix = matrix.reshape(-1, STREAMS, STREAMS)
+def captured(checkpoint: Path) -> Array:
+    """H_res [site, token, n, n] of captured mappings."""
+    tensors = load_file(checkpoint)
+    return numpy.stack([tensors[f"layers.{site}.h_res"].astype(float) for site in range(60)])
+
+
+def toy_site(tensors: dict[str, Array], prefix: str, random: numpy.random.RandomState, tokens: int) -> Array:
+    """One site of the toy models: rows are target streams; mHC's columns are normalised first, its rows last."""
+    alpha, base = tensors[f"{prefix}.alpha_res"], tensors[f"{prefix}.b_res"]
+    constrained = f"{prefix}.phi_res" in tensors
+    projection = tensors[f"{prefix}.{'phi_res' if constrained else 'theta_res'}"]
+    matrix = base.reshape(1, STREAMS, STREAMS)
+    if tokens and constrained:
+        x = random.standard_normal((tokens, projection.shape[1]))
+        x /= ((x**2).mean(-1, keepdims=True) + 1e-6) ** 0.5
+        matrix = matrix + alpha * (x @ projection.T).reshape(-1, STREAMS, STREAMS)
+    elif tokens:
+        x = random.standard_normal((tokens, STREAMS, projection.shape[1]))
+        x /= ((x**2).mean(-1, keepdims=True) + 1e-6) ** 0.5
+        matrix = matrix + alpha * numpy.tanh(projection @ x.swapaxes(-1, -2))
     if constrained:
-        matrix = numpy.exp(matrix)
-        for _ in range(ITERATIONS):
-            matrix = matrix / matrix.sum(-2, keepdims=True)
-            matrix = matrix / matrix.sum(-1, keepdims=True)
-    return matrix.swapaxes(-1, -2)
+        matrix = numpy.exp(matrix - matrix.max(-2, keepdims=True))
+        matrix = matrix / matrix.sum(-2, keepdims=True) + 1e-6
+        for _ in range(ITERATIONS - 1):
+            matrix = matrix / (matrix.sum(-1, keepdims=True) + 1e-6)
+            matrix = matrix / (matrix.sum(-2, keepdims=True) + 1e-6)
+        matrix = matrix / (matrix.sum(-1, keepdims=True) + 1e-6)
+    return matrix
 
 
 def deepseek_site(tensors: dict[str, Array], prefix: str, random: numpy.random.RandomState, tokens: int) -> Array:

@@ -15,7 +15,6 @@ def _kernels() -> list[str]:
     return [f"mhcdiag.kernels.{name}" for name in names if name not in COMPILED]
 
 
-install_import_hook([*_kernels(), "mhcdiag.mappings", "mhcdiag.measures", "mhcdiag.layouts"], "beartype.beartype")
-CHECKED = ("kernels", "mappings", "measures", "layouts", "checkups")
+CHECKED = ("mappings", "measures", "layouts", "checkups")
 
-install_import_hook([f"mhcdiag.{package}" for package in CHECKED], "beartype.beartype")
+install_import_hook([*_kernels(), *(f"mhcdiag.{package}" for package in CHECKED)], "beartype.beartype")

@@ -36,3 +36,21 @@ def test_the_gradient_norm_moved_first(capsys):
     (norm,) = result["series"]["grad_norm"]["events"]
     assert norm["start"] == 1000 < loss["start"] == 1002
     assert loss["recovered"] is True
+
+
+@pytest.mark.parametrize("topology", ["residual", "hc", "mhc", "identity-hc"])
+def test_logs_of_the_trained_samples_carry_their_gains(topology: str, capsys):
+    path = SAMPLES / "logs" / f"toy-{topology}.jsonl"
+    assert run(["trend", str(path), "--json"]) == (1 if topology == "hc" else 0)
+    document = json.loads(capsys.readouterr().out)
+    assert document["points"][-1]["step"] == 300
+    assert (document["trends"]["forward"]["peak"] > 1000) == (topology == "hc")
+    assert run(["spikes", str(path), "--json"]) == 0
+
+
+def test_the_loss_of_one_trained_run_really_collapsed(capsys):
+    run(["spikes", str(SAMPLES / "logs" / "toy-collapse.jsonl"), "--json"])
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    events = [event for event in result["series"]["loss"]["events"] if event["kind"] != "blip"]
+    assert events
+    assert max(event["value"] - event["baseline"] for event in events) > 4

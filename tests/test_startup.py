@@ -42,12 +42,25 @@ def test_importing_the_package_imports_nothing_heavy():
     assert found.isdisjoint((*HEAVY, "typer", "rich"))
 
 
-@pytest.mark.parametrize("module", ["mhcdiag.cli", "mhcdiag.errors", "mhcdiag.results.gain", "mhcdiag.gates.gain"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "mhcdiag.cli",
+        "mhcdiag.errors",
+        "mhcdiag.results.gain",
+        "mhcdiag.gates.gain",
+        "mhcdiag.gates.trend",
+        "mhcdiag.results.trend",
+    ],
+)
 def test_importing_a_light_module_imports_nothing_heavy(module: str):
     assert imported_by(f"import {module}").isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["gain", "--help"]], ids=" ".join)
+HELP = [["--help"], ["--version"], ["gain", "--help"], ["toy", "train", "--help"], ["trend", "--help"], ["cost"]]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
 def test_help_and_version_import_nothing_heavy(arguments: list[str]):
     found = imported_by_command(*arguments)
     assert "typer" in found

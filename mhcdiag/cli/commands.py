@@ -16,9 +16,11 @@ COMMANDS = {
     "inspect": "mhcdiag.cli.inspect:inspect",
     "layouts": "mhcdiag.cli.layouts:layouts",
     "spikes": "mhcdiag.cli.spikes:spikes",
+    "trend": "mhcdiag.cli.trend:trend",
     "check": "mhcdiag.cli.check:check",
     "config": "mhcdiag.cli.config:config",
     "toy": "mhcdiag.cli.toy:toy",
+    "cost": "mhcdiag.cli.cost:cost",
     "explain": "mhcdiag.cli.explain:explain",
 }
 """Where the function of each command is, in the order of `mhcdiag --help`; a `typer.Typer` there is a group."""

@@ -20,7 +20,7 @@ def train(
     qk_norm: options.QkNorm = False,
     steps: options.Steps = None,
     lr: options.LearningRate = None,
-    warmup: options.Warmup = 20,
+    warmup: options.Warmup = None,
     clip: options.Clip = 1.0,
     batch: options.Batch = 4,
     context: options.Context = 32,
@@ -56,7 +56,6 @@ def train(
         sinkhorn_iters=sinkhorn_iters,
         stream_dtype=str(stream_dtype),
         qk_norm=qk_norm,
-        warmup=warmup,
         clip=clip,
         batch=batch,
         context=context,
@@ -65,7 +64,7 @@ def train(
         device=device,
         log_every=log_every,
         checkpoints=checkpoints,
-        **options.preset_values(options.Preset.GAIN, steps=steps, learning_rate=lr),  # type: ignore[arg-type]
+        **options.preset_values(options.Preset.GAIN, steps=steps, learning_rate=lr, warmup=warmup),  # type: ignore[arg-type]
     )
     raise typer.Exit(run_one(settings, out, force=force, resume=resume, max_gain=max_gain))
 
@@ -79,6 +78,7 @@ def compare(
     width: options.Width = 32,
     steps: options.Steps = None,
     lr: options.LearningRate = None,
+    warmup: options.Warmup = None,
     seed: options.Seed = 0,
     text: options.Text = None,
     device: options.Device = "auto",
@@ -99,7 +99,7 @@ def compare(
     from mhcdiag.toy.settings import ToySettings
 
     names = [name.strip() for name in topologies.split(",") if name.strip()]
-    values = options.preset_values(preset, steps=steps, learning_rate=lr)
+    values = options.preset_values(preset, steps=steps, learning_rate=lr, warmup=warmup)
     settings = [
         ToySettings(
             topology=name,

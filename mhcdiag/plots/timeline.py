@@ -76,7 +76,10 @@ def ordered_series(log: LogResult) -> list[str]:
 
 
 def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool) -> None:
-    """Draw a series and its events; one spike cannot flatten it, and one that leaves the panel is marked."""
+    """Draw one series of a log with its events.
+
+    Arguments: name: for the axis; log_scale: logarithmic, if all values are positive.
+    """
     curve = series.curve
     finite = [value for value in (*curve.low, *curve.high) if math.isfinite(value)]
     logarithmic = log_scale and bool(finite) and min(finite) > 0
@@ -92,7 +95,7 @@ def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool)
         axes.set_yscale("log")
     axes.set_ylim(low, high)
     _mark_clamped(axes, curve, high)
-    _shade_events(axes, series.events)
+    shade_events(axes, series.events)
     axes.set_xlabel("step")
     axes.set_ylabel(name if logarithmic or not log_scale else f"{name} (linear: not positive)", parse_math=False)
     axes.grid(axis="y")
@@ -132,7 +135,8 @@ def _mark_clamped(axes: Axes, curve: Curve, high: float) -> None:
         )  # fmt: skip
 
 
-def _shade_events(axes: Axes, events: Sequence[Event]) -> None:
+def shade_events(axes: Axes, events: Sequence[Event]) -> None:
+    """Shade the stretches of events and name those that have room."""
     by_severity = sorted(events, key=lambda event: (SEVERITY.index(event.kind), -event.z if event.z == event.z else 0))
     left, right = axes.get_xlim()
     free: list[float] = []

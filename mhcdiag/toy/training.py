@@ -53,9 +53,11 @@ def train(
     rows = _restore(run) if resume else []
     nan_step = next((row.step for row in rows if not _is_finite(row)), None)
     started = time.process_time()
-    with _one_thread(run.device):
+    with one_thread(run.device.type):
         for step in range(len(rows) + 1, settings.steps + 1) if nan_step is None else ():
             row = _step(run, step)
+            if _measures_at(settings, step) and _is_finite(row):
+                row = _with_gains(run, row)
             rows.append(row)
             runfolder.append_row(folder, row)
             if on_step is not None:
@@ -128,7 +130,7 @@ def _step(run: _Run, step: int) -> StepRow:
     if not _is_finite(row):
         return row
     run.optimiser.step()
-    return row if not _measures_at(settings, step) else _with_gains(run, row)
+    return row
 
 
 def _with_gains(run: _Run, row: StepRow) -> StepRow:
@@ -204,11 +206,22 @@ def choose_device(settings: ToySettings) -> torch.device:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
+def one_thread(device: str = "cpu") -> Iterator[None]:
     """One thread on the CPU: the operations are too small for a second one to help."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if device.type == "cpu" else before)
+    torch.set_num_threads(1 if device == "cpu" else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class TimedSteps:
+    """Training steps that are taken one by one and leave nothing on disk."""
+
+    def __init__(self, settings: ToySettings, corpus: Corpus) -> None:
+        self._run = _start(settings, Path(), corpus)
+
+    def step(self, step: int) -> StepRow:
+        """Take one step."""
+        return _step(self._run, step)

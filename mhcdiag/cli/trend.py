@@ -1,0 +1,112 @@
+"""`mhcdiag trend`: from the checkpoints or the log of one run to growth, projections and a verdict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mhcdiag.cli import options
+from mhcdiag.gates.gain import DEFAULT_MAX_GAIN
+
+PROJECTION = "Fit and projection"
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Checkpoints of one run, a folder of them, or one log with gain columns.",
+        show_default=False,
+    ),
+]
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="LOG", help="Training log of the run.", rich_help_panel=options.INPUT),
+]
+FitFrom = Annotated[
+    float | None,
+    typer.Option(
+        metavar="STEP",
+        help="First step of the fit (default: the later half).",
+        rich_help_panel=PROJECTION,
+        show_default=False,
+    ),
+]
+StreamRms = Annotated[
+    float | None,
+    typer.Option(
+        help="Root mean square of the streams at the last step, for the limits of fp16 and fp32.",
+        rich_help_panel=PROJECTION,
+        show_default=False,
+    ),
+]
+MaxGain = Annotated[
+    float, typer.Option(min=0.0, help="Fail above this gain at any step.", rich_help_panel=options.GATE)
+]
+MaxRate = Annotated[
+    float | None,
+    typer.Option(
+        "--max-doubling-rate",
+        help="Fail above so many doublings in 1000 steps.",
+        rich_help_panel=options.GATE,
+        show_default=False,
+    ),
+]
+NoCrossing = Annotated[
+    float | None,
+    typer.Option(
+        metavar="STEP",
+        help="Fail if the gain passes 1000 before this step, measured or projected.",
+        rich_help_panel=options.GATE,
+        show_default=False,
+    ),
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.", rich_help_panel=options.OUTPUT)
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw gain, norm and loss.", rich_help_panel=options.OUTPUT),
+]
+
+
+def trend(
+    paths: Paths,
+    log: Log = None,
+    inputs: options.Inputs = None,
+    fit_from: FitFrom = None,
+    stream_rms: StreamRms = None,
+    max_gain: MaxGain = DEFAULT_MAX_GAIN,
+    max_doubling_rate: MaxRate = None,
+    no_crossing_before: NoCrossing = None,
+    strict: options.Strict = False,
+    as_json: options.AsJson = False,
+    plot: PlotOption = None,
+    html: Html = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """How fast the gain of a run grows over its steps, and when it may cross which limit.
+
+    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log. A projection is no promise.
+    Exit codes: 0 within the limits, 1 outside, 2 no trend: one point only, steps missing or equal.
+
+    [bold]Examples[/bold]
+
+      mhcdiag trend runs/hc --log runs/hc/train.jsonl --plot trend.png
+      mhcdiag trend step_*.safetensors --max-doubling-rate 5
+      mhcdiag trend train.jsonl --no-crossing-before 50000
+    """
+    from mhcdiag.cli import trend_output as output
+    from mhcdiag.cli.output import check_figure_path
+    from mhcdiag.gates.trend import TrendGate
+
+    check_figure_path(plot)
+    gate = TrendGate(
+        max_gain=max_gain,
+        max_doubling_rate=max_doubling_rate,
+        no_crossing_before=no_crossing_before,
+        strict=strict,
+    )
+    judged = output.measured(paths, gate, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+    output.write_figures(judged, plot=plot, html=html)
+    output.print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+    raise typer.Exit(output.exit_code(judged))

@@ -1,0 +1,81 @@
+"""What `mhcdiag trend` measures, writes and prints."""
+
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mhcdiag.cli.output import complain, console, save_figure
+from mhcdiag.errors import MhcdiagError, OutputError
+from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.trend import JudgedTrend
+from mhcdiag.results.verdict import EXIT_CODES
+
+
+def measured(
+    paths: Sequence[str],
+    gate: TrendGate,
+    *,
+    log: str | None,
+    inputs: str | None,
+    fit_from: float | None,
+    stream_rms: float | None,
+) -> JudgedTrend | Unreadable:
+    """Measure and judge; what gives no trend is a record, and one line on stderr."""
+    from mhcdiag.trend import trend
+    from mhcdiag.trend.assembly import TrendOptions
+
+    options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+    try:
+        return judge_trend(trend(paths, options), gate)
+    except MhcdiagError as error:
+        complain(str(error))
+        return Unreadable(path=paths[0], reason=str(error))
+
+
+def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
+    """Write what was asked for; nothing where there is no trend."""
+    if isinstance(judged, Unreadable) or (plot is None and html is None):
+        return
+    from mhcdiag.plots.trend_figure import trend_figure
+
+    figure = trend_figure(judged.result)
+    if plot is not None:
+        save_figure(figure, plot)
+    if html is not None:
+        from mhcdiag.plots.style import SAVE_OPTIONS, house_style
+        from mhcdiag.reports.trend_html import trend_page
+
+        buffer = io.StringIO()
+        with house_style():
+            figure.savefig(buffer, format="svg", **SAVE_OPTIONS[".svg"])
+        svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
+        try:
+            html.write_text(trend_page(judged, figure=svg), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"--html {html}: {error.strerror or error}") from error
+
+
+def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
+    """Print the report and the verdict."""
+    if as_json:
+        from mhcdiag.reports.trend_json import trend_json
+
+        sys.stdout.write(trend_json(judged))
+        return
+    from mhcdiag.reports.trend_console import trend_report, trend_verdict
+
+    if isinstance(judged, Unreadable):
+        return  # what is wrong stands on stderr
+    out = console()
+    if not quiet:
+        unicode = (out.encoding or "").lower().startswith("utf")
+        out.print(trend_report(judged, width=out.width, unicode=unicode))
+    out.print(trend_verdict(judged, path), soft_wrap=True)
+
+
+def exit_code(judged: JudgedTrend | Unreadable) -> int:
+    """The exit code of the verdict."""
+    return EXIT_CODES[judged.verdict]

@@ -1,0 +1,154 @@
+"""How the gain of one training run changes over its steps, and where that leads if it goes on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.numbers import Number
+from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.verdict import Limit, Skipped, Verdict
+
+FP16_LARGEST = 65504.0
+FP32_LARGEST = 3.4028234663852886e38
+
+
+class Source(StrEnum):
+    """What the gains were taken from."""
+
+    CHECKPOINTS = "checkpoints"
+    """Measured in checkpoints: the worst composite, definition `norm`, token mean."""
+    LOG = "log"
+    """Columns of a training log, as they were logged."""
+
+
+MEASURED = {
+    Source.CHECKPOINTS: "worst composite, norm, token mean",
+    Source.LOG: "gain columns of the log, as logged",
+}
+"""What a gain of each source is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendPoint:
+    """The gain at one step."""
+
+    step: float
+    """Optimiser step."""
+    source: str
+    """The checkpoint, or the column's name in the log."""
+    gain: Mapping[Direction, Number]
+    """Gain per direction; NaN where it could not be computed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """A straight line through ln(gain) over steps."""
+
+    rate: float
+    """Increase of ln(gain) per step; NaN where fewer than two points could be fitted."""
+    low: float
+    """Lower end of its 95 % interval; NaN for two points."""
+    high: float
+    """Upper end."""
+    points: int
+    """Points that were fitted."""
+    first_step: float
+    """First of them."""
+    last_step: float
+    """Last of them."""
+
+    def doubling_steps(self) -> float:
+        """Steps in which the gain doubles; negative where it halves, infinite where it stands still."""
+        return math.inf if self.rate == 0 else math.log(2) / self.rate
+
+    def doublings_per_1000(self) -> float:
+        """Doublings in a thousand steps."""
+        return 1000 * self.rate / math.log(2)
+
+    def grows(self) -> bool:
+        """Whether the whole interval is above 0 (for two points: the rate)."""
+        return self.low > 0 if math.isfinite(self.low) else self.rate > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crossing:
+    """When a limit was or will be passed if the growth goes on; a projection, no promise."""
+
+    name: str
+    """What the limit is: "1000", or "fp16"."""
+    limit: float
+    """The limit: a gain, or for fp16 and fp32 the size of the streams where a log holds it."""
+    passed: float | None
+    """First step at which a gain above it was measured."""
+    expected: float | None
+    """Step at which the line crosses it; None where it is passed, or the line does not rise."""
+    earliest: float | None
+    """The same for the upper end of the rate's interval."""
+    latest: float | None
+    """The same for its lower end; None where that does not rise: perhaps never."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionTrend:
+    """One direction of a run."""
+
+    growth: Growth
+    """The fitted line."""
+    crossings: tuple[Crossing, ...]
+    """The levels in ascending order, then the ranges of fp16 and fp32."""
+    newest: Number
+    """Gain at the last step."""
+    peak: Number
+    """Largest gain; NaN if any is not finite."""
+    peak_step: float
+    """Its step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """A site that drives the growth."""
+
+    site: str
+    """Name of the site."""
+    share: float
+    """Its share in the growth of ln(gain) of the whole model from the first checkpoint to the last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendResult:
+    """The trend of one run."""
+
+    path: str
+    """The input as the user named it (the first of several)."""
+    source: Source
+    """What the gains were taken from."""
+    points: tuple[TrendPoint, ...]
+    """In order of steps."""
+    trends: Mapping[Direction, DirectionTrend]
+    """Per direction."""
+    drivers: Mapping[Direction, tuple[Driver, ...]]
+    """The sites that drive the growth, the strongest first; empty for logs and where nothing grows."""
+    stream_rms: float | None
+    """Root mean square of the streams at the last step; None where it is not known, and 1 at gain 1 is assumed."""
+    log: LogResult | None
+    """Loss and gradient norm of the run, where a log was given."""
+    skipped: tuple[Skipped, ...]
+    """Checkpoints that could not be measured."""
+    notes: tuple[str, ...]
+    """What a reader must know."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedTrend:
+    """A trend and what the gates say of it."""
+
+    result: TrendResult
+    """The trend."""
+    verdict: Verdict
+    """Pass, fail, or could not judge."""
+    limits: tuple[Limit, ...]
+    """Every number that was held against a limit; for `crossing` the limit is the smallest step that passes."""
+    reason: str
+    """Why the verdict is no pass; empty where it is."""

@@ -1,0 +1,195 @@
+"""From the paths of a run to its trend."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mhcdiag.errors import InputError, MhcdiagError, SettingError
+from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.results.numbers import Number, is_finite, log10_of
+from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.trend import (
+    FP16_LARGEST,
+    FP32_LARGEST,
+    Crossing,
+    DirectionTrend,
+    Driver,
+    Source,
+    TrendPoint,
+    TrendResult,
+)
+from mhcdiag.results.verdict import Skipped
+from mhcdiag.trend.fitting import fit_growth, project
+from mhcdiag.trend.series import find_checkpoints, is_checkpoint
+
+if TYPE_CHECKING:
+    from mhcdiag.results.gain import GainResult
+
+Sizes = tuple[tuple[float, float], ...]
+"""Step and root mean square of the streams."""
+LEVELS = (3.0, 30.0, 1000.0)
+"""Upper ends of the bands `normal`, `watch` and `warn`."""
+MOST_DRIVERS = 4
+GROWN = math.log(1.1)
+"""Growth of ln(gain) from the first checkpoint to the last below which there is nobody to blame."""
+ASSUMED_RMS = (
+    "limits of fp16 and fp32 assume streams with a root mean square of 1 at gain 1 (--stream-rms, or a log that "
+    "carries stream_rms)"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendOptions:
+    """How to read and project."""
+
+    log: str | None = None
+    """Training log of the run."""
+    inputs: str | None = None
+    """Inputs of the checkpoints' mappings, as for `mhcdiag gain`."""
+    fit_from: float | None = None
+    """First step of the fit; None for the later half."""
+    stream_rms: float | None = None
+    """Root mean square of the streams at the last step, in place of what the log says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gains:
+    """The gains of a run, whatever they come from."""
+
+    source: Source
+    points: tuple[TrendPoint, ...]
+    sizes: Sizes = ()
+    drivers: dict[Direction, tuple[Driver, ...]]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def trend(paths: Sequence[str], options: TrendOptions | None = None) -> TrendResult:
+    """How the gain of one run changes over its steps.
+
+    Arguments: paths: checkpoints of one run, a folder of them, or one log that carries gain columns; options: how to
+    read and project. Raises: MhcdiagError where there is no trend: one point only, or steps missing or equal.
+    """
+    options = options or TrendOptions()
+    gains = _from_checkpoints(paths, options) if is_checkpoint(paths[0]) else _from_log(paths)
+    log, sizes = _log_of(options.log) if options.log is not None else (None, ())
+    sizes = () if options.stream_rms is not None else gains.sizes or sizes
+    rms = sizes[-1][1] if sizes else options.stream_rms
+    notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
+    return TrendResult(
+        path=paths[0],
+        source=gains.source,
+        points=gains.points,
+        trends={direction: _direction(gains.points, direction, options, sizes) for direction in Direction},
+        drivers=gains.drivers,
+        stream_rms=rms,
+        log=log,
+        skipped=gains.skipped,
+        notes=notes,
+    )
+
+
+def _from_log(paths: Sequence[str]) -> _Gains:
+    from mhcdiag.trend.logged import logged_gains
+
+    if len(paths) != 1:
+        raise SettingError("a trend is that of one run: name one log, or its checkpoints")
+    logged = logged_gains(paths[0])
+    return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
+
+
+def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
+    from mhcdiag import api
+
+    points, skipped, results = [], [], []
+    for each in find_checkpoints(paths):
+        try:
+            result = api.gain(each.path, inputs=options.inputs)
+        except MhcdiagError as error:
+            skipped.append(Skipped(what=each.path, reason=str(error)))
+            continue
+        results.append(result)
+        gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
+        points.append(TrendPoint(step=each.step, source=each.path, gain=gain))
+    if len(points) < 2:
+        raise InputError(
+            paths[0],
+            found=f"{len(points)} checkpoints that can be measured"
+            + (f" (the first that cannot: {skipped[0].reason})" if skipped else ""),
+            expected="two or more for a trend",
+        )
+    drivers = {direction: _drivers(results[0], results[-1], direction) for direction in Direction}
+    return _Gains(source=Source.CHECKPOINTS, points=tuple(points), drivers=drivers, skipped=tuple(skipped))
+
+
+def _log_of(path: str) -> tuple[LogResult, Sizes]:
+    from mhcdiag.logapi import LogOptions, judge_table, read_table
+    from mhcdiag.trend.logged import stream_sizes
+
+    table = read_table(path, LogOptions())
+    return judge_table(table, LogOptions()), stream_sizes(table)
+
+
+def _direction(
+    points: Sequence[TrendPoint], direction: Direction, options: TrendOptions, sizes: Sizes
+) -> DirectionTrend:
+    steps = [point.step for point in points]
+    gains = [point.gain[direction] for point in points]
+    growth = fit_growth(steps, gains, fit_from=options.fit_from)
+    peak = _peak(gains)
+    crossings = [project(steps, gains, growth, name=f"{level:g}", limit=level) for level in LEVELS]
+    if len(sizes) > 1:
+        crossings += _overflows(sizes, options)
+    else:
+        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in _RANGES.items()}
+        crossings += [project(steps, gains, growth, name=name, limit=limit) for name, limit in limits.items()]
+    return DirectionTrend(
+        growth=growth, crossings=tuple(crossings), newest=gains[-1], peak=gains[peak], peak_step=steps[peak]
+    )
+
+
+def _overflows(sizes: Sizes, options: TrendOptions) -> list[Crossing]:
+    """When the logged size of the streams reaches the largest finite value of a type, by its own growth."""
+    steps, values = [step for step, _ in sizes], [size for _, size in sizes]
+    growth = fit_growth(steps, values, fit_from=options.fit_from)
+    return [project(steps, values, growth, name=name, limit=largest) for name, largest in _RANGES.items()]
+
+
+_RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
+
+
+def _overflow(largest: float, newest: Number, rms: float | None) -> float:
+    """The gain at which streams whose size follows the gain reach the largest finite value of their type."""
+    if rms is None or not rms > 0 or not is_finite(newest):
+        return largest
+    log10 = math.log10(largest) + log10_of(newest) - math.log10(rms)
+    return math.pow(10.0, min(log10, 308.0))
+
+
+def _peak(gains: Sequence[Number]) -> int:
+    broken = [at for at, gain in enumerate(gains) if not is_finite(gain)]
+    return broken[0] if broken else max(range(len(gains)), key=lambda at: gains[at])
+
+
+def _drivers(first: "GainResult", last: "GainResult", direction: Direction) -> tuple[Driver, ...]:
+    """Sites by their share in the growth of ln(gain) of the whole model between two checkpoints."""
+    if first.sites != last.sites:
+        return ()
+    before, after = _contributions(first, direction), _contributions(last, direction)
+    grown = [b - a for a, b in zip(before, after, strict=True)]
+    total = sum(grown)
+    if not math.isfinite(total) or total < GROWN:
+        return ()
+    order = sorted(range(len(grown)), key=lambda site: -grown[site])[:MOST_DRIVERS]
+    return tuple(Driver(site=last.sites[site], share=grown[site] / total) for site in order)
+
+
+def _contributions(result: "GainResult", direction: Direction) -> list[float]:
+    """What each site adds to ln(gain) of the whole model."""
+    kind = Kind.PREFIX if direction is Direction.FORWARD else Kind.SUFFIX
+    curve = result.gain[kind, direction, Definition.NORM, Reduction.MEAN]
+    forward = direction is Direction.FORWARD
+    logs = [log10_of(gain) * math.log(10) for gain in (curve if forward else reversed(curve))]
+    steps = [now - before for before, now in zip([0.0, *logs[:-1]], logs, strict=True)]
+    return steps if forward else steps[::-1]

@@ -1,0 +1,144 @@
+"""From captured mappings and logs of known gain to a trend and its verdict."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mhcdiag.errors import InputError, LogError, SettingError
+from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.trend import FP16_LARGEST, Source
+from mhcdiag.results.verdict import Verdict
+from mhcdiag.trend import trend
+from mhcdiag.trend.assembly import TrendOptions
+
+SITES = 3
+RATE = 0.002
+
+
+def run_of_checkpoints(folder: Path, *, steps=range(100, 1500, 200), rate: float = RATE, bent: int = 1) -> str:
+    """Mappings whose whole gain is exp(rate * step), all of it from one site, both directions alike."""
+    for step in steps:
+        maps = torch.eye(2, dtype=torch.float64).repeat(SITES, 5, 1, 1)
+        maps[bent] *= math.exp(rate * step)
+        save_file(
+            {f"layers.{i}.h_res": m.contiguous() for i, m in enumerate(maps)}, folder / f"step_{step}.safetensors"
+        )
+    return str(folder)
+
+
+def log_of(path: Path, gains: list[float], **extra: float) -> str:
+    rows = [
+        {"step": 10 * at, "loss": 3.0, "grad_norm": 1.0, "gain_forward": gain, "gain_backward": 1.0} | extra
+        for at, gain in enumerate(gains, 1)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_checkpoints_give_rate_crossing_and_culprit(tmp_path: Path):
+    result = trend([run_of_checkpoints(tmp_path)])
+    assert result.source is Source.CHECKPOINTS
+    for direction in Direction:
+        found = result.trends[direction]
+        assert found.growth.rate == pytest.approx(RATE, rel=1e-6)
+        crossings = {each.name: each for each in found.crossings}
+        assert crossings["1000"].expected == pytest.approx(math.log(1000) / RATE, rel=1e-6)
+        assert crossings["3"].passed == 700
+        assert crossings["fp16"].limit == FP16_LARGEST
+        assert result.drivers[direction][0].site == "0.ffn"
+        assert result.drivers[direction][0].share == pytest.approx(1)
+
+
+def test_a_log_gives_the_same(tmp_path: Path):
+    gains = [math.exp(0.05 * 10 * at) for at in range(1, 12)]
+    result = trend([log_of(tmp_path / "train.jsonl", gains)])
+    assert result.source is Source.LOG
+    assert result.trends[Direction.FORWARD].growth.rate == pytest.approx(0.05)
+    assert not result.trends[Direction.BACKWARD].growth.grows()
+
+
+def test_the_overflow_of_fp16_follows_the_logged_size_of_the_streams(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    rows = [
+        {"step": 10 * at, "loss": 3.0, "gain_forward": 1.0, "gain_backward": 1.0, "stream_rms": 4.0 * 2.0**at}
+        for at in range(1, 9)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    crossing = next(each for each in trend([str(path)]).trends[Direction.FORWARD].crossings if each.name == "fp16")
+    assert crossing.limit == FP16_LARGEST
+    assert crossing.expected == pytest.approx(10 * math.log2(FP16_LARGEST / 4))
+
+
+def test_a_size_that_is_given_scales_the_gain_at_which_fp16_ends(tmp_path: Path):
+    gains = [math.exp(0.05 * 10 * at) for at in range(1, 8)]
+    log = log_of(tmp_path / "train.jsonl", gains, stream_rms=7.0)
+    given = trend([log], TrendOptions(stream_rms=FP16_LARGEST / 2)).trends[Direction.FORWARD].crossings
+    assert next(each.limit for each in given if each.name == "fp16") == pytest.approx(2 * gains[-1])
+    assert next(each.expected for each in given if each.name == "fp16") == pytest.approx(70 + math.log(2) / 0.05)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_skipped_aloud(tmp_path: Path):
+    run = run_of_checkpoints(tmp_path)
+    (tmp_path / "step_300.safetensors").write_bytes(b"broken")
+    result = trend([run])
+    assert len(result.points) == 6
+    assert result.skipped[0].what.endswith("step_300.safetensors")
+    assert judge_trend(result, TrendGate()).verdict is Verdict.PASS
+    assert judge_trend(result, TrendGate(strict=True)).verdict is Verdict.UNJUDGED
+
+
+def test_one_readable_checkpoint_is_no_trend(tmp_path: Path):
+    run = run_of_checkpoints(tmp_path, steps=(100, 300))
+    (tmp_path / "step_300.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"1 checkpoints that can be measured .*broken|1 checkpoints that can"):
+        trend([run])
+
+
+def test_a_log_without_gain_is_told(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(f'{{"step": {step}, "loss": 2.5}}\n' for step in range(1, 9)))
+    with pytest.raises(LogError, match=r"no gain among its series \(loss\); expected columns like gain_forward"):
+        trend([str(path)])
+
+
+def test_two_logs_are_no_run(tmp_path: Path):
+    paths = [log_of(tmp_path / f"{name}.jsonl", [1.0, 2.0, 3.0]) for name in "ab"]
+    with pytest.raises(SettingError, match="name one log"):
+        trend(paths)
+
+
+def judged(tmp_path: Path, gains: list[float], **limits) -> Verdict:
+    return judge_trend(trend([log_of(tmp_path / "train.jsonl", gains)]), TrendGate(**limits)).verdict
+
+
+def test_the_gates_judge_level_rate_and_projection(tmp_path: Path):
+    gains = [math.exp(0.004 * 10 * at) for at in range(1, 12)]  # 5.77 doublings per 1000 steps; 1000 at step 1727
+    assert judged(tmp_path, gains) is Verdict.PASS
+    assert judged(tmp_path, gains, max_gain=1.5) is Verdict.FAIL
+    assert judged(tmp_path, gains, max_doubling_rate=5.8) is Verdict.PASS
+    assert judged(tmp_path, gains, max_doubling_rate=5.7) is Verdict.FAIL
+    assert judged(tmp_path, gains, no_crossing_before=1700) is Verdict.PASS
+    assert judged(tmp_path, gains, no_crossing_before=1750) is Verdict.FAIL
+
+
+def test_gates_fail_closed(tmp_path: Path):
+    gains = [1.0, 2.0, float("inf"), 3.0, 4.0]
+    assert judged(tmp_path, gains, max_gain=1e9) is Verdict.FAIL
+    assert judged(tmp_path, gains, max_gain=None, no_crossing_before=100) is Verdict.FAIL
+
+
+def test_an_earlier_peak_counts(tmp_path: Path):
+    assert judged(tmp_path, [1.0, 2000.0, 1.0, 1.0, 1.0]) is Verdict.FAIL
+
+
+def test_a_log_with_one_direction_is_judged_by_it(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(f'{{"step": {at}, "loss": 2.5, "gain_fwd": {1 + at}}}\n' for at in range(1, 9)))
+    found = judge_trend(trend([str(path)]), TrendGate(max_doubling_rate=1e6))
+    assert found.verdict is Verdict.PASS
+    assert {limit.metric.partition(".")[0] for limit in found.limits} == {"forward"}
