@@ -102,11 +102,12 @@ def gain(
         recognition = _only_sites(recognition, sites)
     if inputs == "embedding":
         first = read_first_site(checkpoint, found, recognition, settings, tokens=tokens)
-        measured = _measure(first.reading, first.maps, device=device, dtype=dtype)
-        return _record(os.fspath(path), checkpoint, found, recognition, first.reading, measured, inputs=inputs)
-    reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
-    chosen = _choose_inputs(reading, inputs, found)
-    source = _source(reading, chosen, tokens, seed)
+        reading, chosen = first.reading, inputs
+        source: MapSource | None = first.maps
+    else:
+        reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
+        chosen = _choose_inputs(reading, inputs, found)
+        source = _source(reading, chosen, tokens, seed)
     ranks = ranks or Alone()
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
     measured = _measure(reading, source, device=device, dtype=dtype, ranks=ranks)

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from mhcdiag.reports.gain_json import number
+from mhcdiag.contracts.numbers import number
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.risk import RISK
 from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend
