@@ -19,10 +19,10 @@ class RiskBand:
 
 RISK = (
     RiskBand(upto=1e3, runs=0, events=0),
-    RiskBand(upto=1e5, runs=0, events=0),
+    RiskBand(upto=1e5, runs=1, events=0),
     RiskBand(upto=1e7, runs=0, events=0),
-    RiskBand(upto=1e9, runs=0, events=0),
-    RiskBand(upto=float("inf"), runs=0, events=0),
+    RiskBand(upto=1e9, runs=1, events=0),
+    RiskBand(upto=float("inf"), runs=3, events=3),
 )
 """Of `benchmarks/toy_study.csv`; a test compares them."""
 
