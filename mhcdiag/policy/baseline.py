@@ -93,6 +93,8 @@ def refuse_other_model(baseline: Baseline, before: Document, now: Document) -> N
 
 def _try_all(family: Family, document: Document) -> None:
     """Read every metric once: a file that somebody edited is refused as a whole, and not in the middle of a check."""
+    if family is Family.LOG and not isinstance(document["series"], dict):
+        raise TypeError("series")
     for metric in METRICS.values():
         if metric.family is family:
             metric.read(document, Question(series=EVERY, baseline=document))
