@@ -94,13 +94,16 @@ def test_a_healthy_torchrun_ends_with_its_own_code(job):
     [
         ("checkpoints", "false", 0, "pass"),
         ("checkpoints\nsick.jsonl", "false", 1, "fail"),
-        ("checkpoints", "true", 2, "unjudged"),
+        ("checkpoints", "true", 1, "fail"),
         ("no such file.log", "false", 2, "unjudged"),
     ],
 )
 def test_the_action_checks_annotates_and_tells_the_verdict(job, tmp_path, monkeypatch, paths, strict, code, verdict):
     step = ACTION["runs"]["steps"][1]
     (tmp_path / "sick.jsonl").write_text("\n".join(SICK), encoding="utf-8")
+    warning = '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax = 0.5\nseverity = "warning"\n'
+    nan = '[[gates]]\nmetric = "spikes.count.nan"\nmax = 0\n'
+    (tmp_path / "mhcdiag.toml").write_text(warning + nan, encoding="utf-8")
     given = {
         "PATHS": paths,
         "CONFIG": "",

@@ -35,15 +35,19 @@ class Configured(TyperCommand):
                     option.envvar = f"MHCDIAG_{self.name}_{long_name(option)}".upper()
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse, and name the file where a value that cannot be used comes from there."""
+        """Parse, and name the file or the variable where a value that cannot be used comes from there."""
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            name = None if error.param is None else error.param.name
-            if name is None or ctx.default_map is None or name not in ctx.default_map or POLICY not in ctx.meta:
-                raise
-            path, _ = ctx.meta[POLICY]
-            raise InputError(path, found=f"{ctx.info_name}.{name}: {error.message}") from error
+            option = error.param
+            source = None if option is None or option.name is None else ctx.get_parameter_source(option.name)
+            if isinstance(option, TyperOption) and source is not None and source.name == "ENVIRONMENT":
+                value = os.environ.get(str(option.envvar), "")
+                raise SettingError(f"{option.envvar}={value}: {error.message}") from error
+            if option is not None and source is not None and source.name == "DEFAULT_MAP":
+                path, _ = ctx.meta[POLICY]
+                raise InputError(path, found=f"{ctx.info_name}.{option.name}: {error.message}") from error
+            raise
 
 
 def long_name(option: TyperOption) -> str:

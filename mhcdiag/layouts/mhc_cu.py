@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mhcdiag.layouts import chosen, fused, toy
+from mhcdiag.layouts import chosen, config, fused, toy
 from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
@@ -17,7 +17,7 @@ from mhcdiag.results.catalogue import Evidence
 
 
 def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    if toy.METADATA_KEY in checkpoint.metadata:
+    if toy.METADATA_KEY in checkpoint.metadata or config.section(checkpoint).get("model_type") == toy.MODEL_TYPE:
         return None  # our toy models use the paper's names too, and say what they are
     modules = find_modules(
         checkpoint,

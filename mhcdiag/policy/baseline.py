@@ -82,7 +82,7 @@ def refuse_other_model(baseline: Baseline, before: Document, now: Document) -> N
 
     Arguments: before, now: documents of checkpoints. Raises: InputError, naming what differs.
     """
-    for key, word in (("layout", "layout"), ("streams", "streams"), ("sites", "sites")):
+    for key, word in (("layout", "layout"), ("model", "model"), ("streams", "streams"), ("sites", "sites")):
         was, is_now = before.get(key), now.get(key)
         if was != is_now:
             if isinstance(was, list) and isinstance(is_now, list):
@@ -93,6 +93,8 @@ def refuse_other_model(baseline: Baseline, before: Document, now: Document) -> N
 
 def _try_all(family: Family, document: Document) -> None:
     """Read every metric once: a file that somebody edited is refused as a whole, and not in the middle of a check."""
+    if family is Family.LOG and not isinstance(document["series"], dict):
+        raise TypeError("series")
     for metric in METRICS.values():
         if metric.family is family:
             metric.read(document, Question(series=EVERY, baseline=document))

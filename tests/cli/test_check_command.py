@@ -8,6 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mhcdiag.cli.main import run
 
@@ -180,7 +182,20 @@ def test_warnings_count_under_strict_only(folder):
 
 
 def test_assumptions_count_under_strict(folder, capsys):
-    assert run(["check", "mhc.safetensors", "--strict"]) == 2
+    """Whether the package of lucidrains squashes its input part is not stored."""
+    site = {
+        "static_alpha": torch.eye(4, 5),
+        "static_beta": torch.ones(4),
+        "dynamic_alpha_fn": torch.zeros(16, 5),
+        "dynamic_alpha_scale": torch.tensor(0.01),
+        "dynamic_beta_fn": torch.zeros(16),
+        "dynamic_beta_scale": torch.tensor(0.01),
+        "norm.gamma": torch.ones(16),
+    }
+    places = [f"layers.{number}.{kind}" for number in range(2) for kind in ("attn", "ffn")]
+    stored = {f"{place}.{name}": tensor.clone() for place in places for name, tensor in site.items()}
+    save_file(stored, folder / "assumed.safetensors")
+    assert run(["check", "assumed.safetensors", "--strict"]) == 2
     assert "--strict, and 1 thing(s) were assumed or skipped" in capsys.readouterr().out
 
 
