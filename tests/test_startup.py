@@ -72,3 +72,8 @@ def test_gain_imports_torch_and_nothing_heavy_beside_it(inputs: str):
     found = imported_by_command("gain", str(SAMPLE), "--inputs", inputs)
     assert "torch" in found
     assert found.isdisjoint({"matplotlib", "pandas", "transformers", "safetensors", "scipy"})
+
+
+def test_the_trend_of_a_log_needs_no_torch():
+    log = SAMPLE.parent / "logs" / "toy-mhc.jsonl"
+    assert imported_by_command("trend", str(log)).isdisjoint({"torch", "matplotlib", "pandas"})
