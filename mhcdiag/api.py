@@ -204,7 +204,8 @@ def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: 
     run_on = _device(device, matrices=len(source.stack.sites) * source.tokens)
     products = dtype or ("float32" if run_on == "mps" else "float64")
     parameters = reading.parameters
-    with _threads_for(len(source.stack.sites) * source.tokens):
+    small = len(source.stack.sites) * source.tokens <= MANY_MATRICES
+    with _threads(1 if small else torch.get_num_threads()):
         gains = measure_gains(
             source,
             exact_side=None if parameters is None else parameters.recipe.exact_direction(),
@@ -218,10 +219,14 @@ def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: 
 
 
 @contextmanager
-def _threads_for(matrices: int) -> Iterator[None]:
-    """One thread for small stacks: a second gains nothing there, and on a busy machine it costs threefold."""
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads.
+
+    One for small stacks and for reading: a second gains nothing there, and on a busy machine it costs threefold, or a
+    hundredfold for the small factorisations of reading.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if matrices <= MANY_MATRICES else before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

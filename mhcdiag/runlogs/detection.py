@@ -10,6 +10,7 @@ from mhcdiag.runlogs.names import canonical_rank
 from mhcdiag.runlogs.prefixes import clean_line
 
 _WORTH = {"loss": 4, "eval_loss": 2, None: 1}
+_MOST = max(_WORTH.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,18 +51,25 @@ def record_worth(record: Record, preferred: Mapping[str, tuple[str, ...]]) -> in
     return best
 
 
-def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys) -> int:
+def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *, to_beat: int = -1) -> int:
     """Return how much of a log a text format can read.
 
-    Arguments: log_format: the candidate; pieces: clean lines; keys: names the user gave.
+    Arguments: log_format: the candidate; pieces: clean lines; keys: names the user gave; to_beat: score that another
+    format has: reading ends, with the score so far, where this one can no longer have more.
     """
     total = 0
+    left = sum(map(len, pieces)) + len(pieces)  # no parser gives more than one record a line, and one at the end
     for lines in pieces:
         parser = log_format.parser(keys)
         for number, text in enumerate(lines, start=1):
             record = parser.feed(number, text)
-            total += record_worth(record, log_format.preferred) if record is not None else 0
+            left -= 1
+            if record is not None:
+                total += record_worth(record, log_format.preferred)
+            elif total + _MOST * left <= to_beat:
+                return total
         last = parser.finish()
+        left -= 1
         total += record_worth(last, log_format.preferred) if last is not None else 0
     return total
 
@@ -75,10 +83,11 @@ def best_text_format(
     pieces: raw lines; keys: names the user gave.
     """
     clean = [[clean_line(raw).text for raw in lines] for lines in pieces]
-    choices = [Choice(format=one, score=score(one, clean, keys)) for one in formats]
-    best = max(choices, key=lambda choice: choice.score)
-    most = _WORTH["loss"] * sum(map(len, clean))
-    if most > 2 * best.score:
+    best = Choice(format=formats[0], score=score(formats[0], clean, keys))
+    for one in formats[1:]:
+        found = score(one, clean, keys, to_beat=best.score)
+        best = Choice(format=one, score=found) if found > best.score else best
+    if _MOST * sum(map(len, clean)) > 2 * best.score:
         general = Choice(format=fallback, score=score(fallback, clean, keys))
         best = general if general.score > 2 * best.score else best
     return best if best.score else None
