@@ -105,7 +105,8 @@ def gain(
         reading, chosen = first.reading, inputs
         source: MapSource | None = first.maps
     else:
-        reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
+        with _threads(1):
+            reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
         chosen = _choose_inputs(reading, inputs, found)
         source = _source(reading, chosen, tokens, seed)
     ranks = ranks or Alone()
