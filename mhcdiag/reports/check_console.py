@@ -54,7 +54,7 @@ def _head(report: CheckReport) -> Text:
 
 
 def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iterator[Text]:
-    own = [outcome for outcome in report.outcomes if outcome.path == checked.path and _same(outcome, checked)]
+    own = report.outcomes_of(checked)
     marks = [standing(one, strict=report.strict) for one in own]
     worst = min(marks, key=list(Standing).index, default=Standing.UNJUDGED)
     path = printable(checked.path)
@@ -87,11 +87,6 @@ def _measured(outcome: GateOutcome) -> Iterator[Text | str]:
     if outcome.place is not None:
         line = "" if outcome.place.line is None else f", line {outcome.place.line:,}"
         yield Text(f"  {printable(outcome.place.text)}{line}", style="dim")
-
-
-def _same(outcome: GateOutcome, checked: CheckedInput) -> bool:
-    """One path may be both a checkpoint and the folder of a log."""
-    return outcome.metric.startswith("gain.") == (checked.family.value == "checkpoint")
 
 
 def _marked(one: Standing, words: str) -> Text:

@@ -153,9 +153,10 @@ def _fingerprint(one: GateOutcome) -> str:
 
 
 def _message(words: str) -> Json:
-    """Return a message in which nothing from a file becomes an embedded link, `[text](target)`, or a placeholder.
+    """Return a message in which nothing from a file is taken for markup.
 
-    A brace is written twice, as the standard demands (3.11.5).
+    A bracket before a parenthesis would make a link (3.11.6); a brace stands for an argument unless it is written twice
+    (3.11.5).
     """
     plain = shortened(words, MOST_CHARACTERS).replace("](", "] (")
     return {"text": plain.replace("{", "{{").replace("}", "}}")}

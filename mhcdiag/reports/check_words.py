@@ -10,7 +10,7 @@ from enum import StrEnum
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.results.check import AllowedEvent, CheckReport, GateOutcome, Relation, Severity
-from mhcdiag.results.numbers import Huge, Number, text
+from mhcdiag.results.numbers import Number, order, text, text_beside
 from mhcdiag.results.verdict import Verdict
 
 
@@ -156,17 +156,12 @@ def limit_text(outcome: GateOutcome) -> str:
 
 
 def texts_beside(number: Number, limit: float) -> tuple[str, str]:
-    """Return number and limit with as many digits as it takes to see which is larger.
+    """Return number and limit with as many digits as it takes to see which is larger, whole ones without decimals.
 
     >>> texts_beside(1000.00001, 1000.0), texts_beside(0.12346, 0.12345), texts_beside(2.0, 2.0)
     (('1000.00001', '1000'), ('0.12346', '0.12345'), ('2', '2'))
     """
-    exact = float(_shown(limit, 4)) == limit  # a limit is mostly written by hand: more digits would only be zeros
-    for digits in range(4, 18):
-        shown, shown_limit = _shown(number, digits), _shown(limit, 4 if exact else digits)
-        if _order(float(shown), float(shown_limit)) == _order(number, limit):
-            return shown, shown_limit
-    return (f"10^{number.log10!r}" if isinstance(number, Huge) else repr(number)), _shown(limit, 17)
+    return text_beside(number, limit, shown=_shown)
 
 
 def _compared(value: Number | None, relation: Relation, limit: float | None) -> str:
@@ -175,29 +170,22 @@ def _compared(value: Number | None, relation: Relation, limit: float | None) -> 
     if value is None:
         return f"missing, limit {_limit(relation, limit)}"
     shown, shown_limit = texts_beside(value, limit)
-    order = _order(value, limit)
-    if order is None:
+    held = order(value, limit)
+    if held is None:
         return f"{shown}, not {relation} {shown_limit}"
-    holds = order <= 0 if relation is Relation.AT_MOST else order >= 0
+    holds = held <= 0 if relation is Relation.AT_MOST else held >= 0
     opposite = ">" if relation is Relation.AT_MOST else "<"
     return f"{shown} {relation if holds else opposite} {shown_limit}"
 
 
 def _limit(relation: Relation, limit: float | None) -> str:
-    return "no limit: the baseline lacks this number" if limit is None else f"{relation} {_shown(limit, 4)}"
+    return "no limit: the baseline's number is missing" if limit is None else f"{relation} {_shown(limit, 4)}"
 
 
 def _shown(number: Number, digits: int) -> str:
     if isinstance(number, float | int) and math.isfinite(number) and number == int(number) and abs(number) < 1e6:
         return str(int(number))
     return text(number, digits=digits)
-
-
-def _order(number: Number, limit: Number) -> int | None:
-    """Return -1, 0 or 1 as the number is below, at or above the limit; None where NaN has no order."""
-    if any(one != one for one in (number, limit)):  # noqa: PLR0124 - NaN
-        return None
-    return 0 if number == limit else 1 if number > limit else -1
 
 
 def shortened(words: str, most: int) -> str:

@@ -73,6 +73,11 @@ class GateOutcome:
     place: Place | None
     """Where the value comes from, as far as it has one place."""
 
+    @property
+    def family(self) -> Family:
+        """What the input is: a folder may be a checkpoint and a log, under one path."""
+        return Family.LOG if self.metric.startswith("spikes.") else Family.CHECKPOINT
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AllowedEvent:
@@ -134,6 +139,10 @@ class CheckReport:
     """Version of mhcdiag."""
     created: str
     """When, as ISO 8601 in UTC; taken from SOURCE_DATE_EPOCH where that is set."""
+
+    def outcomes_of(self, checked: CheckedInput) -> tuple[GateOutcome, ...]:
+        """Return the outcomes of one input, in the order of the policy."""
+        return tuple(one for one in self.outcomes if one.path == checked.path and one.family is checked.family)
 
     @property
     def decided_by(self) -> GateOutcome | None:

@@ -5,6 +5,7 @@ is carried as its decimal logarithm and is larger than every float.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import total_ordering
 
@@ -87,17 +88,29 @@ def text(number: Number, *, digits: int = 4) -> str:
     return f"{mantissa}e{magnitude}"
 
 
-def text_beside(number: Number, limit: float) -> tuple[str, str]:
-    """Number and limit, the number with as many digits as it takes to tell them apart.
+def text_beside(number: Number, limit: float, *, shown: Callable[[Number, int], str] | None = None) -> tuple[str, str]:
+    """Number and limit with as many digits as it takes to see which is larger.
 
-    Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 > 1000".
+    Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 > 1000",
+    and 0.12346 against 0.12345 not "0.1235 > 0.1235".
 
-    >>> text_beside(1000.00001, 1000.0), text_beside(2.5, 3.0)
-    (('1000.00001', '1000'), ('2.500', '3.000'))
+    Arguments: shown: how a number is written with so many digits; `text` where it is left out.
+
+    >>> text_beside(1000.00001, 1000.0), text_beside(0.12346, 0.12345), text_beside(2.5, 3.0)
+    (('1000.00001', '1000'), ('0.12346', '0.12345'), ('2.500', '3.000'))
     """
-    shown, shown_limit = text(number), text(limit)
-    digits = 4
-    while not isinstance(number, Huge) and number != limit and digits < 17 and float(shown) == float(shown_limit):
-        digits += 1
-        shown = text(number, digits=digits)
-    return shown, shown_limit
+    write = shown or (lambda value, digits: text(value, digits=digits))
+    # A limit is mostly written by hand: where four digits say it all, more would only be zeros.
+    is_short = float(write(limit, 4)) == limit
+    for digits in range(4, 18):
+        one, other = write(number, digits), write(limit, 4 if is_short else digits)
+        if order(float(one), float(other)) == order(number, limit):
+            return one, other
+    return (f"10^{number.log10!r}" if isinstance(number, Huge) else repr(number)), write(limit, 17)
+
+
+def order(number: Number, limit: Number) -> int | None:
+    """-1, 0 or 1 as the number is below, at or above the limit; None where NaN has no order."""
+    if any(one != one for one in (number, limit)):  # noqa: PLR0124 - NaN
+        return None
+    return 0 if number == limit else 1 if number > limit else -1

@@ -74,6 +74,7 @@ class _Cursor:
         self.position = 0
 
     def take(self, size: int) -> bytes:
+        """The next `size` bytes. Raises: ContainerError where the file ends before."""
         if size > _LONGEST or self.position + size > self._source.size:
             raise _damaged(self._source, f"{size} bytes wanted at byte {self.position} of {self._source.size}")
         while len(self._data) < self.position + size:
@@ -84,9 +85,11 @@ class _Cursor:
         return found
 
     def number(self, form: str) -> Any:
+        """The next number, in a format of `struct`."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def text(self) -> str:
+        """The next string: its length in bytes, then UTF-8."""
         return self.take(self.number("<Q")).decode("utf-8", "backslashreplace")
 
 

@@ -72,6 +72,10 @@ class _StrictRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
+        """Return the request that follows a redirect; None ends with the answer as it is.
+
+        Raises: URLError for a redirect from https to http.
+        """
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if old.scheme == "https" and new.scheme != "https":
             raise urllib.error.URLError("a redirect from https to an unencrypted address")

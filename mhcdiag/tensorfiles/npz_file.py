@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TITLE = "NumPy maps"
 LOOKS = "`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled"
 
+_BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
+"""What zipfile raises for damaged names and lengths, and for a compression or version that it does not know."""
+
 _MAPS = "h_res"
 _FLOATS = ("float16", "float32", "float64")
 _SITE = re.compile(r"layers\.\d+\.h_res")
@@ -49,7 +52,7 @@ def recognises(place: Place) -> bool:
     try:
         with zipfile.ZipFile(place.path) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):  # damaged names and lengths
+    except _BROKEN_ARCHIVE:
         return place.path.endswith(".npz")
 
 

@@ -1,13 +1,12 @@
 """What the commands print keeps to the schemas that are shipped with them."""
 
-import copy
 import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 
 import mhcdiag
 from mhcdiag.cli.main import run
@@ -21,20 +20,23 @@ ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "sample_checkpoints"
 
 
-def validate(command: str, text: str) -> dict:
-    document = json.loads(text)
-    Draft202012Validator(schema(command)).validate(document)
-    return document
+def complaints(command: str, document: dict) -> list[str]:
+    """What the schema of a command has against a report: nothing, if it is one."""
+    return [error.message for error in Draft202012Validator(schema(command)).iter_errors(document)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_schemas_are_schemas(command):
-    Draft202012Validator.check_schema(schema(command))
+    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    assert list(meta.iter_errors(schema(command))) == []
+    assert schema(command)["properties"]["command"] == {"const": command}
 
 
 def test_reports_of_gain_keep_to_theirs(capsys, tmp_path):
     run(["gain", str(SAMPLES / "hc.safetensors"), str(SAMPLES / "deepseek_v4"), str(tmp_path / "none"), "--json"])
-    validate("gain", capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("gain", document) == []
+    assert [each["verdict"] for each in document["results"]] == ["fail", "pass", "unjudged"]
 
 
 def test_numbers_that_json_does_not_have_keep_to_it():
@@ -43,15 +45,21 @@ def test_numbers_that_json_does_not_have_keep_to_it():
     curve = (Huge(4880.5), float("nan"), float("inf"), *result.gain[key][3:])
     broken = NonFinite(site="0.attn", tensors=("a",), found="3 of 24 values are NaN")
     odd = replace(result, gain={**result.gain, key: curve}, nonfinite=(broken,))
-    validate("gain", gain_json([judge_gain(odd)]))
+    document = json.loads(gain_json([judge_gain(odd)]))
+    assert complaints("gain", document) == []
+    assert document["results"][0]["gain"]["single"]["forward"]["amax"]["mean"][:3] == [{"log10": 4880.5}, "nan", "inf"]
 
 
 def test_reports_of_spikes_keep_to_theirs(capsys, tmp_path):
     logs = [str(SAMPLES / "logs" / "spiky.jsonl"), str(SAMPLES / "logs" / "diverged.log"), str(tmp_path / "none")]
     run(["spikes", *logs, "--json", "--advice"])
-    validate("spikes", capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("spikes", document) == []
+    assert [each["verdict"] for each in document["results"]] == ["pass", "fail", "unjudged"]
     run(["spikes", logs[0], "--against", logs[1], "--json"])
-    validate("spikes", capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("spikes", document) == []
+    assert document["against"]["points"] > 0
 
 
 def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
@@ -64,7 +72,8 @@ def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["mhc.safetensors", "hc.safetensors", "logs/diverged.log", "none.jsonl"]
     run(["check", *(str(SAMPLES / name) for name in names), "--json"])
-    document = validate("check", capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("check", document) == []
     assert document["allowed"]
     assert {one["verdict"] for one in document["outcomes"]} == {"pass", "unjudged"}
 
@@ -73,8 +82,8 @@ def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
 def test_a_report_that_is_none_is_refused(capsys, change):
     run(["check", str(SAMPLES / "logs" / "spiky.jsonl"), "--isolated", "--json"])
     document = json.loads(capsys.readouterr().out)
-    with pytest.raises(ValidationError):
-        validate("check", json.dumps({**copy.deepcopy(document), **change}))
+    assert complaints("check", document) == []
+    assert len(complaints("check", {**document, **change})) == 1
 
 
 def test_the_schemas_are_in_the_wheel():

@@ -85,8 +85,8 @@ def test_numbers_beyond_float64_never_look_like_the_limit(log10: float, limit: f
         (math.inf, 1000.0, "inf > 1000"),
         (Huge(4880.5), 1000.0, "3.162e4880 > 1000"),
         (None, 1000.0, "missing, limit <= 1000"),
-        (None, None, "missing, no limit: the baseline lacks this number"),
-        (2.0, None, "2, no limit: the baseline lacks this number"),
+        (None, None, "missing, no limit: the baseline's number is missing"),
+        (2.0, None, "2, no limit: the baseline's number is missing"),
         (2.0, math.nan, "2, not <= nan"),
     ],
 )

@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 
+from mhcdiag.reports.check_words import Standing, measured_text, number_text, standing, texts_beside
 from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns
-from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome, Relation, Severity
-from mhcdiag.results.numbers import text, text_beside
+from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome, Relation
 from mhcdiag.results.verdict import Verdict
-
-SIGNS = {
-    (Relation.AT_MOST, Verdict.PASS): "≤",
-    (Relation.AT_LEAST, Verdict.PASS): "≥",
-    (Relation.AT_MOST, Verdict.FAIL): ">",
-    (Relation.AT_LEAST, Verdict.FAIL): "<",
-}
 
 NUMBERS = ("value", "limit", "baseline")
 
+TONES = {
+    Standing.PASSED: str(Verdict.PASS),
+    Standing.WARNED: "warning",
+    Standing.UNJUDGED: str(Verdict.UNJUDGED),
+    Standing.FAILED: str(Verdict.FAIL),
+}
+"""Colour of a standing, by the name of its class in the style sheet."""
 
-def pill(outcome: GateOutcome) -> Pill:
+
+def pill(outcome: GateOutcome, *, strict: bool) -> Pill:
     """The word for an outcome in its colour."""
-    if outcome.severity is Severity.WARNING and outcome.verdict is not Verdict.PASS:
-        return Pill(word="warning", tone="warning")
-    return verdict_pill(outcome.verdict)
+    found = standing(outcome, strict=strict)
+    return Pill(word=found.value, tone=TONES[found])
 
 
 def verdict_pill(verdict: Verdict) -> Pill:
@@ -30,33 +30,9 @@ def verdict_pill(verdict: Verdict) -> Pill:
     return Pill(word="pass" if verdict is Verdict.PASS else verdict.upper(), tone=str(verdict))
 
 
-def value_text(outcome: GateOutcome) -> str:
-    """What was measured, with as many digits as tell it from the limit."""
-    if outcome.value is None:
-        return "missing"
-    if outcome.limit is None:
-        return text(outcome.value)
-    if _counts(outcome):
-        return f"{outcome.value:,.0f}"
-    return text_beside(outcome.value, outcome.limit)[0]
-
-
-def limit_text(outcome: GateOutcome) -> str:
-    """On which side of which limit a value passes."""
-    if outcome.limit is None:
-        return "no limit"
-    sign = "≤" if outcome.relation is Relation.AT_MOST else "≥"
-    return f"{sign} {_bare_limit(outcome.limit)}"
-
-
 def comparison_text(outcome: GateOutcome) -> str:
     """Value against limit, as a statement that is true: "3041 > 1000"."""
-    if outcome.value is None or outcome.limit is None:
-        return f"{value_text(outcome)}, {limit_text(outcome)}"
-    sign = SIGNS.get((outcome.relation, outcome.verdict))
-    if sign is None or outcome.value != outcome.value:
-        return f"{value_text(outcome)}, limit {limit_text(outcome)}"
-    return f"{value_text(outcome)} {sign} {_bare_limit(outcome.limit)}"
+    return measured_text(outcome).replace("<=", "≤").replace(">=", "≥")
 
 
 def metric_text(outcome: GateOutcome) -> str:
@@ -77,9 +53,9 @@ def gate_table(outcomes: Sequence[GateOutcome], report: CheckReport, *, caption:
     labels = ("verdict", "gate", "input", *NUMBERS, "where", "finding", "metric")
     rows = [
         (
-            pill(one),
+            pill(one, strict=report.strict),
             one.gate,
-            input_link(one.path, report),
+            input_link(one.path, one.family, report),
             *_measured(one),
             where_text(one),
             one.finding or one.reason,
@@ -93,34 +69,37 @@ def gate_table(outcomes: Sequence[GateOutcome], report: CheckReport, *, caption:
 def gates_of(one: CheckedInput, report: CheckReport) -> Table:
     """The gates on one input."""
     rows = [
-        (pill(each), each.gate, *_measured(each), where_text(each), each.finding, metric_text(each), each.reason)
-        for each in report.outcomes
-        if each.path == one.path
+        (
+            pill(each, strict=report.strict),
+            each.gate,
+            *_measured(each),
+            where_text(each),
+            each.finding,
+            metric_text(each),
+            each.reason,
+        )
+        for each in report.outcomes_of(one)
     ]
     labels = ("verdict", "gate", *NUMBERS, "where", "finding", "metric", "why the policy has it")
     return _without_empty(Table(caption="Gates", columns=columns(*labels, numeric=NUMBERS), rows=tuple(rows)))
 
 
-def input_link(path: str, report: CheckReport) -> Cell:
+def input_link(path: str, family: Family, report: CheckReport) -> Cell:
     """A link to an input's own part of the page."""
-    place = next((i for i, one in enumerate(report.inputs) if one.path == path), None)
+    place = next((i for i, one in enumerate(report.inputs) if (one.path, one.family) == (path, family)), None)
     return path if place is None else Link(text=short_names(report)[path], target=f"input-{place + 1}")
 
 
-def _bare_limit(limit: float) -> str:
-    """A limit as people write it: 3 and 1000, not 3.000."""
-    return f"{limit:g}" if 1e-4 <= abs(limit) < 1e6 or limit == 0 else text(limit)
-
-
-def _counts(outcome: GateOutcome) -> bool:
-    """Whether value and limit count events, which are not written with decimals."""
-    kind = ".count." in outcome.metric or outcome.metric.endswith(".new")
-    return kind and isinstance(outcome.value, float) and outcome.value.is_integer()
-
-
 def _measured(outcome: GateOutcome) -> tuple[str, str, str]:
-    baseline = "" if outcome.baseline is None else text(outcome.baseline)
-    return value_text(outcome), limit_text(outcome), baseline
+    """Value, limit and baseline, with as many digits as tell value and limit apart."""
+    value = number_text(outcome.value)
+    limit = "no limit"
+    if outcome.limit is not None:
+        sign = "≤" if outcome.relation is Relation.AT_MOST else "≥"
+        beside = None if outcome.value is None else texts_beside(outcome.value, outcome.limit)
+        value, shown = (value, number_text(outcome.limit)) if beside is None else beside
+        limit = f"{sign} {shown}"
+    return value, limit, "" if outcome.baseline is None else number_text(outcome.baseline)
 
 
 def _without_empty(table: Table) -> Table:

@@ -90,10 +90,16 @@ def _summary(report: CheckReport) -> str:
 
 
 def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> Deciding:
-    facts: list[tuple[str, Cell]] = [("input", input_link(one.path, report)), ("metric", metric_text(one))]
+    facts: list[tuple[str, Cell]] = [("input", input_link(one.path, one.family, report)), ("metric", metric_text(one))]
     optional = (("where", where_text(one)), ("finding", one.finding), ("why the policy has this gate", one.reason))
     facts += [(label, words) for label, words in optional if words]
-    return Deciding(heading=heading, pill=pill(one), gate=one.gate, comparison=comparison_text(one), facts=tuple(facts))
+    return Deciding(
+        heading=heading,
+        pill=pill(one, strict=report.strict),
+        gate=one.gate,
+        comparison=comparison_text(one),
+        facts=tuple(facts),
+    )
 
 
 def _closest(report: CheckReport) -> GateOutcome | None:

@@ -80,7 +80,7 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         Whether long tables are wanted as well.
     """
     one = report.inputs[place]
-    verdicts = [each.verdict for each in report.outcomes if each.path == one.path]
+    verdicts = [each.verdict for each in report.outcomes_of(one)]
     result = one.result
     spans: tuple[tuple[str, Table], ...] = ()
     tables: tuple[Table, ...] = ()

@@ -15,7 +15,7 @@ from mhcdiag.reports.html.picture import Picture, Pictures
 from mhcdiag.reports.html.provenance import files_table, run_facts
 from mhcdiag.reports.html.selection import in_full
 from mhcdiag.reports.html.table import Link, Table, columns
-from mhcdiag.results.check import CheckReport, GateOutcome, Severity
+from mhcdiag.results.check import CheckReport, Family, GateOutcome, Severity
 from mhcdiag.results.verdict import Verdict
 
 MOST_OPEN = 4
@@ -89,12 +89,12 @@ def _open(report: CheckReport) -> frozenset[int]:
     if len(report.inputs) <= MOST_OPEN:
         return frozenset(range(len(report.inputs)))
     decided = report.decided_by
-    return frozenset(i for i, one in enumerate(report.inputs) if decided is not None and one.path == decided.path)
+    return frozenset(i for i, one in enumerate(report.inputs) if decided in report.outcomes_of(one))
 
 
 def _allowed(report: CheckReport) -> Table:
     rows = tuple(
-        (one.kind, one.series, input_link(one.path, report), f"{one.step:g}", f"{one.line:,}", one.reason)
+        (one.kind, one.series, input_link(one.path, Family.LOG, report), f"{one.step:g}", f"{one.line:,}", one.reason)
         for one in report.allowed
     )
     labels = ("event", "series", "log", "step", "line", "why it is allowed")
