@@ -7,6 +7,7 @@ most ten steps apart are one, and a report is true if it touches a spike, from t
 after; those of NaN are left out.
 """
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -213,6 +214,15 @@ def outcome(spans: list[tuple[float, float]], planted: list[Planted]) -> Outcome
     )
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/logs"), help="logs with labels.json")
+    folder = parser.parse_args().folder
+    if not (folder / "labels.json").is_file():
+        parser.error(f"{folder}: no labels.json; expected a folder of labelled logs")
+    met = labelled(folder)
+    return 0 if synthetic() & met else 1
+
+
 if __name__ == "__main__":
-    met = labelled(Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/logs"))
-    sys.exit(0 if synthetic() & met else 1)
+    sys.exit(main())

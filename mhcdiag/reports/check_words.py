@@ -116,8 +116,8 @@ def sentence(outcome: GateOutcome) -> str:
 
 def metric_text(outcome: GateOutcome) -> str:
     """Return what was measured: the metric, and its series for a log."""
-    series = f" of {printable(outcome.series)}" if outcome.series else ""
-    return f"{printable(outcome.metric)}{series}"
+    words = {None: "", "*": " of every series"}.get(outcome.series, f" of {printable(outcome.series or '')}")
+    return f"{printable(outcome.metric)}{words}"
 
 
 def place_text(outcome: GateOutcome) -> str:

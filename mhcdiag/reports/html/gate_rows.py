@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mhcdiag.reports.check_words import Standing, measured_text, number_text, standing, texts_beside
+from mhcdiag.reports.check_words import Standing, measured_text, metric_text, number_text, standing, texts_beside
 from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns
 from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome, Relation
@@ -33,11 +33,6 @@ def verdict_pill(verdict: Verdict) -> Pill:
 def comparison_text(outcome: GateOutcome) -> str:
     """Value against limit, as a statement that is true: "3041 > 1000"."""
     return measured_text(outcome).replace("<=", "≤").replace(">=", "≥")
-
-
-def metric_text(outcome: GateOutcome) -> str:
-    """The metric, with its series where that is not the main one."""
-    return outcome.metric if outcome.series in (None, "loss") else f"{outcome.metric} of {outcome.series}"
 
 
 def where_text(outcome: GateOutcome) -> str:

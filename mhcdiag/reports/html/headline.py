@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from mhcdiag.reports.check_words import metric_text
 from mhcdiag.reports.html.gate_rows import (
     comparison_text,
     input_link,
-    metric_text,
     pill,
     where_text,
 )
