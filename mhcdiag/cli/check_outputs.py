@@ -50,6 +50,8 @@ def parse_format(name: str) -> str:
     """Return the name of a format. Raises: SettingError."""
     if name not in (TEXT, *FORMATS):
         raise SettingError(f"--format {name}: there is no such format; there are {', '.join([TEXT, *FORMATS])}")
+    if name != TEXT:
+        _writer(name)
     return name
 
 
@@ -70,6 +72,7 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
             known = f"a name that ends in {', '.join(SUFFIXES)}, or FORMAT:FILE with one of {', '.join(FORMATS)}"
             raise SettingError(f"-o {word}: expected {known}")
         check_writable(target.path, option="-o")
+        _writer(target.format)
         targets.append(target)
     places = [os.path.realpath(target.path) for target in targets]
     for index, place in enumerate(places):
@@ -99,9 +102,14 @@ def check_writable(path: Path, *, option: str) -> None:
 
 def rendered(report: CheckReport, name: str) -> str:
     """Return the report in one of `FORMATS`."""
+    return _writer(name)(report)
+
+
+def _writer(name: str) -> Callable[[CheckReport], str]:
+    """The function of a format. Where a package is missing that it needs, this says so before any work is done."""
     module, _, function = FORMATS[name].partition(":")
-    make: Callable[[CheckReport], str] = getattr(import_module(module), function)
-    return make(report)
+    found: Callable[[CheckReport], str] = getattr(import_module(module), function)
+    return found
 
 
 def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:

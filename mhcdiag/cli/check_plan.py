@@ -7,17 +7,19 @@ from pathlib import Path
 
 import typer
 
-from mhcdiag.cli.check_inputs import from_paths, from_patterns
+from mhcdiag.cli.check_inputs import Input, from_paths, from_patterns
 from mhcdiag.cli.check_outputs import check_writable, write_text
 from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
 from mhcdiag.cli.stages import log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.gates.allowing import applies
 from mhcdiag.gates.check import gates_for
 from mhcdiag.logapi import spikes
+from mhcdiag.metrics import METRICS
 from mhcdiag.policy.baseline import baseline_of, read_baseline
 from mhcdiag.policy.reading import gate_series
-from mhcdiag.policy.record import BUILT_IN, BUILT_IN_NAME, Policy
+from mhcdiag.policy.record import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
 from mhcdiag.policy.starter import STARTER
 from mhcdiag.reports.check_json import check_json
 from mhcdiag.results.check import CheckReport, Family
@@ -49,6 +51,7 @@ def make_plan(
         inputs = from_paths(paths)
     elif policy_path is not None:
         inputs = from_patterns(rules.inputs, policy_path.resolve().parent)
+        inputs += _without_inputs(rules.gates, inputs)
     else:
         inputs = []
     if not inputs:
@@ -76,6 +79,17 @@ def make_plan(
         exit_zero=exit_zero,
         jobs=jobs or _JOBS,
     )
+
+
+def _without_inputs(gates: Sequence[Gate], inputs: Sequence[Input]) -> list[Input]:
+    """Return an entry for each gate whose own pattern covers no input: what is never judged is no pass."""
+    idle = []
+    for gate in gates:
+        family = METRICS[gate.metric].family
+        if gate.paths != ANY and not any(one.family is family and applies(gate.paths, one.path) for one in inputs):
+            error = f"gate '{gate.name}' is for {family}s that match '{gate.paths}', and no input does; mend its paths"
+            idle.append(Input(family=family, path=gate.paths, error=error))
+    return idle
 
 
 def accept(plan: Plan, path: Path | None) -> CheckReport:

@@ -147,6 +147,14 @@ def test_a_pattern_that_matches_nothing_leaves_the_check_unjudged(folder, capsys
     assert "the pattern 'nothing/*.log' matches nothing" in capsys.readouterr().err
 
 
+def test_a_gate_whose_pattern_covers_no_input_leaves_the_check_unjudged(folder, capsys):
+    gate = '[[gates]]\nname = "base"\nmetric = "spikes.count.spike"\nmax = 0\npaths = "base*.jsonl"\n'
+    policy(folder, '[inputs]\nlogs = ["good.jsonl"]\n' + GATES + gate)
+    assert run(["check"]) == 2
+    assert "gate 'base' is for logs that match 'base*.jsonl', and no input does" in capsys.readouterr().err
+    assert run(["check", "good.jsonl"]) == 0, "named on the command line, an input may be any of the policy's"
+
+
 @pytest.mark.parametrize("text", [None, GATES])
 def test_nothing_to_check_is_told(folder, capsys, text):
     if text:
@@ -385,6 +393,11 @@ def test_logs_are_checked_where_torch_cannot_be_imported(folder):
 
     assert without_torch("check", "good.jsonl").returncode == 0
     assert without_torch("check", "nan.jsonl", "-o", "r.xml").returncode == 1
+    code = code.replace("'torch'", "'matplotlib'")
+    figures = without_torch("check", "nan.jsonl", "-o", "r.html")
+    assert (figures.returncode, figures.stdout) == (2, "")
+    assert "needs the package 'matplotlib'" in figures.stderr
+    code = code.replace("'matplotlib'", "'torch'")
     missing = without_torch("check", "mhc.safetensors")
     assert missing.returncode == 2
     assert "torch" in missing.stderr
