@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mhcdiag.diagnosis import health
     from mhcdiag.errors import MhcdiagError
     from mhcdiag.inspecting import inspect
-    from mhcdiag.live import conformance
+    from mhcdiag.module_conformance import conformance
     from mhcdiag.monitor import Monitor
     from mhcdiag.results.gain import GainResult
     from mhcdiag.results.health import HealthResult
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOME = {
     "gain": "mhcdiag.api",
-    "conformance": "mhcdiag.live",
+    "conformance": "mhcdiag.module_conformance",
     "health": "mhcdiag.diagnosis",
     "inspect": "mhcdiag.inspecting",
     "HealthResult": "mhcdiag.results.health",

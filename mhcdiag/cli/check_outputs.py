@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from mhcdiag.cli.output import complain, console, replacing
+from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.results.check import CheckReport
 
@@ -92,14 +92,6 @@ def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLi
             raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
 
 
-def check_writable(path: Path, *, option: str) -> None:
-    """Refuse a file that could not be written. Raises: OutputError."""
-    # A device such as /dev/null would be replaced by a file.
-    special = path.exists() and not path.is_file()
-    if special or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{option} {path}: cannot be written; expected a file in a directory that exists")
-
-
 def rendered(report: CheckReport, name: str) -> str:
     """Return the report in one of `FORMATS`."""
     return _writer(name)(report)
@@ -116,13 +108,7 @@ def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
     """Write every report, each under a temporary name first. Raises: OutputError."""
     texts = [rendered(report, target.format) for target in targets]
     for target, text in zip(targets, texts, strict=True):
-        write_text(target.path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises: OutputError."""
-    with replacing(path, option="-o") as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        write_text(target.path, text, option="-o")
 
 
 def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) -> None:

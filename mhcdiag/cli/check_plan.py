@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 
 from mhcdiag.cli.check_inputs import Input, from_paths, from_patterns
-from mhcdiag.cli.check_outputs import check_writable, write_text
 from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
+from mhcdiag.cli.output import check_writable, write_text
 from mhcdiag.cli.stages import log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.gates.allowing import applies
@@ -107,7 +107,7 @@ def accept(plan: Plan, path: Path | None) -> CheckReport:
     if unread:
         raise OutputError(f"--update-baseline: {path} is left as it was: {unread[0].error}")
     report = judge_all(replace(plan, baseline=baseline_of(found, str(path))), results)
-    write_text(path, check_json(report))
+    write_text(path, check_json(report), option="--baseline")
     return report
 
 
@@ -116,7 +116,7 @@ def write_starter() -> None:
     path = Path("mhcdiag.toml")
     if path.exists():
         raise OutputError(f"{path} exists already; nothing was written")
-    write_text(path, STARTER)
+    write_text(path, STARTER, option="--init")
     typer.echo(f"wrote {path}: name your checkpoints and logs in it, then run `mhcdiag check`")
 
 

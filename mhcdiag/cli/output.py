@@ -91,10 +91,15 @@ def check_figure_path(path: Path | None) -> None:
         return
     if path.suffix.lower() not in FIGURE_SUFFIXES:
         raise SettingError(f"--plot {path}: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
-        raise OutputError(
-            f"--plot {path}: cannot be written; expected a file in a directory that exists and is writable"
-        )
+    check_writable(path, option="--plot")
+
+
+def check_writable(path: Path, *, option: str) -> None:
+    """Refuse a file that could not be written. Raises: OutputError."""
+    # A device such as /dev/null would be replaced by a file.
+    special = path.exists() and not path.is_file()
+    if special or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{option} {path}: cannot be written; expected a file in a directory that exists")
 
 
 def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap: bool) -> None:
@@ -114,6 +119,12 @@ def save_figure(figure: "Figure", path: Path) -> None:
     # The style holds the salt of SVG identifiers: the same input gives the same bytes.
     with replacing(path, option="--plot") as temporary, house_style():
         figure.savefig(temporary, format=suffix.removeprefix("."), **SAVE_OPTIONS[suffix])
+
+
+def write_text(path: Path, text: str, *, option: str) -> None:
+    """Write a file whole or not at all. Raises: OutputError."""
+    with replacing(path, option=option) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 @contextmanager

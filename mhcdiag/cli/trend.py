@@ -96,10 +96,12 @@ def trend(
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
     from mhcdiag.cli import trend_output as output
-    from mhcdiag.cli.output import check_figure_path
+    from mhcdiag.cli.output import check_figure_path, check_writable
     from mhcdiag.gates.trend import TrendGate
 
     check_figure_path(plot)
+    if html is not None:
+        check_writable(html, option="--html")
     gate = TrendGate(
         max_gain=max_gain,
         max_doubling_rate=max_doubling_rate,

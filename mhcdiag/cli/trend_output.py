@@ -1,13 +1,11 @@
 """What `mhcdiag trend` measures, writes and prints."""
 
-import io
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mhcdiag.cli.output import complain, console, save_figure
-from mhcdiag.errors import MhcdiagError, OutputError
+from mhcdiag.cli.output import complain, console, save_figure, write_text
+from mhcdiag.errors import MhcdiagError
 from mhcdiag.gates.trend import TrendGate, judge_trend
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.trend import JudgedTrend
@@ -45,17 +43,10 @@ def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: 
     if plot is not None:
         save_figure(figure, plot)
     if html is not None:
-        from mhcdiag.plots.style import SAVE_OPTIONS, house_style
+        from mhcdiag.plots.inline_svg import inline_svg
         from mhcdiag.reports.trend_html import trend_page
 
-        buffer = io.StringIO()
-        with house_style():
-            figure.savefig(buffer, format="svg", **SAVE_OPTIONS[".svg"])
-        svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
-        try:
-            html.write_text(trend_page(judged, figure=svg), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"--html {html}: {error.strerror or error}") from error
+        write_text(html, trend_page(judged, figure=inline_svg(figure, prefix="trend")), option="--html")
 
 
 def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:

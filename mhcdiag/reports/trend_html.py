@@ -4,7 +4,7 @@ from html import escape
 
 from mhcdiag.reports.trend_words import RISK_NOTE, crossing_words, growth_words, risk_words
 from mhcdiag.results.gain import Direction
-from mhcdiag.results.numbers import text
+from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.trend import MEASURED, JudgedTrend
 
 STYLE = (
@@ -28,8 +28,8 @@ def trend_section(judged: JudgedTrend, *, figure: str) -> str:
     rows.append(("newest", *(text(result.trends[way].newest) for way in Direction)))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     limits = "".join(
-        f"<li class={'pass' if limit.passed else 'fail'}>{escape(limit.metric)} {escape(text(limit.value))}, "
-        f"limit {escape(text(limit.limit))}</li>"
+        f"<li class={'pass' if limit.passed else 'fail'}>{escape(limit.metric)} "
+        f"{', limit '.join(map(escape, text_beside(limit.value, limit.limit)))}</li>"
         for limit in judged.limits
     )
     worst = max((result.trends[way].peak for way in Direction), key=float)
