@@ -15,6 +15,7 @@ Our own mistakes are never one of these: they end as a traceback and exit code 3
 """
 
 import os
+from functools import partial
 
 
 class MhcdiagError(Exception):
@@ -47,6 +48,11 @@ class InputError(MhcdiagError):
         if hint:
             parts.append(hint)
         super().__init__("; ".join(parts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Arguments by name, which pickling does not know of itself: workers hand these errors to their parent."""
+        again = partial(type(self), found=self.found, expected=self.expected, hint=self.hint)
+        return again, (self.path,)
 
 
 class ContainerError(InputError):

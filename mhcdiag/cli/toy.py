@@ -82,6 +82,7 @@ def compare(
     seed: options.Seed = 0,
     text: options.Text = None,
     device: options.Device = "auto",
+    jobs: options.Jobs = None,
     max_gain: options.MaxGain = None,
     force: options.Force = False,
     resume: options.Resume = False,
@@ -112,4 +113,4 @@ def compare(
         )
         for name in names
     ]
-    raise typer.Exit(run_several(settings, out, force=force, resume=resume, max_gain=max_gain))
+    raise typer.Exit(run_several(settings, out, jobs=jobs, force=force, resume=resume, max_gain=max_gain))

@@ -33,9 +33,7 @@ Topology = Annotated[
     str,
     typer.Option(metavar="NAME", help="residual, hc, mhc, mhc-lite or identity-hc.", rich_help_panel=MODEL),
 ]
-Topologies = Annotated[
-    str, typer.Option(metavar="LIST", help="Topologies by commas, trained one after another.", rich_help_panel=MODEL)
-]
+Topologies = Annotated[str, typer.Option(metavar="LIST", help="Topologies by commas.", rich_help_panel=MODEL)]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder to write; must not exist.", rich_help_panel=OUTPUT)
 ]
@@ -76,6 +74,15 @@ Text = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=TRAINING)]
 LogEvery = Annotated[int, typer.Option(help="Steps between measurements of the gain.", rich_help_panel=OUTPUT)]
 Checkpoints = Annotated[int, typer.Option(help="Checkpoints, evenly spaced.", rich_help_panel=OUTPUT)]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Models trained at once (default: one per CPU core; on a GPU one).",
+        rich_help_panel=TRAINING,
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in DIR.", rich_help_panel=OUTPUT)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.", rich_help_panel=OUTPUT)]
 PresetChoice = Annotated[

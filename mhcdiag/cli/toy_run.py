@@ -17,8 +17,8 @@ from mhcdiag.results.toy import StepRow, ToyRun
 from mhcdiag.results.verdict import EXIT_CODES
 from mhcdiag.toy.runfolder import CAPTURED, LOG, checkpoint_name
 from mhcdiag.toy.settings import ToySettings
+from mhcdiag.toy.together import OnStepOf, PlannedRun, jobs_for, train_together
 from mhcdiag.toy.topologies import topology_for
-from mhcdiag.toy.training import OnStep, train
 
 FIGURE = "compare.png"
 
@@ -26,15 +26,16 @@ FIGURE = "compare.png"
 def run_one(settings: ToySettings, out: Path, *, force: bool, resume: bool, max_gain: float | None) -> int:
     """Train one model; returns the exit code. Raises: MhcdiagError."""
     topology_for(settings)
-    with _progress(settings) as on_step:
-        run = train(settings, out, force=force, resume=resume, on_step=on_step)
+    planned = PlannedRun(settings=settings, folder=out, force=force, resume=resume)
+    with _progress([settings]) as on_step:
+        (run,) = train_together([planned], jobs=1, on_step=on_step)
     return _finish([run], toy_lines(run, spikes_of(run)), max_gain=max_gain)
 
 
 def run_several(
-    settings: Sequence[ToySettings], out: Path, *, force: bool, resume: bool, max_gain: float | None
+    settings: Sequence[ToySettings], out: Path, *, jobs: int | None, force: bool, resume: bool, max_gain: float | None
 ) -> int:
-    """Train the models one after another and compare them; returns the exit code. Raises: MhcdiagError."""
+    """Train the models, `jobs` at once, and compare them; returns the exit code. Raises: MhcdiagError."""
     names = [each.topology for each in settings]
     if not names or len(set(names)) < len(names):
         raise SettingError(f"--topologies {','.join(names) or '(empty)'}: expected different names")
@@ -42,10 +43,9 @@ def run_several(
         topology_for(each)  # a wrong name is told before the first model is trained
     if not (force or resume) and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out}: exists already; --force replaces the runs in it, --resume continues them")
-    runs = []
-    for each in settings:
-        with _progress(each) as on_step:
-            runs.append(train(each, out / each.topology, force=force, resume=resume, on_step=on_step))
+    planned = [PlannedRun(settings=each, folder=out / each.topology, force=force, resume=resume) for each in settings]
+    with _progress(settings) as on_step:
+        runs = train_together(planned, jobs=jobs_for(settings, jobs), on_step=on_step)
     from mhcdiag.plots.toy_comparison import comparison_figure
 
     gains = {run.topology: found for run in runs if (found := captured_gain(run)) is not None}
@@ -79,8 +79,8 @@ def _finish(runs: Sequence[ToyRun], report: object, *, max_gain: float | None) -
 
 
 @contextmanager
-def _progress(settings: ToySettings) -> Iterator[OnStep | None]:
-    """A progress bar with loss and gain on stderr, where that is a terminal."""
+def _progress(settings: Sequence[ToySettings]) -> Iterator[OnStepOf | None]:
+    """One progress bar a run, with loss and gain, on stderr where that is a terminal."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield None
@@ -92,12 +92,12 @@ def _progress(settings: ToySettings) -> Iterator[OnStep | None]:
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task(settings.topology, total=settings.steps, numbers="")
-        gain = math.nan
+        tasks = [bar.add_task(each.topology, total=each.steps, numbers="") for each in settings]
+        gains = [math.nan for _ in settings]
 
-        def on_step(row: StepRow) -> None:
-            nonlocal gain
-            gain = row.gain_forward if row.gain_forward is not None else gain
-            bar.update(task, completed=row.step, numbers=f"loss {row.loss:.3f}  gain {text(gain)}")
+        def on_step(place: int, row: StepRow) -> None:
+            gains[place] = row.gain_forward if row.gain_forward is not None else gains[place]
+            numbers = f"loss {row.loss:.3f}  gain {text(gains[place])}"
+            bar.update(tasks[place], completed=row.step, numbers=numbers)
 
         yield on_step
