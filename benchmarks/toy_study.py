@@ -1,7 +1,7 @@
 """What gain, loss and gradient norm do in toy models of every topology, over seeds and learning rates.
 
     nice -n 15 python benchmarks/toy_study.py run DIRECTORY      train what is not trained yet (resumable)
-    python benchmarks/toy_study.py summary DIRECTORY             write toy_study.csv and print the tables of README.md
+    python benchmarks/toy_study.py summary DIRECTORY             write toy_study.csv and .png, print the README's tables
 
 Runs are ordered so that an early stop leaves whole comparisons. Each run is one folder of `mhcdiag toy train`; the CSV
 holds one line per run.
@@ -14,12 +14,14 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from toy_study_events import RunSummary, summarise
+from toy_study_figure import draw
 from toy_study_tables import tables
 
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.training import read_run, train
 
 TABLE = Path(__file__).parent / "toy_study.csv"
+FIGURE = Path(__file__).parent / "toy_study.png"
 TOPOLOGIES = ("hc", "mhc", "residual", "identity-hc")
 SEEDS = (0, 1, 2)
 NORMAL, HIGH = 5e-3, 2e-2
@@ -63,8 +65,11 @@ def run_all(directory: Path) -> None:
 
 def summarise_all(directory: Path) -> list[RunSummary]:
     """One summary per finished run, in the order of the plan."""
-    finished = [(name, settings) for name, settings in planned() if (directory / name / "done").exists()]
-    return [summarise(read_run(directory / name), settings) for name, settings in finished]
+    return [summarise(read_run(directory / name), settings) for name, settings in _finished(directory)]
+
+
+def _finished(directory: Path) -> list[tuple[str, ToySettings]]:
+    return [(name, settings) for name, settings in planned() if (directory / name / "done").exists()]
 
 
 def read_table() -> list[RunSummary]:
@@ -84,6 +89,8 @@ def main() -> None:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(field.name for field in fields(RunSummary))
                 writer.writerows(astuple(each) for each in summaries)
+            finished = [(settings, read_run(Path(directory) / name)) for name, settings in _finished(Path(directory))]
+            draw(finished, FIGURE)
             print(tables(read_table()))
         case ["tables"]:
             print(tables(read_table()))

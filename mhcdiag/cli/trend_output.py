@@ -44,9 +44,17 @@ def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: 
         save_figure(figure, plot)
     if html is not None:
         from mhcdiag.plots.inline_svg import inline_svg
-        from mhcdiag.reports.trend_html import trend_page
+        from mhcdiag.reports.html.picture import Picture, Place
+        from mhcdiag.reports.html.trend_page import trend_page
 
-        write_text(html, trend_page(judged, figure=inline_svg(figure, prefix="trend")), option="--html")
+        picture = Picture(
+            place=Place.TREND,
+            title="",
+            alt="gain, and gradient norm and loss where a log was given, over steps",
+            caption="Dotted: the fitted line. Marks on the loss are the events of the log.",
+            svg=inline_svg(figure, prefix="trend"),
+        )
+        write_text(html, trend_page(judged, picture), option="--html")
 
 
 def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:

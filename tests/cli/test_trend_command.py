@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,9 @@ def test_figure_and_page_show_the_events_of_the_log(log: str, tmp_path: Path):
     assert run(["trend", log, "--log", log, "--plot", str(plot), "--html", str(page), "--quiet"]) == 0
     assert plot.read_text().count("<path") > 10
     text = page.read_text()
-    assert '<section id="trend">' in text
+    assert '<h2 id="trend">' in text
     assert "<svg" in text
-    assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    ).replace("https://matplotlib.org", "")
+    assert not re.search(r"https?://", text)
 
 
 def test_names_of_files_cannot_inject_markup(log: str, tmp_path: Path):

@@ -1,13 +1,7 @@
 """The HTML report of a check: one file, readable without network, script or plug-in."""
 
-import base64
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.html.definitions import definitions
+from mhcdiag.reports.html.environment import environment
 from mhcdiag.reports.html.gate_rows import gate_table, input_link
 from mhcdiag.reports.html.headline import headline
 from mhcdiag.reports.html.input_view import InputView, input_view
@@ -44,7 +38,9 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
         input_view(report, place, _of_input(pictures, place), full=place in full) for place in range(len(report.inputs))
     ]
     not_passed = sorted((one for one in report.outcomes if one.verdict is not Verdict.PASS), key=_gravity)
-    return _environment().get_template("page.html").render(
+    return environment().get_template("page.html").render(
+        command="mhcdiag check",
+        version=report.version,
         report=report,
         headline=headline(report),
         unreadable=[one for one in report.inputs if one.error],
@@ -99,31 +95,3 @@ def _allowed(report: CheckReport) -> Table:
     )
     labels = ("event", "series", "log", "step", "line", "why it is allowed")
     return Table(caption="Allowed events", columns=columns(*labels, numeric=("step", "line")), rows=rows)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mhcdiag.reports.html", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=_harmless,
-    )
-    environment.filters["svg"] = _svg
-    environment.filters["png"] = _png
-    return environment
-
-
-def _harmless(value: object) -> object:
-    """Text from files without control characters; markup of our own as it is."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
-
-
-def _svg(picture: Picture) -> Markup:
-    return Markup(picture.svg)  # drawn by us; its text was escaped when it was written
-
-
-def _png(picture: Picture) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")

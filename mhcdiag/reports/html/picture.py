@@ -21,6 +21,8 @@ class Place(StrEnum):
     """Residuals of the Sinkhorn iteration."""
     SERIES = "series"
     """One series of a log."""
+    TREND = "trend"
+    """Gain, gradient norm and loss over the steps of a run."""
     COMPARISON = "comparison"
     """Several inputs in one picture; belongs to the overview."""
 

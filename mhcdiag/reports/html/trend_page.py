@@ -1,0 +1,139 @@
+"""The HTML report of a trend, on the same templates as that of a check."""
+
+from dataclasses import dataclass
+
+from mhcdiag.reports.html.environment import environment
+from mhcdiag.reports.html.headline import WORDS
+from mhcdiag.reports.html.picture import Picture
+from mhcdiag.reports.html.table import Cell, Pill, Table, columns
+from mhcdiag.reports.trend_words import RISK_NOTE, crossing_words, growth_words, risk_words
+from mhcdiag.results.bands import DIRECTION_WORDS
+from mhcdiag.results.gain import Direction
+from mhcdiag.results.numbers import is_finite, text, text_beside
+from mhcdiag.results.spikes import Kind
+from mhcdiag.results.trend import MEASURED, JudgedTrend, TrendResult
+from mhcdiag.results.verdict import EXIT_CODES, Limit
+from mhcdiag.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendHeadline:
+    """The verdict in words."""
+
+    word: str
+    """Pass, Fail, Could not judge."""
+    tone: str
+    """Class of its colours."""
+    summary: str
+    """What was measured, where and over which steps."""
+
+
+def trend_page(judged: JudgedTrend, picture: Picture) -> str:
+    """The trend as one HTML document that loads nothing.
+
+    Arguments: judged: the trend and its gates; picture: gain, gradient norm and loss over steps.
+    """
+    result = judged.result
+    steps = [point.step for point in result.points]
+    headline = TrendHeadline(
+        word=WORDS[judged.verdict],
+        tone=str(judged.verdict),
+        summary=f"{result.path}: {len(steps)} points, steps {steps[0]:,.0f} to {steps[-1]:,.0f}",
+    )
+    return (
+        environment()
+        .get_template("trend.html")
+        .render(
+            command="mhcdiag trend",
+            version=__version__,
+            headline=headline,
+            exit_text=f"exit code {EXIT_CODES[judged.verdict]}",
+            reason=judged.reason,
+            limits=_limits(judged),
+            picture=picture,
+            growth=_growth(result),
+            points=_points(result),
+            risk=f"{_risk(result)}; {RISK_NOTE}",
+            events=_events(result),
+            remarks=_remarks(result),
+        )
+    )
+
+
+def _limits(judged: JudgedTrend) -> Table:
+    rows = tuple((_pill(limit), limit.metric, *text_beside(limit.value, limit.limit)) for limit in judged.limits)
+    labels = ("verdict", "metric", "value", "limit")
+    note = (
+        "A crossing is the step of the first gain above 1000, measured or projected: it passes at the limit or later."
+    )
+    return Table(
+        caption="Gates",
+        columns=columns(*labels, numeric=("value", "limit")),
+        rows=rows,
+        note=note if any(limit.metric.endswith("crossing") for limit in judged.limits) else "",
+    )
+
+
+def _pill(limit: Limit) -> Pill:
+    return Pill(word="pass", tone="pass") if limit.passed else Pill(word="FAIL", tone="fail")
+
+
+def _growth(result: TrendResult) -> Table:
+    ways = [result.trends[way] for way in Direction]
+    rows: list[tuple[Cell, ...]] = [
+        ("growth", *(growth_words(way.growth) for way in ways)),
+        ("largest gain", *(f"{text(way.peak)} at step {way.peak_step:,.0f}" for way in ways)),
+        ("newest gain", *(text(way.newest) for way in ways)),
+    ]
+    for name in (crossing.name for crossing in ways[0].crossings):
+        found = [next(each for each in way.crossings if each.name == name) for way in ways]
+        label = f"above {name}" if name[0].isdigit() else f"{name} overflows"
+        rows.append((label, *(crossing_words(each) for each in found)))
+    if any(result.drivers.values()):
+        rows.append(("driven by", *(_drivers(result, way) for way in Direction)))
+    fit = ways[0].growth
+    return Table(
+        caption="Growth and projection",
+        columns=columns("", *(f"{way} ({DIRECTION_WORDS[way]})" for way in Direction)),
+        rows=tuple(rows),
+        note=f"Gain: {MEASURED[result.source]}. A line through ln(gain) over steps {fit.first_step:,.0f} to "
+        f"{fit.last_step:,.0f}, with its 95 % interval; crossings if it goes on like that.",
+    )
+
+
+def _drivers(result: TrendResult, direction: Direction) -> str:
+    named = [f"{each.site} {100 * each.share:.0f} %" for each in result.drivers.get(direction, ())]
+    return ", ".join(named) or "nobody"
+
+
+def _points(result: TrendResult) -> Table:
+    rows = tuple(
+        (f"{point.step:,.0f}", point.source, *(text(point.gain[way]) for way in Direction)) for point in result.points
+    )
+    labels = ("step", "from", *map(str, Direction))
+    return Table(caption="Gain by step", columns=columns(*labels, numeric=("step", *map(str, Direction))), rows=rows)
+
+
+def _events(result: TrendResult) -> Table:
+    if result.log is None:
+        rows: tuple[tuple[Cell, ...], ...] = ()
+    else:
+        rows = tuple(
+            (f"{event.start:,.0f}", str(event.kind), name, text(event.value))
+            for name, series in result.log.series.items()
+            for event in series.events
+            if event.kind is not Kind.BLIP
+        )
+    labels = ("step", "event", "series", "value")
+    return Table(caption="Events of the log", columns=columns(*labels, numeric=("step", "value")), rows=rows)
+
+
+def _risk(result: TrendResult) -> str:
+    peaks = [result.trends[way].peak for way in Direction]
+    known = [peak for peak in peaks if is_finite(peak)]
+    return risk_words(max(known) if known else peaks[0])
+
+
+def _remarks(result: TrendResult) -> tuple[str, ...]:
+    log = () if result.log is None else (f"log {result.log.path}",)
+    return (*log, *result.notes, *(f"skipped: {each.what}: {each.reason}" for each in result.skipped))
