@@ -1,7 +1,7 @@
 """Processes that share one measurement, as `torchrun` starts them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from mhcdiag.errors import RankError
 
 Part = TypeVar("Part")
+Item = TypeVar("Item")
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for the others before it gives up; one that dies is noticed at once."""
@@ -76,6 +77,17 @@ class Distributed:
             distributed.broadcast_object_list(box)
         assert box[0] is not None
         return box[0]
+
+
+def deal(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Part]], ranks: Ranks) -> list[Part]:
+    """The work on all items, dealt out to the ranks in turn.
+
+    Arguments: items: the same on all ranks; work: from some of them to as many results, which can be pickled. Returns:
+    the results in the order of the items, on every rank.
+    """
+    hands = ranks.gather(work(items[ranks.rank :: ranks.count]))
+    every = [hands[place % ranks.count][place // ranks.count] for place in range(len(items))] if hands else None
+    return ranks.share(every)
 
 
 def under_torchrun() -> bool:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.ranks import Alone, joined_ranks
+from mhcdiag.ranks import Alone, deal, joined_ranks
 from mhcdiag.tensorfiles import open_checkpoint
 
 SITES, STREAMS = 3, 2
@@ -78,6 +78,30 @@ def test_histograms_of_two_ranks_add_up(tmp_path: Path):
     command = ("-m", "mhcdiag", "gain", str(write_files(tmp_path / "long", (65_000, 1000), sites=2)), "--json")
     [(_, alone, _)] = run_ranks(1, *command)
     assert run_ranks(2, *command)[0][:2] == (0, alone)
+
+
+SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gain", *(str(SAMPLES / f"{name}.safetensors") for name in ("hc", "mhc", "residual"))),
+        ("trend", str(SAMPLES / "runs" / "hc")),
+        ("spikes", str(SAMPLES / "logs")),
+    ],
+    ids=lambda command: command[0],
+)
+def test_whole_checkpoints_and_logs_are_dealt_out(command: tuple[str, ...]):
+    [(code, alone, said)] = run_ranks(1, "-m", "mhcdiag", *command, "--json")
+    first, other = run_ranks(2, "-m", "mhcdiag", *command, "--json")
+    assert first[:2] == (code, alone)
+    assert other[:2] == (code, "")
+    assert sorted((first[2] + other[2]).splitlines()) == sorted(said.splitlines())
+
+
+def test_a_deal_keeps_the_order_of_the_items():
+    assert deal([3, 1, 2], lambda mine: [-item for item in mine], Alone()) == [-3, -1, -2]
 
 
 DIES = """

@@ -1,5 +1,6 @@
 """`mhcdiag gain`: from checkpoints to gains and a verdict."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import typer
@@ -51,17 +52,23 @@ def gain(
     from mhcdiag.cli.stages import measurement
 
     output.check_figure_path(plot)
-    from mhcdiag.ranks import joined_ranks
-    from mhcdiag.results.judged import overall
+    from mhcdiag.ranks import Alone, deal, joined_ranks
+    from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
 
     measure = measurement(ctx.params)
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     with joined_ranks() as ranks:
-        judged = [
-            output.or_unreadable(path, lambda path: judge(measure(path, ranks=ranks)))
-            for path in output.with_progress(checkpoints, doing="measuring")
-        ]
+        deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared
+        sharing = Alone() if deals else ranks
+
+        def judged_of(paths: Sequence[str]) -> list[JudgedGain | Unreadable]:
+            return [
+                output.or_unreadable(path, lambda path: judge(measure(path, ranks=sharing)))
+                for path in output.with_progress(paths, doing="measuring")
+            ]
+
+        judged = deal(checkpoints, judged_of, ranks) if deals else judged_of(checkpoints)
         if ranks.rank:
             raise typer.Exit(EXIT_CODES[overall(judged)])  # rank 0 prints
     if plot is not None:

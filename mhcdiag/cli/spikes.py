@@ -57,6 +57,7 @@ def spikes(
     gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
     from mhcdiag.cli.spikes_run import Request, exit_code, run_spikes
     from mhcdiag.cli.stages import log_options
+    from mhcdiag.ranks import joined_ranks
 
     request = Request(
         logs=tuple(logs),
@@ -72,7 +73,10 @@ def spikes(
 
         report = follow_log(request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv)
     else:
-        report = run_spikes(request)
+        with joined_ranks() as ranks:
+            report = run_spikes(request, ranks)
+        if ranks.rank:
+            raise typer.Exit(exit_code(report, followed=False))  # rank 0 prints
     if plot is not None:
         output.draw(report, plot, log_scale=log_scale)
     output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)

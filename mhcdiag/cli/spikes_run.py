@@ -1,5 +1,6 @@
 """One command over all its logs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.cli.output import or_unreadable
@@ -8,6 +9,7 @@ from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
 from mhcdiag.gates.spikes import SpikeGate, judge, mostly_unreadable
 from mhcdiag.logapi import LogOptions, compare, spikes
+from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
@@ -29,18 +31,21 @@ class Request:
     """Whether to advise on events that did not recover."""
 
 
-def run_spikes(request: Request) -> SpikesReport:
-    """Judge all logs. Raises: SettingError, LogError when there is nothing to compare."""
+def run_spikes(request: Request, ranks: Ranks | None = None) -> SpikesReport:
+    """Judge all logs, dealt out to the ranks. Raises: SettingError, LogError when there is nothing to compare."""
     if request.against is not None and len(request.logs) != 1:
         raise SettingError("--against compares one log with another: name one LOG")
     request.options.published_rule()
-    logs = [
-        path
-        if isinstance(path, Unreadable)
-        else or_unreadable(path, lambda path: judge(spikes(path, request.options), request.gate))
-        for path in log_paths(request.logs)
-    ]
-    return make_report(request, logs)
+
+    def judged_of(paths: Sequence[str | Unreadable]) -> list[JudgedLog | Unreadable]:
+        return [
+            path
+            if isinstance(path, Unreadable)
+            else or_unreadable(path, lambda path: judge(spikes(path, request.options), request.gate))
+            for path in paths
+        ]
+
+    return make_report(request, deal(log_paths(request.logs), judged_of, ranks or Alone()))
 
 
 def make_report(request: Request, logs: list[JudgedLog | Unreadable]) -> SpikesReport:

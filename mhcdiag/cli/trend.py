@@ -98,6 +98,7 @@ def trend(
     from mhcdiag.cli import trend_output as output
     from mhcdiag.cli.output import check_figure_path, check_writable
     from mhcdiag.gates.trend import TrendGate
+    from mhcdiag.ranks import joined_ranks
 
     check_figure_path(plot)
     if html is not None:
@@ -108,7 +109,10 @@ def trend(
         no_crossing_before=no_crossing_before,
         strict=strict,
     )
-    judged = output.measured(paths, gate, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+    with joined_ranks() as ranks:
+        judged = output.measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+    if ranks.rank:
+        raise typer.Exit(output.exit_code(judged))  # rank 0 prints
     output.write_figures(judged, plot=plot, html=html)
     output.print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
     raise typer.Exit(output.exit_code(judged))

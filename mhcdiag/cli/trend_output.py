@@ -7,6 +7,7 @@ from pathlib import Path
 from mhcdiag.cli.output import complain, console, save_figure, write_text
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.ranks import Ranks
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.trend import JudgedTrend
 from mhcdiag.results.verdict import EXIT_CODES
@@ -15,6 +16,7 @@ from mhcdiag.results.verdict import EXIT_CODES
 def measured(
     paths: Sequence[str],
     gate: TrendGate,
+    ranks: Ranks,
     *,
     log: str | None,
     inputs: str | None,
@@ -27,7 +29,7 @@ def measured(
 
     options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
     try:
-        return judge_trend(trend(paths, options), gate)
+        return judge_trend(trend(paths, options, ranks=ranks), gate)
     except MhcdiagError as error:
         complain(str(error))
         return Unreadable(path=paths[0], reason=str(error))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mhcdiag.errors import InputError, MhcdiagError, SettingError
+from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
@@ -65,14 +66,15 @@ class _Gains:
     notes: tuple[str, ...] = ()
 
 
-def trend(paths: Sequence[str], options: TrendOptions | None = None) -> TrendResult:
+def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: Ranks | None = None) -> TrendResult:
     """How the gain of one run changes over its steps.
 
     Arguments: paths: checkpoints of one run, a folder of them, or one log that carries gain columns; options: how to
-    read and project. Raises: MhcdiagError where there is no trend: one point only, or steps missing or equal.
+    read and project; ranks: the processes to which checkpoints are dealt out, all of which call this alike. Raises:
+    MhcdiagError where there is no trend: one point only, or steps missing or equal.
     """
     options = options or TrendOptions()
-    gains = _from_checkpoints(paths, options) if is_checkpoint(paths[0]) else _from_log(paths)
+    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_checkpoint(paths[0]) else _from_log(paths)
     log, sizes = _log_of(options.log) if options.log is not None else (None, ())
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
@@ -99,19 +101,13 @@ def _from_log(paths: Sequence[str]) -> _Gains:
     return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
 
 
-def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
-    from mhcdiag import api
-
-    points, skipped, results = [], [], []
-    for each in find_checkpoints(paths):
-        try:
-            result = api.gain(each.path, inputs=options.inputs)
-        except MhcdiagError as error:
-            skipped.append(Skipped(what=each.path, reason=str(error)))
-            continue
-        results.append(result)
-        gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
-        points.append(TrendPoint(step=each.step, source=each.path, gain=gain))
+def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
+    found = deal(
+        find_checkpoints(paths), lambda mine: [_measured(each.path, each.step, options.inputs) for each in mine], ranks
+    )
+    skipped = [each for each in found if isinstance(each, Skipped)]
+    points = [each.point for each in found if not isinstance(each, Skipped)]
+    results = [each.result for each in found if not isinstance(each, Skipped)]
     if len(points) < 2:
         raise InputError(
             paths[0],
@@ -121,6 +117,25 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions) -> _Gains:
         )
     drivers = {direction: _drivers(results[0], results[-1], direction) for direction in Direction}
     return _Gains(source=Source.CHECKPOINTS, points=tuple(points), drivers=drivers, skipped=tuple(skipped))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """One checkpoint of a run."""
+
+    point: TrendPoint
+    result: "GainResult"
+
+
+def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped:
+    from mhcdiag import api
+
+    try:
+        result = api.gain(path, inputs=inputs)
+    except MhcdiagError as error:
+        return Skipped(what=path, reason=str(error))
+    gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
+    return _Measured(point=TrendPoint(step=step, source=path, gain=gain), result=result)
 
 
 def _log_of(path: str) -> tuple[LogResult, Sizes]:
