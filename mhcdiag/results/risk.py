@@ -20,9 +20,9 @@ class RiskBand:
 RISK = (
     RiskBand(upto=1e3, runs=0, events=0),
     RiskBand(upto=1e5, runs=1, events=0),
-    RiskBand(upto=1e7, runs=0, events=0),
-    RiskBand(upto=1e9, runs=1, events=0),
-    RiskBand(upto=float("inf"), runs=3, events=3),
+    RiskBand(upto=1e7, runs=1, events=1),
+    RiskBand(upto=1e9, runs=3, events=1),
+    RiskBand(upto=float("inf"), runs=4, events=4),
 )
 """Of `benchmarks/toy_study.csv`; a test compares them."""
 
