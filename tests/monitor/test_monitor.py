@@ -14,6 +14,7 @@ from torch import nn
 
 from mhcdiag import Monitor
 from mhcdiag.errors import GainAlarmError, OutputError, SettingError
+from mhcdiag.logapi import LogOptions, read_table
 from mhcdiag.results.monitoring import LiveGains
 
 SITES, STREAMS = 6, 3
@@ -175,6 +176,17 @@ def test_scalars_go_to_the_writers_of_the_user():
     assert ("gain/log10_backward", 2.0, 1) in written
     assert logged[0]["gain/step"] == 1
     assert logged[0]["gain/backward_max"] == 100.0
+
+
+def test_tensorboard_holds_what_was_written(tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path)) as writer, Monitor(tensorboard=writer) as monitor:
+        observed(monitor, 100.0)
+    columns = read_table(str(tmp_path), LogOptions()).columns
+    assert list(columns["gain/forward"]) == [100.0]
+    assert list(columns["gain/log10_backward"]) == [2.0]
 
 
 def test_a_model_without_known_mappings_is_refused():
