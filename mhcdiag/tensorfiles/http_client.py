@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -158,10 +159,21 @@ def _refused(resource: Resource, error: urllib.error.HTTPError) -> ContainerErro
 
 
 def token_for(url: str, *, endpoint: str) -> str | None:
-    """`HF_TOKEN` for an address on the endpoint's own host; None for any other."""
-    token = os.environ.get("HF_TOKEN", "").strip()
+    """`HF_TOKEN`, else the token of `hf auth login`, for an address on the endpoint's own host; None for any other."""
+    token = os.environ.get("HF_TOKEN", "").strip() or _stored_token()
     ours, other = urlsplit(endpoint), urlsplit(url)
     return token if token and (ours.scheme, ours.netloc) == (other.scheme, other.netloc) else None
+
+
+def _stored_token() -> str:
+    """Where huggingface_hub keeps the token of a login; empty where there is none."""
+    cache = os.environ.get("XDG_CACHE_HOME", "").strip() or Path.home() / ".cache"
+    home = Path(os.environ.get("HF_HOME", "").strip() or Path(cache) / "huggingface")
+    file = Path(os.environ.get("HF_TOKEN_PATH", "").strip() or home / "token")
+    try:
+        return file.expanduser().read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def header_number(headers: Mapping[str, str] | Message, name: str) -> int | None:

@@ -23,10 +23,11 @@ def site() -> Site:
 
 
 @pytest.fixture
-def address(site: Site, monkeypatch) -> Iterator[str]:
+def address(site: Site, monkeypatch, tmp_path_factory) -> Iterator[str]:
     monkeypatch.setattr(http_client, "WAITS", (0.0, 0.0, 0.0))
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN"):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("huggingface")))  # without the login of who runs this
     with serve(site) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
         yield url
@@ -130,6 +131,18 @@ def test_the_token_goes_to_the_endpoint_and_nowhere_else(site, address, monkeypa
     assert all(headers.get("Authorization") == f"Bearer {SECRET}" for _, headers in site.requests)
     assert other.requests
     assert not any("Authorization" in headers for _, headers in other.requests)
+
+
+def test_a_stored_login_is_used_where_the_environment_names_no_token(site, address, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("hf_stored\n")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    site.hub("a/b", sharded(deepseek_v4_tensors()))
+    open_checkpoint("hf://a/b")
+    assert {headers.get("Authorization") for _, headers in site.requests} == {"Bearer hf_stored"}
+    site.requests.clear()
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    open_checkpoint("hf://a/b")
+    assert {headers.get("Authorization") for _, headers in site.requests} == {f"Bearer {SECRET}"}
 
 
 def test_no_message_holds_a_token_password_or_signature(site, address, monkeypatch):
