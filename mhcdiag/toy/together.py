@@ -125,4 +125,11 @@ def _start_worker(reports: Any) -> None:
 
 
 def _train_in_worker(place: int, planned: PlannedRun) -> ToyRun:
-    return _train(planned, lambda row: _reports[0].put((place, row)))
+    parent = multiprocessing.parent_process()
+
+    def report(row: StepRow) -> None:
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # nobody waits for this run any more; an exception would only end it, not the worker
+        _reports[0].put((place, row))
+
+    return _train(planned, report)
