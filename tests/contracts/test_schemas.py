@@ -62,6 +62,18 @@ def test_reports_of_spikes_keep_to_theirs(capsys, tmp_path):
     assert document["against"]["points"] > 0
 
 
+@pytest.mark.parametrize(
+    ("paths", "verdict"),
+    [(["runs/hc"], "fail"), (["logs/toy-mhc.jsonl"], "pass"), (["hc.safetensors"], "unjudged")],
+)
+def test_reports_of_trend_keep_to_theirs(capsys, paths, verdict):
+    run(["trend", *(str(SAMPLES / path) for path in paths), "--max-doubling-rate", "100", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("trend", document) == []
+    assert document["verdict"] == verdict
+    assert complaints("trend", {**document, "surprise": 1}) != []
+
+
 def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
     (tmp_path / "mhcdiag.toml").write_text(
         '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax_ratio = 2\n'
