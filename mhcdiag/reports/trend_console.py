@@ -8,12 +8,18 @@ from rich.text import Text
 
 from mhcdiag.reports.gain_console import STYLES
 from mhcdiag.reports.sparkline import ASCII_BLOCKS, BLOCKS, log_range, sparkline
-from mhcdiag.reports.trend_words import RISK_NOTE, crossing_words, growth_words, risk_words
+from mhcdiag.reports.trend_words import (
+    crossing_words,
+    driver_words,
+    events_of_log,
+    growth_words,
+    limit_words,
+    worst_risk,
+)
 from mhcdiag.results.bands import DIRECTION_WORDS
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.numbers import is_finite, text, text_beside
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.trend import MEASURED, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import Verdict
 
@@ -97,31 +103,19 @@ def _projections(result: TrendResult) -> Table:
         found = [
             next(each for each in result.trends[direction].crossings if each.name == name) for direction in Direction
         ]
-        label = f"above {name}" if name[0].isdigit() else f"{name} overflows"
-        table.add_row(label, *(crossing_words(each) for each in found))
+        table.add_row(limit_words(name), *(crossing_words(each) for each in found))
     if any(result.drivers.values()):
-        table.add_row("driven by", *(_drivers(result, direction) for direction in Direction))
+        table.add_row(
+            "driven by", *(escape(driver_words(result.drivers.get(direction, ()))) for direction in Direction)
+        )
     return table
 
 
-def _drivers(result: TrendResult, direction: Direction) -> str:
-    named = [f"{each.site} {100 * each.share:.0f} %" for each in result.drivers.get(direction, ())]
-    return escape(", ".join(named)) or "nobody"
-
-
 def _remarks(result: TrendResult) -> list[Text]:
-    peaks = [result.trends[direction].peak for direction in Direction]
-    known = [peak for peak in peaks if is_finite(peak)]
-    worst = max(known) if known else peaks[0]
-    lines = [Text.assemble(("risk: ", "bold"), f"{risk_words(worst)}; {RISK_NOTE}")]
+    lines = [Text.assemble(("risk: ", "bold"), worst_risk(result))]
     lines += [Text(f"note: {note}") for note in result.notes]
     lines += [Text(f"skipped: {each.what}: {each.reason}", style="yellow") for each in result.skipped]
     if result.log is not None:
-        events = [
-            f"{event.kind} of {name} at {event.start:,.0f}"
-            for name, series in result.log.series.items()
-            for event in series.events
-            if event.kind is not Kind.BLIP
-        ]
+        events = [f"{event.kind} of {name} at {event.start:,.0f}" for name, event in events_of_log(result)]
         lines.append(Text(f"log {result.log.path}: {', '.join(events) or 'no events'}"))
     return lines

@@ -1,11 +1,14 @@
 """A trend in words: growth, crossings, risk."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
+from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.risk import RISK, risk_of
-from mhcdiag.results.trend import Crossing, Growth
+from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.trend import Crossing, Driver, Growth, TrendResult
 
 RISK_NOTE = "a level of risk, not a countdown: gain did not tell when an event came, and toys are not large models"
 
@@ -47,3 +50,30 @@ def risk_words(gain: Number) -> str:
     if not band.runs:
         return f"gain {named}: our toy study has no run of unconstrained connections in the band {span}"
     return f"gain {named}: in our toy study {band.events} of {band.runs} runs in the band {span} had a loss event"
+
+
+def limit_words(name: str) -> str:
+    """A limit that gains or streams may pass, by its name."""
+    return f"above {name}" if name[0].isdigit() else f"{name} overflows"
+
+
+def driver_words(drivers: Sequence[Driver]) -> str:
+    """The sites that drive the growth, with their shares."""
+    return ", ".join(f"{each.site} {100 * each.share:.0f} %" for each in drivers) or "nobody"
+
+
+def worst_risk(result: TrendResult) -> str:
+    """What our study saw of runs with the larger peak of both directions."""
+    peaks = [result.trends[direction].peak for direction in Direction]
+    known = [peak for peak in peaks if is_finite(peak)]
+    return f"{risk_words(max(known) if known else peaks[0])}; {RISK_NOTE}"
+
+
+def events_of_log(result: TrendResult) -> list[tuple[str, Event]]:
+    """Series and event, blips left out; empty where there is no log."""
+    return [
+        (name, event)
+        for name, series in (result.log.series.items() if result.log is not None else ())
+        for event in series.events
+        if event.kind is not Kind.BLIP
+    ]

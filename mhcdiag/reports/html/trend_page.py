@@ -6,11 +6,17 @@ from mhcdiag.reports.html.environment import environment
 from mhcdiag.reports.html.headline import WORDS
 from mhcdiag.reports.html.picture import Picture
 from mhcdiag.reports.html.table import Cell, Pill, Table, columns
-from mhcdiag.reports.trend_words import RISK_NOTE, crossing_words, growth_words, risk_words
+from mhcdiag.reports.trend_words import (
+    crossing_words,
+    driver_words,
+    events_of_log,
+    growth_words,
+    limit_words,
+    worst_risk,
+)
 from mhcdiag.results.bands import DIRECTION_WORDS
 from mhcdiag.results.gain import Direction
-from mhcdiag.results.numbers import is_finite, text, text_beside
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.trend import MEASURED, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import EXIT_CODES, Limit
 from mhcdiag.version import __version__
@@ -53,7 +59,7 @@ def trend_page(judged: JudgedTrend, picture: Picture) -> str:
             picture=picture,
             growth=_growth(result),
             points=_points(result),
-            risk=f"{_risk(result)}; {RISK_NOTE}",
+            risk=worst_risk(result),
             events=_events(result),
             remarks=_remarks(result),
         )
@@ -87,10 +93,9 @@ def _growth(result: TrendResult) -> Table:
     ]
     for name in (crossing.name for crossing in ways[0].crossings):
         found = [next(each for each in way.crossings if each.name == name) for way in ways]
-        label = f"above {name}" if name[0].isdigit() else f"{name} overflows"
-        rows.append((label, *(crossing_words(each) for each in found)))
+        rows.append((limit_words(name), *(crossing_words(each) for each in found)))
     if any(result.drivers.values()):
-        rows.append(("driven by", *(_drivers(result, way) for way in Direction)))
+        rows.append(("driven by", *(driver_words(result.drivers.get(way, ())) for way in Direction)))
     fit = ways[0].growth
     return Table(
         caption="Growth and projection",
@@ -99,11 +104,6 @@ def _growth(result: TrendResult) -> Table:
         note=f"Gain: {MEASURED[result.source]}. A line through ln(gain) over steps {fit.first_step:,.0f} to "
         f"{fit.last_step:,.0f}, with its 95 % interval; crossings if it goes on like that.",
     )
-
-
-def _drivers(result: TrendResult, direction: Direction) -> str:
-    named = [f"{each.site} {100 * each.share:.0f} %" for each in result.drivers.get(direction, ())]
-    return ", ".join(named) or "nobody"
 
 
 def _points(result: TrendResult) -> Table:
@@ -115,23 +115,11 @@ def _points(result: TrendResult) -> Table:
 
 
 def _events(result: TrendResult) -> Table:
-    if result.log is None:
-        rows: tuple[tuple[Cell, ...], ...] = ()
-    else:
-        rows = tuple(
-            (f"{event.start:,.0f}", str(event.kind), name, text(event.value))
-            for name, series in result.log.series.items()
-            for event in series.events
-            if event.kind is not Kind.BLIP
-        )
+    rows = tuple(
+        (f"{event.start:,.0f}", str(event.kind), name, text(event.value)) for name, event in events_of_log(result)
+    )
     labels = ("step", "event", "series", "value")
     return Table(caption="Events of the log", columns=columns(*labels, numeric=("step", "value")), rows=rows)
-
-
-def _risk(result: TrendResult) -> str:
-    peaks = [result.trends[way].peak for way in Direction]
-    known = [peak for peak in peaks if is_finite(peak)]
-    return risk_words(max(known) if known else peaks[0])
 
 
 def _remarks(result: TrendResult) -> tuple[str, ...]:
