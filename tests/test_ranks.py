@@ -86,8 +86,8 @@ SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 @pytest.mark.parametrize(
     "command",
     [
-        ("gain", *(str(SAMPLES / f"{name}.safetensors") for name in ("hc", "mhc", "residual"))),
-        ("trend", str(SAMPLES / "runs" / "hc")),
+        ("gain", *(str(SAMPLES / f"{name}.safetensors") for name in ("hc", "mhc", "residual")), "--inputs", "static"),
+        ("trend", str(SAMPLES / "runs" / "hc"), "--inputs", "static"),
         ("spikes", str(SAMPLES / "logs")),
     ],
     ids=lambda command: command[0],
