@@ -12,6 +12,8 @@ from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
 from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_gates, read_residual_scales
+from mhcdiag.layouts.plain import Plain
+from mhcdiag.layouts.plain_weights import plain_weights
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.mappings.observed import SiteActivations
@@ -139,6 +141,7 @@ def _read(
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
+        plain=plain_weights(checkpoint, stack.sites) if isinstance(found, Plain) else None,
     )
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 

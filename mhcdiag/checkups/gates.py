@@ -21,7 +21,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """See `Check`."""
     parameters = subject.parameters
     if parameters is None:
-        return not_checkable("captured mappings have no parameters")
+        return not_checkable("captured mappings and plain models have no such parameters")
     findings, overall, per_site = [], {}, {}
     if subject.gates is not None:
         logits = torch.stack([torch.cat([site.pre, site.post]) for site in subject.gates])

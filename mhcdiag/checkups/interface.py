@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mhcdiag.mappings.observed import SiteActivations, SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
+from mhcdiag.mappings.plain_weights import PlainWeights
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
 
@@ -39,6 +40,8 @@ class Subject:
     """LayerScale and ReZero factors by full name, in file order."""
     residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """Factors on the residual stream itself."""
+    plain: PlainWeights | None = None
+    """What else can be read of a model with one residual stream; None for others."""
 
 
 class Check(Protocol):
