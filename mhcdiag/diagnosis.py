@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -10,6 +11,7 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
+from mhcdiag.layouts.alternatives import predictions
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
 from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_gates, read_residual_scales
 from mhcdiag.layouts.plain import Plain
@@ -141,6 +143,9 @@ def _read(
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
+        predict=None
+        if parameters is None or not activations
+        else partial(predictions, found, checkpoint, recognition, settings, activations),
         plain=plain_weights(checkpoint, stack.sites) if isinstance(found, Plain) else None,
     )
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)

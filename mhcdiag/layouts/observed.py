@@ -17,7 +17,7 @@ _BRANCH_SCALE = re.compile(
 _RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
 _MOST_ELEMENTS = 1_000_000
 
-_FUSED = ("base", "branch_beta", "bias", "b")
+FUSED = ("base", "branch_beta", "bias", "b")
 """Roles of a bias over n pre, n post and n*n residual entries."""
 
 
@@ -25,7 +25,7 @@ def read_gates(checkpoint: NamedTensors, recognition: Recognition, streams: int)
     """The static read and write logits of every site; None where the layout does not fuse them into one bias."""
     found = []
     for site in recognition.sites:
-        role = next((role for role in _FUSED if role in site.tensors), None)
+        role = next((role for role in FUSED if role in site.tensors), None)
         if role is None or checkpoint.tensors[site.tensors[role]].shape != (streams * (streams + 2),):
             return None
         bias = read_float(checkpoint, site.tensors[role])
