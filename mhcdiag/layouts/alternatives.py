@@ -14,7 +14,7 @@ from torch import Tensor
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts.first_site import Projecting
 from mhcdiag.layouts.interface import Layout, Recognition, Settings, Site
-from mhcdiag.layouts.observed import FUSED
+from mhcdiag.layouts.site_gates import FUSED
 from mhcdiag.mappings.given import Prediction, given_maps
 from mhcdiag.mappings.inputs import project
 from mhcdiag.mappings.interface import Orientation
