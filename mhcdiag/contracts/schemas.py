@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-COMMANDS = ("gain", "spikes", "check")
+COMMANDS = ("gain", "spikes", "check", "health")
 """Commands whose JSON reports have a schema."""
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from layouts.formulas import softmax_sinkhorn
+from layouts.reference_model import softmax_sinkhorn
 from measures.test_paper_figure8 import FIGURE
 from safetensors.torch import load_file, save_file
 from stacks import CONFIG, deepseek_v4_tensors, write
