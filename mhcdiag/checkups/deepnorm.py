@@ -18,7 +18,9 @@ THRESHOLDS = {"alpha": 0.05, "gain_factor": 2.0}
 
 def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """See `Check`; training moves the gain, so a factor is allowed."""
-    scales = None if subject.plain is None else subject.plain.deepnorm()
+    if subject.plain is None:
+        return not_checkable("read for models with one residual stream only")
+    scales = subject.plain.deepnorm()
     if scales is None:
         return not_checkable("the configuration says no DeepNorm")
     alpha, beta = (2 * scales.layers) ** 0.25, (8 * scales.layers) ** -0.25

@@ -29,7 +29,10 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
         f"{result.tokens} tokens{against}",
     ]
     for check in result.checks:
-        lines += _check(check, width=width, details=details)
+        if not check.not_checkable or details:
+            lines += _check(check, width=width, details=details)
+    if not details:
+        lines += _not_made(result.checks, width)
     lines += [line for note in result.notes for line in _wrapped("  note: ", note, width)]
     lines += [line for said in result.assumed for line in _wrapped("  assumed: ", said, width)]
     return "\n".join(printable(line) for line in lines) + "\n"
@@ -67,6 +70,18 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
         lines += _wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in check.overall.items())
         lines += _wrapped(" " * 15, f"overall: {numbers or 'none'}", width, indent=17)
+    return lines
+
+
+def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
+    """Checks that could not be made, those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for check in checks:
+        if check.not_checkable:
+            by_reason.setdefault(check.not_checkable, []).append(check.name)
+    lines = []
+    for reason, names in by_reason.items():
+        lines += _wrapped(f"  {', '.join(names):12} ", f"not checked: {reason}", width, indent=15)
     return lines
 
 
