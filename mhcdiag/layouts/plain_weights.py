@@ -29,8 +29,8 @@ FEED_FORWARD_WRITERS = (
 READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk", "attn.q_proj", "attn.k_proj")
 _DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
 _ALPHAS = ("deepnorm_alpha", "deepnet_alpha", "deep_norm_alpha", "residual_alpha")
-_POWER_STEPS = 24
-_POWER_TOLERANCE = 1e-3
+_POWER_STEPS = 12
+_POWER_TOLERANCE = 2e-3
 _CHUNK_ELEMENTS = 4_000_000
 
 
