@@ -10,7 +10,7 @@ from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "writers"
 FORMULA = (
-    "per output projection W: sigma1(W) by power iteration; RMS of the output per unit RMS of an isotropic input, "
+    "per output projection W: sigma1(W) by subspace iteration; RMS of the output per unit RMS of an isotropic input, "
     "|W|_F / sqrt(outputs); each over the median of its kind (attention, feed-forward)"
 )
 SOURCE = "drift of weight norms: arXiv 2407.05872; scaled start 1/sqrt(2N) of GPT-2"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from math import exp, fsum, log, prod, sqrt
+from math import exp, fsum, log, nan, prod, sqrt
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk
 _DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
 _ALPHAS = ("deepnorm_alpha", "deepnet_alpha", "deep_norm_alpha", "residual_alpha")
 _POWER_STEPS = 12
+_SUBSPACE = 8
 _POWER_TOLERANCE = 2e-3
 _CHUNK_ELEMENTS = 4_000_000
 
@@ -85,20 +86,22 @@ def _is_input_major(checkpoint: NamedTensors, name: str) -> bool:
 
 
 def _spectral(weight: Tensor) -> float:
-    """Largest singular value by power iteration, a part of the rows as float32 at a time."""
-    vector = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(0))
+    """Largest singular value by subspace iteration, a part of the rows as float32 at a time."""
+    columns = weight.shape[1]
+    basis = torch.randn(columns, min(_SUBSPACE, columns), generator=torch.Generator().manual_seed(0))
     size = 0.0
     for _ in range(_POWER_STEPS):
         before = size
-        vector = vector / vector.norm().clamp(min=1e-30)
-        image = torch.zeros_like(vector)
-        square = 0.0
+        basis = torch.linalg.qr(basis).Q
+        image, gram = torch.zeros_like(basis), torch.zeros(basis.shape[1], basis.shape[1])
         for part in _parts(weight):
             rows = part.float()
-            output = rows @ vector
-            square += float(output.double().square().sum())
+            output = rows @ basis
+            gram += output.T @ output
             image += rows.T @ output
-        size, vector = sqrt(square), image
+        if not image.isfinite().all():
+            return nan
+        size, basis = sqrt(max(float(torch.linalg.eigvalsh(gram)[-1]), 0.0)), image
         if not abs(size - before) > _POWER_TOLERANCE * size:
             break
     return size

@@ -29,7 +29,7 @@ class Writer:
     rms: float
     """RMS of its output per unit RMS of an isotropic input: Frobenius norm / sqrt(number of outputs)."""
     spectral: float
-    """Largest singular value, by power iteration: never above the true one."""
+    """Largest singular value, by subspace iteration: never above the true one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
