@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -10,8 +11,12 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
+from mhcdiag.layouts.alternatives import predictions
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_gates, read_residual_scales
+from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_residual_scales
+from mhcdiag.layouts.plain import Plain
+from mhcdiag.layouts.plain_weights import plain_weights
+from mhcdiag.layouts.site_gates import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.mappings.observed import SiteActivations
@@ -133,12 +138,18 @@ def _read(
         maps=maps,
         parameters=parameters,
         temperature=constraint.temperature if isinstance(constraint, LogSinkhorn) else 1.0,
-        gates=None if parameters is None else read_gates(checkpoint, recognition, stack.streams),
+        gates=None
+        if parameters is None
+        else read_gates(checkpoint, recognition, stack.streams, unconstrained=constraint is None),
         activations=activations,
         exact=frozenset() if parameters is None else parameters.recipe.exact_directions(),
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
+        predict=None
+        if parameters is None or not activations
+        else partial(predictions, found, checkpoint, recognition, settings, activations),
+        plain=plain_weights(checkpoint, stack.sites) if isinstance(found, Plain) else None,
     )
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 

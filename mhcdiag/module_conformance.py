@@ -1,6 +1,8 @@
 """Whether a live module mixes its streams as a layout says: `mhcdiag.conformance`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,12 +12,13 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
+from mhcdiag.layouts.alternatives import predictions
 from mhcdiag.layouts.first_site import Projecting
 from mhcdiag.layouts.interface import Settings
-from mhcdiag.mappings.inputs import project
+from mhcdiag.livemaps.lucidrains import Lucidrains, apply_wrapper
+from mhcdiag.mappings.given import given_maps
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.observed import SiteActivations
-from mhcdiag.mappings.parametric import ParametricStack, finish
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
 from mhcdiag.tensorfiles.element_types import spelling_of
@@ -32,6 +35,8 @@ _SITES = {
     "telechat": ("layers.0.attn_hc.", "layers.0.ffn_hc."),
     "megatron": ("layers.0.self_attention_hyper_connection.", "layers.0.mlp_hyper_connection."),
     "megatron-bridge": ("layers.0.hc_attn.", "layers.0.hc_ffn."),
+    "hyper-connections": ("layers.0.",),
+    "hyper-connections-mhc": ("layers.0.",),
 }
 """Where the parameters of one site stand in layouts that name layer and kind."""
 
@@ -74,7 +79,8 @@ def conformance(
     Parameters
     ----------
     module
-        One site with its own parameters. Its branch must return zeros, so that mixing alone is seen.
+        One site with its own parameters. Its branch must return zeros, so that mixing alone is seen; that of a
+        wrapper of the package `hyper-connections` is silenced here.
     layout
         Name of the layout that it should follow; see `mhcdiag layouts`.
     apply
@@ -100,22 +106,23 @@ def conformance(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )
     checkpoint = _StateDict(_placed(module, layout), config)
-    found, recognition = recognise(checkpoint, layout=layout)
-    if not isinstance(found, Projecting):
-        raise SettingError(f"layout {layout} cannot be compared with a live module yet")
+    found, whole = recognise(checkpoint, layout=layout)
+    recognition = replace(whole, sites=whole.sites[:1])
     parameters = found.read(checkpoint, recognition, settings, dynamic=False).parameters
-    assert parameters is not None
+    if parameters is None or not parameters.input_dependent or not isinstance(found, Projecting):
+        raise SettingError(f"layout {layout} has no projection to compare a live module with")
     streams = parameters.stack.streams
     projection = found.projection_of(checkpoint, recognition.sites[0], streams)
-    x = torch.randn(TOKENS, streams, projection.shape[0] // streams, generator=torch.Generator().manual_seed(seed))
+    width = projection.shape[0] // (1 if parameters.recipe.norm.per_stream else streams)
+    x = torch.randn(TOKENS, streams, width, generator=torch.Generator().manual_seed(seed))
     parameter = next(iter(module.parameters()), x)
     with torch.no_grad():
-        after = (apply or module)(x.to(parameter)).float().cpu()
+        after = (apply or _applying(module))(x.to(parameter)).float().cpu()
     if after.shape != x.shape:
         raise SettingError(f"the module returned {list(after.shape)} for streams {list(x.shape)}; give apply=")
-    site = SiteActivations(h_res=_mapping(parameters, projection, x), x_in=x, x_out=after)
+    site = SiteActivations(h_res=given_maps(parameters, projection, x), x_in=x, x_out=after)
     subject = Subject(
-        sites=parameters.stack.sites[:1],
+        sites=parameters.stack.sites,
         maps=site.h_res.double().permute(1, 2, 0)[None],
         parameters=None,
         temperature=1.0,
@@ -123,6 +130,7 @@ def conformance(
         activations=(site,),
         exact=frozenset(),
         earlier=None,
+        predict=partial(predictions, found, checkpoint, recognition, settings, (site,)),
     )
     (result,) = examine(subject, only=("conformance",))
     return result
@@ -133,9 +141,6 @@ def _placed(module: "Module", layout: str) -> dict[str, Tensor]:
     return {f"{place}{name}": value for place in _SITES.get(layout, ("",)) for name, value in state.items()}
 
 
-def _mapping(parameters: ParametricStack, projection: Tensor, x: Tensor) -> Tensor:
-    """H_res [token, n, n] of the first site for these streams."""
-    projected = project(x.flatten(1), projection.float(), parameters.recipe.norm)
-    rows, columns = parameters.base.shape[-2:]
-    logits = parameters.scale[0] * projected.T.reshape(rows, columns, -1) + parameters.base[0].unsqueeze(-1)
-    return finish(logits[None, None], parameters, slice(0, 1))[0].permute(2, 0, 1).float()
+def _applying(module: "Module") -> Callable[[Tensor], Tensor]:
+    """How to push streams through a module: its family's way, else by calling it."""
+    return partial(apply_wrapper, module) if Lucidrains().knows(module) else module

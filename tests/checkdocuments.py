@@ -6,6 +6,7 @@ from typing import Any
 
 from mhcdiag.contracts.numbers import number
 from mhcdiag.metrics import Metric
+from mhcdiag.metrics.health import FINDINGS, NUMBERS, SPELLED
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Number
 from mhcdiag.results.spikes import Kind as Event
@@ -41,7 +42,13 @@ def checkpoint() -> Json:
             "log_sum_max": 1.0,
         },
         "gain": gain,
+        "health": {"sites": list(SITES), "checks": [_check(name) for name in NUMBERS]},
     }
+
+
+def _check(name: str) -> Json:
+    keys = (*NUMBERS[name].factors, *NUMBERS[name].fractions)
+    return {"name": name, "overall": dict.fromkeys(keys, 1.0), "per_site": {}, "findings": [], "not_checkable": None}
 
 
 def log(*, interval: int = 7) -> Json:
@@ -77,6 +84,8 @@ def with_value(metric: Metric, value: Number | None, *, site: int = 0) -> Json:
     if metric.name.startswith("gain."):
         document = checkpoint()
         return _of_gain(document, metric, value, site)
+    if metric.name.startswith("health."):
+        return _of_health(checkpoint(), metric, value)
     document = log()
     keys = metric.name.split(".")
     if keys[1] == "spike_score":
@@ -98,6 +107,8 @@ def without(metric: Metric) -> Json:
         document = checkpoint()
         del _parent(document, metric)[_keys(metric)[-1]]
         return document
+    if metric.name.startswith("health."):
+        return {**checkpoint(), "health": None}
     document = log()
     document["series"] = {}
     return document
@@ -114,6 +125,21 @@ def _of_gain(document: Json, metric: Metric, value: Number | None, site: int) ->
         parent[last]["value"] = number(value)
     else:
         parent[last] = number(value)
+    return document
+
+
+def _of_health(document: Json, metric: Metric, value: Number | None) -> Json:
+    _, first, *rest = metric.name.split(".")
+    checks = document["health"]["checks"]
+    if rest:
+        key = next((key for key, spelled in SPELLED.items() if spelled == rest[0]), rest[0])
+        next(check for check in checks if check["name"] == first)["overall"][key] = number(value)
+    elif first == "unchecked":
+        for check in checks[: int(value)]:  # type: ignore[arg-type]
+            check["not_checkable"] = "nothing was captured"
+    else:
+        finding = {"severity": str(FINDINGS[first]), "site": "0.ffn", "what": "sick"}
+        checks[0]["findings"] = [finding] * int(value)  # type: ignore[arg-type]
     return document
 
 

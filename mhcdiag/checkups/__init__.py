@@ -1,13 +1,30 @@
-"""What may be wrong with the mixers of a model: one check a file."""
+"""What may be wrong with the mixers of a model, and with models that have none: one check a file."""
 
 from collections.abc import Mapping, Sequence
 
-from mhcdiag.checkups import activations, collapse, conformance, frozen, gates, gauge, scales, sinkhorn, streams
+from mhcdiag.checkups import (
+    activations,
+    attention,
+    collapse,
+    conformance,
+    deepnorm,
+    frozen,
+    gates,
+    gauge,
+    norms,
+    scales,
+    sinkhorn,
+    streams,
+    writers,
+)
 from mhcdiag.checkups.interface import Check, Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.results.health import CheckResult
 
-CHECKS: tuple[Check, ...] = (conformance, sinkhorn, frozen, collapse, streams, gates, gauge, activations, scales)
+CHECKS: tuple[Check, ...] = (
+    conformance, sinkhorn, frozen, collapse, streams, gates, gauge, activations, scales, deepnorm, attention, norms,
+    writers,
+)  # fmt: skip
 """All checks, in the order in which they are reported."""
 
 

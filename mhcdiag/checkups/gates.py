@@ -1,35 +1,51 @@
 """Whether gates are saturated, factors have grown, entries of HC change their sign."""
 
 from collections.abc import Mapping
+from math import sqrt
 
 import torch
 
 from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.mappings.observed import Gate
+from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "gates"
 FORMULA = (
-    "share of pre and post logits beyond +-6; |alpha|; sd of the input-dependent logits |alpha| |W column| over the sd "
+    "share of pre and post logits beyond +-6 (where a sigmoid follows) and of inputs of tanh beyond +-2 (for inputs of "
+    "RMS 1, P(|N(bias, |W column|^2)| > 2)); |alpha|; sd of the input-dependent logits |alpha| |W column| over the sd "
     "of the static ones; for HC the share of entries below 0 and of negative row sums"
 )
 SOURCE = "mHC alpha init 0.01; 0.01 to about 2 in a 1.7B run; tanh and sigmoid saturation by definition"
 BASIS = Basis.HEURISTIC
-THRESHOLDS = {"logit": 6.0, "saturated_warn": 0.05, "alpha_note": 2.0, "dynamic_note": 0.05, "flipped_note": 0.25}
+THRESHOLDS = {
+    "logit": 6.0, "saturated_warn": 0.05, "tanh": 2.0, "tanh_warn": 0.25, "alpha_note": 2.0, "dynamic_note": 0.05,
+    "flipped_note": 0.25,
+}  # fmt: skip
 
 
 def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """See `Check`."""
     parameters = subject.parameters
     if parameters is None:
-        return not_checkable("captured mappings have no parameters")
+        return not_checkable("captured mappings and plain models have no such parameters")
     findings, overall, per_site = [], {}, {}
-    if subject.gates is not None:
-        logits = torch.stack([torch.cat([site.pre, site.post]) for site in subject.gates])
+    squashed = [site for site in subject.gates or () if site.gate is Gate.SIGMOID]
+    if squashed:
+        logits = torch.stack([torch.cat([site.pre, site.post]) for site in squashed])
         saturated = float((logits.abs() > limits["logit"]).double().mean())
         overall["saturated"] = saturated
         if saturated > limits["saturated_warn"]:
             what = f"{saturated:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
             findings.append(_finding(what, Severity.WARN, "their gradients vanish: lower them or decay them"))
+    if parameters.factors is not None and parameters.recipe.activation is Activation.TANH:
+        saturation = _tanh_saturation(parameters, limits["tanh"])
+        per_site["tanh_saturated"] = tuple(saturation)
+        findings += above(
+            subject.sites, saturation, {Severity.WARN: limits["tanh_warn"]},
+            what=f"{{value}} of the inputs of tanh are beyond +-{limits['tanh']:g} (> {{limit}})",
+            advice="the input-dependent part switches between -alpha and alpha: lower or decay its projection",
+        )  # fmt: skip
     if parameters.input_dependent:
         alphas = parameters.scale.double().abs().tolist()
         per_site["alpha"] = tuple(alphas)
@@ -52,6 +68,18 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             advice="signed sums cancel over depth: read the gain in the definition norm",
         )  # fmt: skip
     return Outcome(overall=overall, per_site=per_site, findings=tuple(findings))
+
+
+def _tanh_saturation(parameters: ParametricStack, bound: float) -> list[float]:
+    """Per site the mean probability over columns that a Gaussian input of tanh lies beyond the bound."""
+    assert parameters.factors is not None
+    found = []
+    for site, factor in enumerate(parameters.factors):
+        deviation = factor.column_norms().double().clamp(min=1e-12) * sqrt(2)
+        offset = torch.zeros(()) if parameters.offset is None else parameters.offset[site].double()
+        beyond = torch.erfc((bound - offset) / deviation) + torch.erfc((bound + offset) / deviation)
+        found.append(float(beyond.mean() / 2))
+    return found
 
 
 def _shares(subject: Subject) -> list[float]:

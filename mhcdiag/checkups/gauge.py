@@ -46,8 +46,8 @@ def _kernel_rank(subject: Subject) -> float:
     """Effective rank of K over sites, from token-mean mappings."""
     assert subject.gates is not None
     maps = subject.maps.mean(dim=-1)
-    pre = torch.stack([site.pre for site in subject.gates]).double().sigmoid()
-    post = torch.stack([site.post for site in subject.gates]).double().sigmoid() * 2
+    pre = torch.stack([site.reads() for site in subject.gates])
+    post = torch.stack([site.writes() for site in subject.gates])
     count = maps.shape[0]
     kernel = torch.zeros(count, count, dtype=torch.float64)
     for i in range(count - 1):

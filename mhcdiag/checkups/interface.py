@@ -3,15 +3,17 @@
 Adding a check is one module here with the attributes of `Check`, and one entry in `CHECKS` (`checkups/__init__.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.given import Prediction
 from mhcdiag.mappings.observed import SiteActivations, SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
+from mhcdiag.mappings.plain_weights import PlainWeights
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
 
@@ -39,6 +41,11 @@ class Subject:
     """LayerScale and ReZero factors by full name, in file order."""
     residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """Factors on the residual stream itself."""
+    predict: Callable[[], Mapping[str, Prediction]] | None = None
+    """What the weights say of the captured sites, by the layout first and then by other readings; None where nothing
+    was captured."""
+    plain: PlainWeights | None = None
+    """What else can be read of a model with one residual stream; None for others."""
 
 
 class Check(Protocol):

@@ -1,31 +1,57 @@
-"""Which streams are read and written at all."""
+"""Which streams are read and written at all, and whether captured streams have become copies of one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.mappings.observed import SiteActivations, SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "streams"
 FORMULA = (
     "dead read: H_pre of a stream < 0.01 of the site's sum at every site; dead write: H_post < 0.01 of the mean; "
-    "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; input-independent parts"
+    "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; input-independent parts; "
+    "mean cosine of pairs of streams per depth, where they were captured"
 )
-SOURCE = "arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams)"
+SOURCE = "arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams); 2606.03483 (stream collapse)"
 BASIS = Basis.HEURISTIC
-THRESHOLDS = {"dead": 0.01, "effective": 1.5, "dominant": 0.7}
+THRESHOLDS = {"dead": 0.01, "effective": 1.5, "dominant": 0.7, "copies": 0.99, "apart": 0.9}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """What one half of the check found."""
+
+    overall: dict[str, float] = field(default_factory=dict)
+    per_site: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`."""
-    if subject.gates is None or subject.maps.shape[1] < 2:
-        return not_checkable("the layout does not offer pre and post weights, or there is one stream")
-    pre = torch.stack([site.pre for site in subject.gates]).double().sigmoid()
-    post = torch.stack([site.post for site in subject.gates]).double().sigmoid() * 2
+    """See `Check`; streams that start and stay alike are no sign of mixing, so that only a rise is a warning."""
+    if subject.maps.shape[1] < 2:
+        return not_checkable("there is one stream")
+    if subject.gates is None and not subject.activations:
+        return not_checkable("the layout does not tell pre and post weights, and no activations were captured")
+    weights = _Part() if subject.gates is None else _weights(subject.gates, limits)
+    copies = _copies(subject.sites, subject.activations, limits) if subject.activations else _Part()
+    return Outcome(
+        overall=weights.overall | copies.overall,
+        per_site=weights.per_site | copies.per_site,
+        findings=(*weights.findings, *copies.findings),
+    )
+
+
+def _weights(gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
+    pre = torch.stack([site.reads() for site in gates])
+    post = torch.stack([site.writes() for site in gates])
     unread = (pre < limits["dead"] * pre.sum(dim=1, keepdim=True)).all(dim=0)
     unwritten = (post < limits["dead"] * post.mean()).all(dim=0)
-    share = pre.square().sum(dim=0) / pre.square().sum()
+    share = pre.square().sum(dim=0) / pre.square().sum().clamp(min=1e-300)
     effective = float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
     findings = []
     for dead, verb in ((unread, "read"), (unwritten, "written to")):
@@ -39,10 +65,43 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     elif float(share.max()) > limits["dominant"]:
         what = f"stream {int(share.argmax())} has {float(share.max()):.0%} of what is read"
         findings.append(_finding(Severity.NOTE, what, "the others hardly matter"))
-    return Outcome(
+    return _Part(
         overall={"effective_streams": effective, "largest_share": float(share.max())},
         per_site={"largest_pre": tuple(pre.amax(dim=1).tolist()), "largest_post": tuple(post.amax(dim=1).tolist())},
         findings=tuple(findings),
+    )
+
+
+def _copies(sites: Sequence[str], activations: Sequence[SiteActivations], limits: Mapping[str, float]) -> _Part:
+    """Streams after each site where they were captured, else before it."""
+    cosines = [_cosine(site.x_in if site.x_out is None else site.x_out) for site in activations]
+    apart = min(range(len(cosines)), key=cosines.__getitem__)
+    findings: tuple[Finding, ...] = ()
+    if cosines[-1] > limits["copies"] and cosines[apart] < limits["apart"]:
+        what = (
+            f"the mean cosine of streams rises from {cosines[apart]:.3f} to {cosines[-1]:.3f} (> {limits['copies']:g})"
+        )
+        advice = "the streams become copies of one: mixers closer to the identity keep them apart"
+        finding = Finding(severity=Severity.WARN, what=what, site=sites[apart], sites=1, advice=advice)
+        findings = (finding,)
+    elif cosines[apart] > limits["copies"]:
+        what = f"streams are copies of one another at every site (mean cosine at least {cosines[apart]:.4f})"
+        advice = "an equal start and equal writes do that too, so it says nothing of mixing; fewer streams would do"
+        findings = (_finding(Severity.NOTE, what, advice),)
+    return _Part(
+        overall={"smallest_cosine": cosines[apart], "last_cosine": cosines[-1]},
+        per_site={"cosine": tuple(cosines)},
+        findings=findings,
+    )
+
+
+def _cosine(x: Float[Tensor, "token stream width"]) -> float:
+    """Mean over tokens and pairs of different streams."""
+    unit = x.double() / x.double().norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    gram = unit @ unit.mT
+    streams = x.shape[1]
+    return float(
+        (gram.sum(dim=(-2, -1)) - gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)).mean() / (streams * (streams - 1))
     )
 
 

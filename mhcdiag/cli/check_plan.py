@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -11,7 +12,7 @@ from mhcdiag.cli.check_inputs import Input, from_paths, from_patterns
 from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
 from mhcdiag.cli.output import check_writable, write_text
-from mhcdiag.cli.stages import log_options, measurement
+from mhcdiag.cli.stages import examination, log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.gates.allowing import applies
 from mhcdiag.gates.check import gates_for
@@ -23,7 +24,6 @@ from mhcdiag.policy.record import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
 from mhcdiag.policy.starter import STARTER
 from mhcdiag.reports.check_json import check_json
 from mhcdiag.results.check import CheckReport, Family
-from mhcdiag.results.gain import GainResult
 from mhcdiag.results.spikes import LogResult
 
 _JOBS = 2
@@ -73,6 +73,7 @@ def make_plan(
         policy_name=_name(policy, policy_path),
         inputs=inputs,
         measure=measurement(of_gain) if with_checkpoints else _no_checkpoints,
+        examine=examination(of_gain) if with_checkpoints else _no_checkpoints,
         read=read,
         baseline=None if baseline is None else read_baseline(baseline),
         strict=strict,
@@ -120,7 +121,7 @@ def write_starter() -> None:
     typer.echo(f"wrote {path}: name your checkpoints and logs in it, then run `mhcdiag check`")
 
 
-def _no_checkpoints(path: str) -> GainResult:
+def _no_checkpoints(path: str) -> NoReturn:
     raise AssertionError(f"{path} was planned as a log")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mhcdiag.cli.check_inputs import Input
 from mhcdiag.cli.output import or_unreadable
 from mhcdiag.contracts.gain import gain_document
+from mhcdiag.contracts.health import health_document
 from mhcdiag.contracts.spikes import spikes_document
 from mhcdiag.errors import SettingError
 from mhcdiag.gates.allowing import without_allowed
@@ -21,6 +22,7 @@ from mhcdiag.policy.baseline import Baseline, refuse_other_model
 from mhcdiag.policy.record import Policy
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
@@ -44,6 +46,8 @@ class Plan:
     """What to look at."""
     measure: Callable[[str], GainResult]
     """Measure a checkpoint."""
+    examine: Callable[[str], HealthResult]
+    """Examine the health of a checkpoint; done only where a gate asks for it."""
     read: Callable[[str], LogResult]
     """Find the events of a log."""
     baseline: Baseline | None
@@ -63,8 +67,13 @@ class _Judged:
     allowed: tuple[AllowedEvent, ...] = ()
 
 
-Found = GainResult | LogResult | Unreadable
-"""What came of one input."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What came of one input."""
+
+    result: GainResult | LogResult | Unreadable
+    health: HealthResult | None = None
+    """Where a gate asks for it."""
 
 
 def run_check(plan: Plan) -> CheckReport:
@@ -102,9 +111,14 @@ def look_at_all(plan: Plan) -> list[Found]:
 
     def look(one: Input) -> Found:
         if one.error:
-            return Unreadable(path=one.path, reason=one.error)
-        work: Callable[[str], GainResult | LogResult] = plan.measure if one.family is Family.CHECKPOINT else plan.read
-        return or_unreadable(one.path, work, aloud=False)
+            return Found(result=Unreadable(path=one.path, reason=one.error))
+        if one.family is Family.LOG:
+            return Found(result=or_unreadable(one.path, plan.read, aloud=False))
+        result = or_unreadable(one.path, plan.measure, aloud=False)
+        if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
+            return Found(result=result)
+        health = or_unreadable(one.path, plan.examine, aloud=False)
+        return Found(result=health) if isinstance(health, Unreadable) else Found(result=result, health=health)
 
     if plan.jobs == 1 or len(plan.inputs) == 1:
         return [look(one) for one in plan.inputs]
@@ -112,13 +126,20 @@ def look_at_all(plan: Plan) -> list[Found]:
         return list(pool.map(look, plan.inputs))
 
 
-def _judge(plan: Plan, one: Input, result: Found) -> _Judged:
+def _asks_for_health(plan: Plan, one: Input) -> bool:
+    return any(gate.metric.startswith("health.") for gate in gates_for(plan.policy.gates, one.family, one.path))
+
+
+def _judge(plan: Plan, one: Input, found: Found) -> _Judged:
+    result = found.result
     if isinstance(result, Unreadable):
         unread = CheckedInput(
             path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
         )
         return _Judged(checked=unread)
     document: Document = gain_document(result) if isinstance(result, GainResult) else spikes_document(result)
+    if found.health is not None:
+        document = {**document, "health": health_document(found.health)}
     document, allowed = (
         without_allowed(document, plan.policy.allow) if isinstance(result, LogResult) else (document, ())
     )
@@ -137,6 +158,7 @@ def _judge(plan: Plan, one: Input, result: Found) -> _Judged:
         result=result,
         error="",
         sha256=_sha256(one.path),
+        health=found.health,
     )
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
 

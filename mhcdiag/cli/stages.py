@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mhcdiag.logapi import LogOptions
     from mhcdiag.results.gain import GainResult
+    from mhcdiag.results.health import HealthResult
 
 MEASURE = (
     "inputs",
@@ -22,6 +23,9 @@ MEASURE = (
     "dtype",
 )
 """Options of `mhcdiag gain` that `mhcdiag.gain` takes as they are."""
+
+EXAMINE = ("inputs", "seed", "key", "layout", "orientation", "sinkhorn_iters")
+"""Options of `mhcdiag gain` that `mhcdiag.health` takes as they are."""
 
 READ = ("rule", "log_format", "loss_key", "step_key", "regex")
 """Options of `mhcdiag spikes` that `LogOptions` takes as they are."""
@@ -44,6 +48,18 @@ def measurement(options: Mapping[str, Any]) -> Callable[..., "GainResult"]:
         sites=None if sites is None else parse_sites(sites),
         **{name: options[name] for name in MEASURE},
     )
+
+
+def examination(options: Mapping[str, Any]) -> Callable[[str], "HealthResult"]:
+    """Return what examines a checkpoint as `mhcdiag gain` would measure it, with the default thresholds of `health`.
+
+    Arguments: options: of `mhcdiag gain`, by the names of its parameters.
+    """
+    from mhcdiag import diagnosis
+
+    given = {name: options[name] for name in EXAMINE}
+    given["inputs"] = given["inputs"] if given["inputs"] in ("static", "random") else None
+    return partial(diagnosis.health, **given)
 
 
 def log_options(options: Mapping[str, Any]) -> "LogOptions":

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mhcdiag.contracts.gain import gain_document
+from mhcdiag.contracts.health import health_document
 from mhcdiag.contracts.numbers import number, step
 from mhcdiag.contracts.spikes import spikes_document
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome
@@ -74,4 +75,5 @@ def _input(checked: CheckedInput) -> Json:
         "sha256": checked.sha256,
         "gain": gain_document(found) if isinstance(found, GainResult) else None,
         "spikes": spikes_document(found) if isinstance(found, LogResult) else None,
+        "health": None if checked.health is None else health_document(checked.health),
     }

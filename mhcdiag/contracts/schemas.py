@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-COMMANDS = ("gain", "spikes", "trend", "check")
+COMMANDS = ("gain", "spikes", "health", "trend", "check")
 """Commands whose JSON reports have a schema."""
 
 

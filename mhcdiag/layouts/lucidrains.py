@@ -93,8 +93,7 @@ def _assemble(
         base.append(values["static_alpha"][:, -streams:])
         scales.append(values[scale_role].reshape(()))
         if dynamic:
-            projection = values["dynamic_alpha_fn"][..., -streams:] * (values["norm.gamma"] + 1)[:, None]
-            factors.append(logit_factor(torch.cat(list(projection), dim=-1) if projection.ndim == 3 else projection))
+            factors.append(logit_factor(_residual_columns(values["dynamic_alpha_fn"], values["norm.gamma"], streams)))
     parameters = ParametricStack(
         stack=_stack(recognition, streams),
         depths=tuple(site.depth for site in recognition.sites),
@@ -104,6 +103,17 @@ def _assemble(
         factors=tuple(factors) if dynamic else None,
     )
     return Reading(parameters=parameters, nonfinite=tuple(nonfinite))
+
+
+def _projection(checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+    alpha, gamma = (read_float(checkpoint, site.tensors[role]) for role in ("dynamic_alpha_fn", "norm.gamma"))
+    return _residual_columns(alpha, gamma, streams)
+
+
+def _residual_columns(alpha: Tensor, gamma: Tensor, streams: int) -> Tensor:
+    """The last n columns, of one proposal after the other."""
+    projection = alpha[..., -streams:] * (gamma + 1)[:, None]
+    return torch.cat(list(projection), dim=-1) if projection.ndim == 3 else projection
 
 
 def _check_shapes(checkpoint: NamedTensors, site: Site, streams: int, proposals: int, scale_role: str) -> None:
@@ -138,6 +148,7 @@ class HyperConnections:
     tensors: ClassVar[str] = "lucidrains' package 0.4: `*.static_alpha`, `*.dynamic_alpha_{fn,scale}`, `*.norm.gamma`"
     mixing: ClassVar[str] = "unconstrained (HC), tanh or not; applied transposed"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
+    starts_equal: ClassVar[bool] = False
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
@@ -148,6 +159,10 @@ class HyperConnections:
             return None
         needed = ("static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "norm.gamma")
         return recognise_modules(checkpoint, sites, needed=needed, model="HC")
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [C, logit] of one site, shared by its streams, norm weight folded in."""
+        return _projection(checkpoint, site, streams)
 
     def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
         """See `Layout`."""
@@ -173,6 +188,7 @@ class ManifoldHyperConnections:
     tensors: ClassVar[str] = "the same package, with `*.residual_scale`: mHC and mHCv2"
     mixing: ClassVar[str] = "exp Sinkhorn, columns then rows, averaged over proposals; applied transposed"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
+    starts_equal: ClassVar[bool] = False
 
     def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
         """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
@@ -189,6 +205,10 @@ class ManifoldHyperConnections:
         second = beta is not None and len(checkpoint.tensors[beta].shape) == 3
         needed = ("static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma")
         return recognise_modules(checkpoint, sites, needed=needed, model="mHCv2" if second else "mHC")
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [C, logit] of one site, shared by its streams, norm weight folded in."""
+        return _projection(checkpoint, site, streams)
 
     def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
         """See `Layout`."""

@@ -1,4 +1,4 @@
-"""Read and write weights, and captured activations, where a layout has them."""
+"""Residual factors and captured activations, where there are any."""
 
 import re
 from math import prod
@@ -8,7 +8,7 @@ from torch import Tensor
 from mhcdiag.layouts.checks import read_float, require_shape
 from mhcdiag.layouts.depth import natural_key
 from mhcdiag.layouts.interface import Recognition
-from mhcdiag.mappings.observed import SiteActivations, SiteGates
+from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.namedtensors import NamedTensors, prefetch
 
 _BRANCH_SCALE = re.compile(
@@ -16,21 +16,6 @@ _BRANCH_SCALE = re.compile(
 )
 _RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
 _MOST_ELEMENTS = 1_000_000
-
-_FUSED = ("base", "branch_beta", "bias", "b")
-"""Roles of a bias over n pre, n post and n*n residual entries."""
-
-
-def read_gates(checkpoint: NamedTensors, recognition: Recognition, streams: int) -> tuple[SiteGates, ...] | None:
-    """The static read and write logits of every site; None where the layout does not fuse them into one bias."""
-    found = []
-    for site in recognition.sites:
-        role = next((role for role in _FUSED if role in site.tensors), None)
-        if role is None or checkpoint.tensors[site.tensors[role]].shape != (streams * (streams + 2),):
-            return None
-        bias = read_float(checkpoint, site.tensors[role])
-        found.append(SiteGates(pre=bias[:streams], post=bias[streams : 2 * streams]))
-    return tuple(found)
 
 
 def read_branch_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:

@@ -49,3 +49,26 @@ def _mapping(module: Any, normed: Tensor) -> Tensor:
     logits = torch.stack([normed.float() @ proposal for proposal in projection])
     constrained = module.residual_mix_constraint_fn(logits * module.residual_scale.float() + static)
     return cast(Tensor, constrained.mean(dim=0).transpose(-1, -2))
+
+
+def _silence(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    first, *others = output if isinstance(output, tuple) else (output,)
+    silent = torch.zeros_like(first)
+    return (silent, *others) if isinstance(output, tuple) else silent
+
+
+def apply_wrapper(module: nn.Module, streams: Tensor) -> Tensor:
+    """Streams [token, n, C] through one wrapper, by its own forward pass with a branch that returns zeros."""
+    wrapper = cast(Any, module)
+    folded = getattr(wrapper, "static_beta", streams).ndim < 3  # mHCv2 keeps streams before the features
+    packed = streams.flatten(0, 1).unsqueeze(1) if folded else streams.unsqueeze(1)
+    if wrapper.branch is None:
+        branch_input, add_residual = wrapper(packed)
+        after = add_residual(torch.zeros_like(branch_input))
+    else:
+        handle = wrapper.branch.register_forward_hook(_silence)
+        try:
+            after = wrapper(packed)
+        finally:
+            handle.remove()
+    return cast(Tensor, after.reshape(streams.shape))

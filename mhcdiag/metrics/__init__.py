@@ -4,12 +4,13 @@ import difflib
 
 from mhcdiag.errors import SettingError
 from mhcdiag.metrics.gain import gain_metrics
+from mhcdiag.metrics.health import health_metrics
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
 from mhcdiag.metrics.spikes import spikes_metrics
 
 __all__ = ["METRICS", "Document", "Explanation", "Metric", "Question", "Reading", "find_metric"]
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*gain_metrics(), *spikes_metrics())}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*gain_metrics(), *health_metrics(), *spikes_metrics())}
 """Every metric by its name."""
 
 

@@ -8,7 +8,8 @@ from mhcdiag.results.check import Family, Place, Relation
 from mhcdiag.results.numbers import Number
 
 Document = Mapping[str, Any]
-"""A record as `contracts` writes it: of one checkpoint (`gain_document`) or one log (`spikes_document`)."""
+"""A record as `contracts` writes it: of one checkpoint (`gain_document`, and `health_document` under "health") or
+one log (`spikes_document`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,12 @@ def _try_all(family: Family, document: Document) -> None:
 def _documents(command: str, result: dict[str, Any]) -> list[tuple[tuple[Family, str], Document]]:
     path = str(result["path"])
     if command == "check":
-        return [((family, path), result[key]) for family, key in _FAMILIES.items() if result.get(key) is not None]
+        of_health = {"health": result["health"]} if result.get("health") is not None else {}
+        return [
+            ((family, path), result[key] | (of_health if family is Family.CHECKPOINT else {}))
+            for family, key in _FAMILIES.items()
+            if result.get(key) is not None
+        ]
     family = Family.CHECKPOINT if command == "gain" else Family.LOG
     readable = "gain" if family is Family.CHECKPOINT else "series"
     # What could not be read then is nothing to compare with now.

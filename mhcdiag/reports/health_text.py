@@ -1,10 +1,10 @@
 """The report of `mhcdiag health`, as text and JSON."""
 
 import json
-import math
 import textwrap
 from collections.abc import Sequence
 
+from mhcdiag.contracts.health import health_document
 from mhcdiag.reports.escaping import printable
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
@@ -29,7 +29,10 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
         f"{result.tokens} tokens{against}",
     ]
     for check in result.checks:
-        lines += _check(check, width=width, details=details)
+        if not check.not_checkable or details:
+            lines += _check(check, width=width, details=details)
+    if not details:
+        lines += _not_made(result.checks, width)
     lines += [line for note in result.notes for line in _wrapped("  note: ", note, width)]
     lines += [line for said in result.assumed for line in _wrapped("  assumed: ", said, width)]
     return "\n".join(printable(line) for line in lines) + "\n"
@@ -43,7 +46,10 @@ def verdict_line(each: JudgedHealth | Unreadable) -> str:
 
 def health_json(judged: Sequence[JudgedHealth | Unreadable]) -> str:
     """All results as one JSON document."""
-    return json.dumps({"format_version": 1, "results": [_record(each) for each in judged]}, indent=2) + "\n"
+    return (
+        json.dumps({"format_version": 1, "command": "health", "results": [_record(each) for each in judged]}, indent=2)
+        + "\n"
+    )
 
 
 def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
@@ -67,6 +73,18 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
     return lines
 
 
+def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
+    """Checks that could not be made, those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for check in checks:
+        if check.not_checkable:
+            by_reason.setdefault(check.not_checkable, []).append(check.name)
+    lines = []
+    for reason, names in by_reason.items():
+        lines += _wrapped(f"  {', '.join(names):12} ", f"not checked: {reason}", width, indent=15)
+    return lines
+
+
 def _where(finding: Finding) -> str:
     if not finding.site:
         return ""
@@ -82,48 +100,5 @@ def _wrapped(head: str, text: str, width: int, *, indent: int = 4) -> list[str]:
 
 
 def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:
-    if isinstance(each, Unreadable):
-        return {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
-    result = each.result
-    return {
-        "path": result.path,
-        "verdict": str(each.verdict),
-        "reason": each.reason,
-        "layout": result.layout,
-        "model": result.model,
-        "streams": result.streams,
-        "sites": list(result.sites),
-        "inputs": result.inputs,
-        "tokens": result.tokens,
-        "against": result.against or None,
-        "checks": [_check_record(check) for check in result.checks],
-        "assumed": list(result.assumed),
-        "notes": list(result.notes),
-    }
-
-
-def _check_record(check: CheckResult) -> dict[str, object]:
-    return {
-        "name": check.name,
-        "formula": check.formula,
-        "source": check.source,
-        "basis": str(check.basis),
-        "thresholds": dict(check.thresholds),
-        "overall": {name: _number(value) for name, value in check.overall.items()},
-        "per_site": {name: [_number(value) for value in values] for name, values in check.per_site.items()},
-        "findings": [
-            {
-                "severity": str(finding.severity),
-                "what": finding.what,
-                "site": finding.site or None,
-                "sites": finding.sites,
-                "advice": finding.advice,
-            }
-            for finding in check.findings
-        ],
-        "not_checkable": check.not_checkable or None,
-    }
-
-
-def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
+    judged: dict[str, object] = {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
+    return judged if isinstance(each, Unreadable) else judged | health_document(each.result)

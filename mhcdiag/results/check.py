@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Number
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Verdict
@@ -113,6 +114,8 @@ class CheckedInput:
     """Why it could not be read, in one line; empty where it could."""
     sha256: str
     """Of the file's bytes; empty where they were not all read (a large checkpoint, standard input, a folder)."""
+    health: HealthResult | None = None
+    """Of a checkpoint, where a gate asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

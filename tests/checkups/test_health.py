@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from layouts.formulas import softmax_sinkhorn
+from layouts.reference_model import softmax_sinkhorn
 from measures.test_paper_figure8 import FIGURE
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from stacks import CONFIG, deepseek_v4_tensors, write
 
 import mhcdiag
@@ -51,18 +51,29 @@ def checked(result) -> set[str]:
     return {check.name for check in result.checks if not check.not_checkable}
 
 
-def captured(tmp_path, *, bug: str = ""):
+def implementation(tensors, path: str, x, *, bug: str = ""):
+    """post [token, n] and H [token, n, n] as an implementation of DeepSeek-V4 computes them, in float64."""
+    fn, base, scale = (tensors[f"{path}{role}"].double() for role in ("fn", "base", "scale"))
+    flat = x.double().flatten(1)
+    projected = flat / (flat.square().mean(dim=1, keepdim=True) + 1e-6).sqrt() @ fn.T
+    order = {"post first": (1, 0, 2), "comb first": (2, 0, 1)}.get(bug, (0, 1, 2))
+    sizes = [(STREAMS, STREAMS, STREAMS**2)[part] for part in order]
+    logits = dict(zip(order, zip(projected.split(sizes, dim=1), base.split(sizes), strict=True), strict=True))
+    post, comb = (logits[part][0] * scale[part] + logits[part][1] for part in (1, 2))
+    iterations, eps = {"two iterations": (2, 1e-6), "large eps": (20, 1e-3)}.get(bug, (20, 1e-6))
+    combs = [softmax_sinkhorn(one.view(STREAMS, STREAMS).numpy(), iterations, eps) for one in comb]
+    return (2 * post.sigmoid()).float(), torch.stack([torch.tensor(one.T.copy()).float() for one in combs])
+
+
+def captured(tmp_path, *, bug: str = "", **changes: float):
     """Captured activations of an implementation of `v4`, right or with one bug."""
     generator = torch.Generator().manual_seed(5)
-    tensors, file = v4(), {}
+    tensors, file = v4(**changes), {}
     x = torch.randn(TOKENS, STREAMS, WIDTH, generator=generator)
     for site in range(6):
-        base = tensors[f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}_base"]
-        comb = softmax_sinkhorn(torch.randn(STREAMS, STREAMS, generator=generator).double().numpy(), 20, 1e-6)
-        h_res = torch.tensor(comb.T.copy()).float()
-        post = 2 * base[STREAMS : 2 * STREAMS].sigmoid().expand(TOKENS, -1)
+        post, h_res = implementation(tensors, f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}_", x, bug=bug)
         branch = torch.randn(TOKENS, WIDTH, generator=generator) * 0.1
-        used = {"transposed": h_res.T, "not mixed": torch.eye(STREAMS)}.get(bug, h_res)
+        used = {"transposed": h_res.mT, "not mixed": torch.eye(STREAMS)}.get(bug, h_res)
         file |= {
             f"layers.{site}.x_in": x.clone(),
             f"layers.{site}.branch": branch,
@@ -70,7 +81,7 @@ def captured(tmp_path, *, bug: str = ""):
         }
         file[f"layers.{site}.post"] = (post / 2 if bug == "post halved" else post).contiguous()
         if bug == "captured transposed":
-            file[f"layers.{site}.h_res"] = h_res.T.contiguous()
+            file[f"layers.{site}.h_res"] = h_res.mT.contiguous()
         x = used @ x + post[..., None] * branch[:, None]
         file[f"layers.{site}.x_out"] = x.clone()
     folder = tmp_path / "run"
@@ -82,7 +93,8 @@ def captured(tmp_path, *, bug: str = ""):
 def test_all_checks_are_silent_on_a_healthy_model(tmp_path):
     result = mhcdiag.health(save(tmp_path, v4()), captured=captured(tmp_path))
     assert findings(result) == {}
-    assert checked(result) == {check.NAME for check in CHECKS} - {"scales"}  # no such factors here
+    plain = {"scales", "deepnorm", "attention", "norms", "writers"}  # what these models do not have
+    assert checked(result) == {check.NAME for check in CHECKS} - plain
     assert result.worst() is None
 
 
@@ -99,12 +111,39 @@ def test_weights_alone_cannot_tell_orientation(tmp_path):
         ("transposed", "H is applied transposed"),
         ("not mixed", "the streams are never mixed"),
         ("post halved", "post is half of what is applied"),
+        ("post first", "follows slices in the order post|pre|res"),
+        ("comb first", "follows slices in the order res|pre|post"),
     ],
 )
 def test_wrong_implementations_are_named(tmp_path, bug: str, found: str):
     result = mhcdiag.health(save(tmp_path, v4()), captured=captured(tmp_path, bug=bug), only=["conformance"])
     assert any(found in what for what in findings(result)["conformance"])
     assert result.worst() == "fail"
+
+
+@pytest.mark.parametrize(
+    ("bug", "found"), [("two iterations", "follows 2 Sinkhorn iterations"), ("large eps", "follows Sinkhorn eps 0.001")]
+)
+def test_another_iteration_is_named(tmp_path, bug: str, found: str):
+    path = save(tmp_path, v4(spread=1.0))
+    result = mhcdiag.health(path, captured=captured(tmp_path, bug=bug, spread=1.0), only=["conformance"])
+    assert any(found in what for what in findings(result)["conformance"])
+
+
+def test_activations_of_another_checkpoint_are_named(tmp_path):
+    tensors = {name: t.roll(1) if name.endswith("base") else t for name, t in v4(spread=1.0).items()}
+    result = mhcdiag.health(save(tmp_path, tensors), captured=captured(tmp_path), only=["conformance"])
+    assert any("is not what these weights give" in what for what in findings(result)["conformance"])
+
+
+def test_streams_of_another_width_are_refused(tmp_path):
+    path = save(tmp_path, v4())
+    file = captured(tmp_path)
+    tensors = {name: t[..., :-1].contiguous() if t.shape[-1] == WIDTH else t for name, t in load_file(file).items()}
+    save_file(tensors, file)
+    expected = r"captured streams have 24 numbers a token, the projection of site 0\.attn takes 28"
+    with pytest.raises(SettingError, match=expected):
+        mhcdiag.health(path, captured=file)
 
 
 def test_a_comb_captured_without_its_transpose_has_the_wrong_exact_side(tmp_path):
@@ -172,8 +211,6 @@ def test_dead_and_dominant_streams_are_named(tmp_path):
 
 def test_large_activations_leave_no_headroom(tmp_path):
     file = captured(tmp_path)
-    from safetensors.torch import load_file
-
     tensors = load_file(file)
     tensors["layers.3.x_in"] = tensors["layers.3.x_in"].clone()
     tensors["layers.3.x_in"][0, 0, 0] = 60000.0

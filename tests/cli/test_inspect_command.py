@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from layouts.formulas import mhc_lite_mhc
+from layouts.alpha_families import mhc_lite_mhc
 from stacks import CONFIG, deepseek_v4_tensors, write
 
 import mhcdiag

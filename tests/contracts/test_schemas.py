@@ -78,6 +78,7 @@ def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
     (tmp_path / "mhcdiag.toml").write_text(
         '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax_ratio = 2\n'
         '[[gates]]\nmetric = "spikes.count.nan"\nmax = 0\n'
+        '[[gates]]\nmetric = "health.failed"\nmax = 0\npaths = "*/hc.*"\n'
         '[[allow]]\nsteps = [1400, 1500]\nreason = "known"\n',
         encoding="utf-8",
     )
@@ -87,7 +88,15 @@ def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
     document = json.loads(capsys.readouterr().out)
     assert complaints("check", document) == []
     assert document["allowed"]
+    assert [one["health"] is not None for one in document["results"]] == [False, True, False, False]
     assert {one["verdict"] for one in document["outcomes"]} == {"pass", "unjudged"}
+
+
+def test_reports_of_health_keep_to_theirs(capsys, tmp_path):
+    run(["health", str(SAMPLES / "hc.safetensors"), str(SAMPLES / "mhc.safetensors"), str(tmp_path / "none"), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert complaints("health", document) == []
+    assert [each["verdict"] for each in document["results"]] == ["pass", "pass", "unjudged"]
 
 
 @pytest.mark.parametrize("change", [{"verdict": "fine"}, {"format_version": 2}, {"surprise": 1}, {"results": {}}])

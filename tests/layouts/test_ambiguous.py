@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from layouts.formulas import Model, coefficient_model, gguf, megatron, mhc_lite_mhc, mhc_pytorch, nanowhale, openpangu
+from layouts.alpha_families import coefficient_model, mhc_lite_mhc
+from layouts.fused_families import gguf, megatron, nanowhale, openpangu
+from layouts.reference_model import Model
+from layouts.separate_families import mhc_pytorch
 from stacks import write
 
 import mhcdiag

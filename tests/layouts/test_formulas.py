@@ -1,9 +1,10 @@
-"""Every layout against its implementation's formulas in float64 NumPy (`formulas.py`)."""
+"""Every layout against its implementation's formulas in float64 NumPy (`formulas.py` names the cases)."""
 
 import numpy as np
 import pytest
 import torch
-from layouts.formulas import CASES, Model
+from layouts.formulas import CASES
+from layouts.reference_model import Model
 from reference import disagreements, reference
 from stacks import write
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from packages import transformers_models
+from packages import lucidrains_stacks, transformers_models
 from packages.transformers_models import DEEPSEEK_V4
 
 import mhcdiag
@@ -46,7 +46,58 @@ def test_another_shape_is_refused(mixer):
         mhcdiag.conformance(mixer, "deepseek-v4", apply=lambda x: x[:1], config=CONFIG)
 
 
-def test_a_layout_without_one_projection_is_refused(build_case):
-    wrapper = dict(build_case("hc").model.wrappers())
-    with pytest.raises(SettingError, match="layout hyper-connections cannot be compared"):
-        mhcdiag.conformance(next(iter(wrapper.values())), "hyper-connections")
+def test_a_module_with_other_iterations_is_named(mixer):
+    config = CONFIG | {"hc_sinkhorn_iters": 3}
+    result = mhcdiag.conformance(mixer, "deepseek-v4", apply=lambda x: comb(mixer, x).mT @ x, config=config)
+    assert "follows 20 Sinkhorn iterations" in result.findings[0].what
+
+
+LUCIDRAINS = {
+    "hc": "hyper-connections",
+    "hc_views": "hyper-connections",
+    "mhc": "hyper-connections-mhc",
+    "mhc_proposals": "hyper-connections-mhc",
+    "mhc_v2": "hyper-connections-mhc",
+    "mhc_v2_proposals": "hyper-connections-mhc",
+}
+
+
+def wrapper(kind: str) -> torch.nn.Module:
+    return lucidrains_stacks.stack(kind, sites=2, streams=3, dim=11, seed=4).wrappers()[0][1]
+
+
+@pytest.mark.parametrize("kind", LUCIDRAINS)
+def test_the_wrappers_of_hyper_connections_conform(kind: str):
+    result = mhcdiag.conformance(wrapper(kind), LUCIDRAINS[kind])
+    assert result.findings == ()
+    assert result.overall["as it is"] < 1e-4
+
+
+def test_a_wrapper_that_drops_the_mixed_streams_is_named(monkeypatch):
+    site = wrapper("mhc")
+    mixing = type(site).width_connection
+
+    def forgetful(streams):
+        branch_input, _, kept = mixing(site, streams)
+        return branch_input, streams, kept
+
+    monkeypatch.setattr(site, "width_connection", forgetful)
+    result = mhcdiag.conformance(site, "hyper-connections-mhc")
+    assert "the streams are never mixed" in result.findings[0].what
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("hc_without_tanh", "follows no tanh on the input-dependent part"),
+        ("mhc_three_iterations", "follows 3 Sinkhorn iterations"),
+    ],
+)
+def test_options_that_tensors_do_not_tell_are_named(kind: str, found: str):
+    layout = "hyper-connections" if kind.startswith("hc") else "hyper-connections-mhc"
+    assert found in mhcdiag.conformance(wrapper(kind), layout).findings[0].what
+
+
+def test_a_layout_without_projection_is_refused(mixer):
+    with pytest.raises(SettingError, match="layout plain has no projection to compare"):
+        mhcdiag.conformance(torch.nn.ModuleDict({"0": torch.nn.ModuleDict({"0": torch.nn.Linear(2, 2)})}), "plain")

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from layouts.formulas import gguf
+from layouts.fused_families import gguf
 from reference import disagreements, reference
 from tensorfiles.gguf_files import gguf_bytes, write_gguf
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts.formulas import megatron
+from layouts.fused_families import megatron
 from reference import disagreements, reference
 from stacks import CONFIG, deepseek_v4_tensors, write
 

@@ -1,0 +1,68 @@
+"""How large attention logits can become, from the query and key projections of plain models."""
+
+from collections.abc import Mapping
+
+from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.mappings.query_key import LogitBound, logit_bound
+from mhcdiag.results.health import Basis, Finding, Severity
+
+NAME = "attention"
+FORMULA = (
+    "per head s = sigma1(W_q^T W_k) / sqrt(d_head), the norm before folded in; |logit| <= d s for inputs of RMS 1, "
+    "d sigma1(W_q) sigma1(W_k) / sqrt(d_head) where positions rotate q and k, sqrt(d_head) max |g_q| max |g_k| behind "
+    "QK norms of weights g; effective rank exp(entropy of singular values)"
+)
+SOURCE = "arXiv 2309.14322 (runs above 1e4 diverged), 2507.20534 (QK-clip), 2606.28116 (spectrum of W_q^T W_k)"
+BASIS = Basis.BOUND
+THRESHOLDS = {"bound_note": 1e4, "bound_warn": 1e6, "growth_warn": 4.0, "rank_note": 1.5}
+
+
+def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """See `Check`; a small bound clears a model, a large one condemns none."""
+    if subject.plain is None:
+        return not_checkable("read for models with one residual stream only")
+    if subject.plain.unread_attention:
+        return not_checkable(subject.plain.unread_attention)
+    found = [logit_bound(block) for block in subject.plain.attention()]
+    blocks = [each.block for each in found]
+    largest = [each.largest for each in found]
+    worst = max(range(len(found)), key=lambda i: largest[i] if largest[i] == largest[i] else float("inf"))
+    findings = above(
+        blocks, largest, {Severity.NOTE: limits["bound_note"], Severity.WARN: limits["bound_warn"]},
+        what=f"logits of head {found[worst].head} are bounded by {{value}} only (> {{limit}}), for inputs of RMS 1",
+        advice="measure the largest logit on real tokens; QK norms or QK-clip keep it small",
+    )  # fmt: skip
+    flat = [i for i, each in enumerate(found) if each.rank < limits["rank_note"]]
+    if flat:
+        what = f"a head's W_q^T W_k has effective rank {found[flat[0]].rank:.2f} (< {limits['rank_note']:g})"
+        advice = "it attends by one feature: compare with an earlier checkpoint"
+        findings.append(
+            Finding(severity=Severity.NOTE, what=what, site=blocks[flat[0]], sites=len(flat), advice=advice)
+        )
+    growth = _growth(subject, found)
+    if growth:
+        findings += above(
+            list(growth), list(growth.values()), {Severity.WARN: limits["growth_warn"]},
+            what="the bound is {value} times that of the earlier checkpoint (> {limit})",
+            advice="attention logits are growing: watch the largest one, lower the learning rate or add QK norms",
+        )  # fmt: skip
+    whole = len(found) == len(subject.sites)
+    per_site = {"bound": tuple(largest), "spectral": tuple(each.spectral for each in found)}
+    return Outcome(
+        overall={
+            "bound": largest[worst],
+            "spectral": max(each.spectral for each in found),
+            "rank": min(each.rank for each in found),
+            **({"growth": max(growth.values())} if growth else {}),
+        },
+        per_site=per_site if whole else {},
+        findings=tuple(findings),
+    )
+
+
+def _growth(subject: Subject, found: list[LogitBound]) -> dict[str, float]:
+    """How many times the earlier bound each block's is; empty without an earlier plain checkpoint."""
+    if subject.earlier is None or subject.earlier.plain is None:
+        return {}
+    earlier = {bound.block: bound.largest for bound in map(logit_bound, subject.earlier.plain.attention())}
+    return {each.block: each.largest / max(earlier[each.block], 1e-300) for each in found if each.block in earlier}

@@ -1,0 +1,168 @@
+"""Other readings of the same weights: slices in another order, other iterations, another eps.
+
+Where a running implementation follows one of them better than the layout, that is its bug (or the layout's).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mhcdiag.errors import SettingError
+from mhcdiag.layouts.first_site import Projecting
+from mhcdiag.layouts.interface import Layout, Recognition, Settings, Site
+from mhcdiag.layouts.site_gates import FUSED
+from mhcdiag.mappings.given import Prediction, given_maps
+from mhcdiag.mappings.inputs import project
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.observed import SiteActivations
+from mhcdiag.mappings.parametric import Activation, ParametricStack
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, prefetch
+
+OWN = "the layout"
+ITERATIONS = (1, 2, 3, 5, 10, 20, 40, 100)
+EPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-12)
+_ORDERS = tuple(order for order in permutations(("pre", "post", "res")) if order != ("pre", "post", "res"))
+
+
+class _Overlaid:
+    """A checkpoint of which some tensors are replaced."""
+
+    def __init__(self, checkpoint: NamedTensors, values: Mapping[str, Tensor]) -> None:
+        self._checkpoint, self._values = checkpoint, values
+        self.path, self.config, self.metadata = checkpoint.path, checkpoint.config, checkpoint.metadata
+        self.bytes_total, self.bytes_read = checkpoint.bytes_total, 0
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Those of the checkpoint."""
+        return self._checkpoint.tensors
+
+    def read(self, name: str, *, rows: slice | None = None) -> Tensor:
+        """A copy of what replaces a tensor, else the tensor."""
+        if name not in self._values:
+            return self._checkpoint.read(name, rows=rows)
+        return (self._values[name] if rows is None else self._values[name][rows]).clone()
+
+
+def predictions(
+    layout: Layout,
+    checkpoint: NamedTensors,
+    recognition: Recognition,
+    settings: Settings,
+    activations: Sequence[SiteActivations],
+) -> dict[str, Prediction]:
+    """What the weights predict for captured streams, by the layout itself and by each other reading.
+
+    Returns
+    -------
+    dict
+        By reading, `OWN` first; empty where the layout offers no projection of given streams.
+
+    Raises
+    ------
+    SettingError
+        The captured streams have another width than the model.
+    """
+    if not isinstance(layout, Projecting):
+        return {}
+    found: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
+    for site, seen in zip(recognition.sites, activations, strict=True):
+        prefetch(checkpoint, list(site.tensors.values()))
+        for name, maps, post in _of_site(layout, checkpoint, replace(recognition, sites=(site,)), settings, seen.x_in):
+            found.setdefault(name, []).append((maps, post))
+    return {
+        name: Prediction(h_res=tuple(maps for maps, _ in each), post=tuple(post for _, post in each))
+        for name, each in found.items()
+    }
+
+
+def _of_site(
+    layout: Any, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, x: Tensor
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    (site,) = recognition.sites
+    if "layer_norm.weight" in site.tensors:
+        return  # its mean is folded into the projection, and is not taken away from given streams
+    stored = {name: checkpoint.read(name) for name in site.tensors.values()}
+    streams = x.shape[1]
+    for name, values in ((OWN, stored), *_reordered(stored, streams)):
+        overlaid = _Overlaid(checkpoint, values)
+        parameters = layout.read(overlaid, recognition, settings, dynamic=False).parameters
+        if parameters is None:
+            return
+        projection = layout.projection_of(overlaid, site, streams) if parameters.input_dependent else None
+        wide = x[0].numel() if not parameters.recipe.norm.per_stream else x.shape[-1]
+        if projection is not None and projection.shape[0] != wide:
+            found = f"{wide} numbers a token, the projection of site {site.name} takes {projection.shape[0]}"
+            raise SettingError(f"captured streams have {found}")
+        post = _post(site, values, parameters, x)
+        yield name, given_maps(parameters, projection, x), post
+        if name == OWN:
+            for other, changed in _other_recipes(parameters):
+                yield other, given_maps(changed, projection, x), post
+
+
+def _reordered(stored: Mapping[str, Tensor], streams: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Fused tensors as an implementation sees them that splits them in another order, scales in that order or not."""
+    rows = streams * (streams + 2)
+    if not any(rows in value.shape for value in stored.values()):
+        return
+    sizes = {"pre": streams, "post": streams, "res": streams * streams}
+    for order in _ORDERS:
+        starts, start = {}, 0
+        for part in order:
+            starts[part] = start
+            start += sizes[part]
+        index = torch.cat([torch.arange(starts[part], starts[part] + sizes[part]) for part in sizes])
+        moved = {name: _take(value, index, rows) for name, value in stored.items()}
+        yield f"slices in the order {'|'.join(order)}", moved
+        scales = torch.tensor([order.index(part) for part in sizes])
+        if any(value.shape == (3,) for value in stored.values()):
+            both = {name: value[scales] if value.shape == (3,) else value for name, value in moved.items()}
+            yield f"slices and scales in the order {'|'.join(order)}", both
+
+
+def _take(value: Tensor, index: Tensor, rows: int) -> Tensor:
+    return value.index_select(value.shape.index(rows), index) if rows in value.shape else value
+
+
+def _other_recipes(parameters: ParametricStack) -> Iterator[tuple[str, ParametricStack]]:
+    recipe = parameters.recipe
+    constraint: Any = recipe.constraint
+    for field, values, said in (
+        ("iterations", ITERATIONS, "{} Sinkhorn iterations"),
+        ("eps", EPS, "Sinkhorn eps {:g}"),
+    ):
+        own = getattr(constraint, field, None)
+        for value in values if own is not None else ():
+            if value != own:
+                changed = replace(recipe, constraint=replace(constraint, **{field: value}))
+                yield said.format(value), replace(parameters, recipe=changed)
+    other = Orientation.TARGET_ROWS if recipe.orientation is Orientation.SOURCE_ROWS else Orientation.SOURCE_ROWS
+    yield "H transposed", replace(parameters, recipe=replace(recipe, orientation=other))
+    for eps in EPS:
+        if eps != recipe.norm.eps and not recipe.norm.clamped:
+            yield f"norm eps {eps:g}", replace(parameters, recipe=replace(recipe, norm=replace(recipe.norm, eps=eps)))
+    if constraint is None:
+        without = recipe.activation is Activation.TANH
+        changed = replace(recipe, activation=Activation.NONE if without else Activation.TANH)
+        yield f"{'no ' if without else ''}tanh on the input-dependent part", replace(parameters, recipe=changed)
+
+
+def _post(site: Site, values: Mapping[str, Tensor], parameters: ParametricStack, x: Tensor) -> Tensor | None:
+    """2 sigmoid of the post logits, where they are a slice of one bias and of one projection without norm weight."""
+    streams = x.shape[1]
+    rows, inputs = streams * (streams + 2), x[0].numel()
+    bias = next((values[site.tensors[role]] for role in FUSED if role in site.tensors), None)
+    fused = [value for value in values.values() if value.ndim == 2 and set(value.shape) == {rows, inputs}]
+    scales = [value for value in values.values() if value.shape == (3,)]
+    weighted = any(value.ndim == 1 and len(value) == inputs for value in values.values())
+    if bias is None or bias.shape != (rows,) or len(fused) != 1 or len(scales) != 1 or weighted:
+        return None
+    weight = fused[0] if fused[0].shape[0] == inputs else fused[0].T
+    part = slice(streams, 2 * streams)
+    logits = project(x.flatten(1), weight[:, part].float(), parameters.recipe.norm)
+    return 2 * torch.sigmoid(logits * scales[0][1].float() + bias[part].float())

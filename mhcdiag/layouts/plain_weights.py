@@ -1,0 +1,158 @@
+"""Norms, writers and residual scales of an ordinary transformer, under the names of the usual implementations."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp, fsum, log, nan, prod, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts.checks import read_float
+from mhcdiag.layouts.depth import natural_key
+from mhcdiag.layouts.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
+from mhcdiag.mappings.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
+from mhcdiag.namedtensors import NamedTensors, prefetch
+
+_NORM = re.compile(r"(?:^|\.)(?:\w*(?:layer_?norm|rms_?norm|norm)\w*|ln_?\w+)\.weight$", re.IGNORECASE)
+_GROUPED = re.compile(r"(?:q|k)_(?:layer)?norm\.weight$")
+"""Norms inside the attention: `attention` bounds what they let pass."""
+ATTENTION_WRITERS = (
+    "self_attn.o_proj", "self_attn.dense", "self_attn.out_proj", "attn.c_proj", "attn.out_proj", "attention.wo",
+    "attention.dense", "self_attention.dense",
+)  # fmt: skip
+FEED_FORWARD_WRITERS = (
+    "mlp.down_proj", "mlp.c_proj", "mlp.fc2", "mlp.fc_out", "mlp.dense_4h_to_h", "fc2", "feed_forward.w2",
+    "ffn.down_proj",
+)  # fmt: skip
+READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk", "attn.q_proj", "attn.k_proj")
+_DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
+_ALPHAS = ("deepnorm_alpha", "deepnet_alpha", "deep_norm_alpha", "residual_alpha")
+_POWER_STEPS = 12
+_SUBSPACE = 8
+_POWER_TOLERANCE = 2e-3
+_CHUNK_ELEMENTS = 4_000_000
+
+
+def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeights:
+    """Readers of one plain model; nothing but headers is read here."""
+    return PlainWeights(
+        attention=lambda: read_attention(checkpoint, blocks),
+        unread_attention=unread_attention(checkpoint, blocks),
+        norms=lambda: _norms(checkpoint),
+        writers=lambda: _writers(checkpoint, blocks),
+        deepnorm=lambda: _deepnorm(checkpoint, blocks),
+        config_scales=_config_scales(checkpoint, len(blocks)),
+    )
+
+
+def _norms(checkpoint: NamedTensors) -> Iterator[NormWeight]:
+    names = [
+        name
+        for name, info in checkpoint.tensors.items()
+        if len(info.shape) == 1 and info.dtype in FLOATS and _NORM.search(name) and not _GROUPED.search(name)
+    ]
+    prefetch(checkpoint, names)
+    offset = norm_offset(checkpoint)
+    for name in sorted(names, key=natural_key):
+        yield NormWeight(name=name, weight=read_float(checkpoint, name).double() + offset)
+
+
+def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer]:
+    """One tensor in memory at a time."""
+    for block in blocks:
+        for kind, paths in (("attention", ATTENTION_WRITERS), ("feed-forward", FEED_FORWARD_WRITERS)):
+            name = _present(checkpoint, block, paths)
+            if name is None:
+                continue
+            prefetch(checkpoint, [name])
+            stored = checkpoint.read(name)
+            weight = stored.T if _is_input_major(checkpoint, name) else stored
+            square = fsum(float(part.double().square().sum()) for part in _parts(weight))
+            yield Writer(name=name, kind=kind, rms=sqrt(square / weight.shape[0]), spectral=_spectral(weight))
+
+
+def _present(checkpoint: NamedTensors, block: str, paths: Sequence[str]) -> str | None:
+    names = (f"{block}.{path}.weight" for path in paths)
+    known = (info for name in names if (info := checkpoint.tensors.get(name)) is not None)
+    return next((info.name for info in known if info.dtype in FLOATS and len(info.shape) == 2), None)
+
+
+def _is_input_major(checkpoint: NamedTensors, name: str) -> bool:
+    """Whether this is GPT-2's Conv1D: told by the fused projection beside it, since a square says nothing."""
+    fused = checkpoint.tensors.get(f"{name.rsplit('.', 3)[0]}.attn.c_attn.weight")
+    return fused is not None and len(fused.shape) == 2 and fused.shape[0] < fused.shape[1]
+
+
+def _spectral(weight: Tensor) -> float:
+    """Largest singular value by subspace iteration, a part of the rows as float32 at a time."""
+    columns = weight.shape[1]
+    basis = torch.randn(columns, min(_SUBSPACE, columns), generator=torch.Generator().manual_seed(0))
+    size = 0.0
+    for _ in range(_POWER_STEPS):
+        before = size
+        basis = torch.linalg.qr(basis).Q
+        image, gram = torch.zeros_like(basis), torch.zeros(basis.shape[1], basis.shape[1])
+        for part in _parts(weight):
+            rows = part.float()
+            output = rows @ basis
+            gram += output.T @ output
+            image += rows.T @ output
+        if not image.isfinite().all():
+            return nan
+        size, basis = sqrt(max(float(torch.linalg.eigvalsh(gram)[-1]), 0.0)), image
+        if not abs(size - before) > _POWER_TOLERANCE * size:
+            break
+    return size
+
+
+def _parts(weight: Tensor) -> Iterator[Tensor]:
+    rows = max(1, _CHUNK_ELEMENTS // weight.shape[1])
+    return (weight[start : start + rows] for start in range(0, weight.shape[0], rows))
+
+
+def _config_scales(checkpoint: NamedTensors, layers: int) -> dict[str, float]:
+    """Factors that the configuration puts on every branch: Granite's, and MiniCPM's divided by sqrt(layers)."""
+    config = configuration.section(checkpoint, "text_config")
+    found = {}
+    if (multiplier := configuration.positive(checkpoint, config, "residual_multiplier")) is not None:
+        found["residual_multiplier"] = multiplier
+    if (scale := configuration.positive(checkpoint, config, "scale_depth")) is not None:
+        found["scale_depth / sqrt(layers)"] = scale / sqrt(layers)
+    return found
+
+
+def _deepnorm(checkpoint: NamedTensors, blocks: Sequence[str]) -> DeepNormScales | None:
+    config = configuration.section(checkpoint, "text_config")
+    if not _says_deepnorm(config):
+        return None
+    layers = configuration.integer(checkpoint, config, "num_hidden_layers", "n_layer", "num_layers", "decoder_layers")
+    return DeepNormScales(
+        layers=layers or len(blocks),
+        alpha=configuration.positive(checkpoint, config, *_ALPHAS),
+        gain=_gain(checkpoint, blocks),
+    )
+
+
+def _says_deepnorm(config: Mapping[str, Any]) -> bool:
+    said = any(_DEEPNORM.match(key) and value is not None and value is not False for key, value in config.items())
+    return said or any(config.get(key) is not None for key in _ALPHAS)
+
+
+def _gain(checkpoint: NamedTensors, blocks: Sequence[str]) -> float | None:
+    """Writers against queries and keys: DeepNorm starts the former with the gain beta, the latter with 1."""
+    sizes = []
+    for paths in ((*ATTENTION_WRITERS, *FEED_FORWARD_WRITERS), READERS):
+        logs = []
+        for block in blocks:
+            for path in paths:
+                name = _present(checkpoint, block, (path,))
+                if name is not None:
+                    weight = read_float(checkpoint, name)
+                    mean_square = float(weight.double().square().sum()) / prod(weight.shape)
+                    logs.append(log(max(mean_square * sum(weight.shape), 1e-300)) / 2)
+        if not logs:
+            return None
+        sizes.append(sum(logs) / len(logs))
+    return exp(sizes[0] - sizes[1])

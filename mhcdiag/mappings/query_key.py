@@ -1,0 +1,117 @@
+"""How large the attention logits of one block can become: bounds from its query and key projections.
+
+With x = sqrt(d) u for a normalised input of d numbers, |u| = 1, a logit is q k = d u^T W_q^T W_k v, so that
+d sigma1(W_q^T W_k) bounds it where both sit at the same position. A rotation by position stands between the two
+projections and may align what is apart here: then only d sigma1(W_q) sigma1(W_k) bounds it. Both need no more than the
+Gram matrices W W^T [d_head, d_head] of each head.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryKey:
+    """The query and key projections of one block, a norm's weight folded in."""
+
+    block: str
+    """Path of the block."""
+    query_gram: Float[Tensor, "head channel channel"]
+    """W_q W_q^T of every head, float64."""
+    key_gram: Float[Tensor, "group channel channel"]
+    """W_k W_k^T of every key head; query heads share them in equal groups, in order."""
+    query_offset: Float[Tensor, "head channel"]
+    """What is added to q whatever the input: the bias, and the projected bias of the norm before."""
+    key_offset: Float[Tensor, "group channel"]
+    """The same for k."""
+    inputs: int
+    """Number d of inputs of the projections."""
+    scale: float
+    """Factor on the logits, usually 1/sqrt(d_head)."""
+    rotated: bool
+    """Whether positions rotate q and k, or may do so."""
+    query_limit: float | None = None
+    """Largest |q| that a norm after the projection lets pass; None without one."""
+    key_limit: float | None = None
+    """The same for k."""
+    cap: float | None = None
+    """What the model itself caps logits at; None where it does not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogitBound:
+    """What the attention logits of one block cannot exceed, for inputs of RMS 1."""
+
+    block: str
+    spectral: float
+    """Largest sigma1(W_q^T W_k) times the scale over heads: growth of a logit per unit-norm input squared."""
+    largest: float
+    """The bound on |logit|, over heads, with biases, rotation, norms and cap."""
+    rank: float
+    """Smallest effective rank exp(entropy of singular values) of W_q^T W_k over heads."""
+    head: int
+    """The head of the largest bound."""
+
+
+def logit_bound(attention: QueryKey) -> LogitBound:
+    """Bound the logits of one block.
+
+    Source: sub-multiplicativity of the spectral norm; arXiv 2309.14322 for the level at which runs diverged, 2606.28116
+    for the spectrum.
+    """
+    heads, groups = attention.query_gram.shape[0], attention.key_gram.shape[0]
+    of_head = torch.arange(heads) // (heads // groups)
+    singular = _singular(attention.query_gram, attention.key_gram, of_head)
+    product = _aligned(attention, of_head) if attention.rotated else _in_place(attention, of_head, singular[:, -1])
+    bounds = product * attention.scale
+    if attention.query_limit is not None and attention.key_limit is not None:
+        bounds = bounds.clamp(max=attention.query_limit * attention.key_limit * attention.scale)
+    if attention.cap is not None:
+        bounds = bounds.clamp(max=attention.cap)
+    shares = singular / singular.sum(dim=-1, keepdim=True).clamp(min=1e-300)
+    ranks = torch.exp(-(shares * shares.clamp(min=1e-300).log()).sum(dim=-1))
+    return LogitBound(
+        block=attention.block,
+        spectral=float(singular.max()) * attention.scale,
+        largest=float(bounds.max()),
+        rank=float(ranks.min()),
+        head=int(bounds.argmax()),
+    )
+
+
+def _singular(query: Tensor, key: Tensor, of_head: Tensor) -> Float[Tensor, "head channel"]:
+    """Singular values of W_q^T W_k, ascending: roots of the eigenvalues of G_k^1/2 G_q G_k^1/2."""
+    values, vectors = torch.linalg.eigh(key)
+    root = (vectors * values.clamp(min=0).sqrt().unsqueeze(-2)) @ vectors.mT
+    found: Tensor = torch.linalg.eigvalsh(root[of_head] @ query @ root[of_head])
+    return found.clamp(min=0).sqrt()
+
+
+def _aligned(attention: QueryKey, of_head: Tensor) -> Float[Tensor, " head"]:
+    """(sqrt(d) sigma1(W_q) + |o_q|) (sqrt(d) sigma1(W_k) + |o_k|)."""
+    reach = sqrt(attention.inputs)
+    query: Tensor = reach * _norm(attention.query_gram) + attention.query_offset.norm(dim=-1)
+    key: Tensor = reach * _norm(attention.key_gram) + attention.key_offset.norm(dim=-1)
+    return query * key[of_head]
+
+
+def _in_place(attention: QueryKey, of_head: Tensor, largest: Tensor) -> Float[Tensor, " head"]:
+    """D sigma1(W_q^T W_k) + sqrt(d) (|W_q^T o_k| + |W_k^T o_q|) + |o_q o_k|."""
+    query, key = attention.query_offset, attention.key_offset[of_head]
+    crossed = _length(attention.query_gram, key) + _length(attention.key_gram[of_head], query)
+    return attention.inputs * largest + sqrt(attention.inputs) * crossed + (query * key).sum(dim=-1).abs()
+
+
+def _norm(gram: Tensor) -> Float[Tensor, " head"]:
+    found: Tensor = torch.linalg.eigvalsh(gram)
+    return found[..., -1].clamp(min=0).sqrt()
+
+
+def _length(gram: Tensor, vector: Tensor) -> Float[Tensor, " head"]:
+    """|W^T v| from the Gram matrix of W."""
+    square: Tensor = (vector.unsqueeze(-2) @ gram @ vector.unsqueeze(-1)).flatten()
+    return square.clamp(min=0).sqrt()
