@@ -10,6 +10,9 @@ from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
 
+MOST_NUMBERS = 3
+"""Numbers that are shown of a check that found nothing; --verbose shows all."""
+
 
 def health_text(result: HealthResult, *, width: int, details: bool = False) -> str:
     """Check by check: what was found, what to do, and what could not be checked.
@@ -25,8 +28,8 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
     against = f", against {result.against}" if result.against else ""
     lines = [
         result.path,
-        f"  {result.layout}{model}, {len(result.sites)} sites, {result.streams} streams; {result.inputs} inputs, "
-        f"{result.tokens} tokens{against}",
+        f"  {result.layout}{model}, {len(result.sites)} sites, {_counted(result.streams, 'stream')}; "
+        f"{result.inputs} inputs, {_counted(result.tokens, 'token')}{against}",
     ]
     for check in result.checks:
         if not check.not_checkable or details:
@@ -56,7 +59,10 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
     if check.not_checkable:
         lines = _wrapped(f"  {check.name:12} ", f"not checked: {check.not_checkable}", width, indent=15)
     elif not check.findings:
-        lines = [f"  {check.name:12} nothing found  [{check.basis}]"]
+        numbers = "" if details else _numbers(check, most=MOST_NUMBERS).replace("_", " ")
+        lines = _wrapped(
+            f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{check.basis}]", width, indent=15
+        )
     else:
         lines = []
         for finding in check.findings:
@@ -68,9 +74,16 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
         lines += _wrapped(" " * 15, f"source: {check.source}", width, indent=17)
         thresholds = ", ".join(f"{name} {value:g}" for name, value in check.thresholds.items())
         lines += _wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in check.overall.items())
-        lines += _wrapped(" " * 15, f"overall: {numbers or 'none'}", width, indent=17)
+        lines += _wrapped(" " * 15, f"overall: {_numbers(check) or 'none'}", width, indent=17)
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _numbers(check: CheckResult, *, most: int | None = None) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(check.overall.items())[:most])
 
 
 def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
