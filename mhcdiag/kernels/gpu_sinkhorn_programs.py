@@ -178,9 +178,8 @@ def _back_step(gradient, matrix, sums, step, rows, valid, tokens, n: tl.constexp
     before = ()
     for i in tl.static_range(0, n):
         for j in tl.static_range(0, n):
-            line: tl.constexpr = j if columns else i
-            moved = moved + ((gradient[i * n + j] - inner[line]),)
-            before = before + (matrix[i * n + j] * totals[line],)
+            moved = moved + (gradient[i * n + j] - inner[j if columns else i],)
+            before = before + (matrix[i * n + j] * totals[j if columns else i],)
     return _divide(moved, totals, n, columns), before
 
 
