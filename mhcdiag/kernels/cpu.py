@@ -99,7 +99,10 @@ class NumbaKernel:
         zeros = numpy.zeros(rows, numpy.int64)
         tables = (cpu_selection.FIRST_GUESS, cpu_selection.BOUNDS)
         share(cpu_selection.count, rows, (bits, *tables, lowest, counts, zeros))
-        found = {lowest + k: torch.from_numpy(counts[:, k]) for k in range(counts.shape[1]) if counts[:, k].any()}
+        # Copied: a view of a rare octave would keep all the counts of its chunk for as long as it is the only one.
+        found = {
+            lowest + k: torch.from_numpy(counts[:, k].copy()) for k in range(counts.shape[1]) if counts[:, k].any()
+        }
         if zeros.any():
             found[ZERO] = torch.from_numpy(numpy.pad(zeros[:, None], ((0, 0), (0, BINS - 1))))
         return found
