@@ -58,9 +58,9 @@ def select(first: int, last: int, bits: Any, ranks: Any, found: Any, largest: An
             # Written first and kept only if it belongs: a branch that is taken at random would cost more.
             part = (values[t] - low) >> shift
             one[taken] = values[t]
-            taken += numpy.int64(part == lower)
+            taken += int(part == lower)
             other[kept] = values[t]
-            kept += numpy.int64(part == upper)
+            kept += int(part == upper)
         found[row, 0] = _of_rank(one, taken, ranks[0] - lower_below - 1)
         found[row, 1] = _of_rank(other, kept, ranks[1] - upper_below - 1)
 

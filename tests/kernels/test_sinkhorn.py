@@ -22,7 +22,9 @@ RULES = {
     "exp, rows first, cut off": SinkhornRule(
         start=Start.EXP, guard=Guard.SKIP, first=ROWS, shift=(ROWS,), limit=2.5, eps=0.7, iterations=5
     ),
-    "exp, shifted by the largest of all": SinkhornRule(start=Start.EXP, shift=(ROWS, COLUMNS), first=ROWS, eps=1e-5),
+    "exp, shifted by the largest of all": SinkhornRule(
+        start=Start.EXP, shift=(ROWS, COLUMNS), first=ROWS, eps=1e-5, iterations=4
+    ),
     "exp, as it is": SinkhornRule(start=Start.EXP, guard=Guard.ADDED, iterations=3, eps=1e-2),
 }
 DIFFERENTIABLE = {name: rule for name, rule in RULES.items() if rule.has_gradient}
