@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from timing import print_machine
@@ -20,6 +21,19 @@ from torch import Tensor
 from mhcdiag.kernels.choice import choose_kernel
 from mhcdiag.kernels.interface import Kernel, Outputs
 
+SMALLEST = """
+import time, torch, numpy
+begun = time.process_time()
+import numba
+print(time.process_time() - begun)
+
+@numba.njit(cache=True)
+def first(values):
+    return values[0]
+
+first(numpy.zeros(3))
+print(time.process_time() - begun)
+"""
 COMPILE = """
 import time, torch
 begun = time.process_time()
@@ -150,34 +164,28 @@ def spans(device: str, rounds: int) -> bool:
     return show("all spans", took["kernel"], 0.8, "s", at_least=False)
 
 
-def sizes(device: str, rounds: int) -> None:
-    """How the time per matrix depends on sites, tokens and streams."""
-    for sites, tokens, streams in (
-        (12, 4096, 4),
-        (60, 1024, 4),
-        (240, 4096, 4),
-        (60, 65_536, 4),
-        (60, 4096, 2),
-        (60, 4096, 8),
-    ):
-        maps = mappings(sites, tokens, dtype=torch.float32, device=device, streams=streams)
-        kernel, view = kernel_for(maps), maps.permute(0, 2, 3, 1)
-        took = in_turns({"": lambda k=kernel, v=view: k.chunk_gains(v, Outputs.NOTHING)}, max(2, rounds // 3), device)[
-            ""
-        ]
-        print(f"{sites:4} sites, {tokens:6} tokens, n = {streams}: {took * 1e9 / sites / tokens:8.1f} ns a matrix")
-
-
 def compilation() -> bool:
-    """Processor seconds until the first result, in a new process: without and with what an earlier one compiled."""
+    """Processor seconds until the first result, in a new process: without and with what an earlier one compiled.
+
+    Numba's own share is that of a function of one line, which was compiled before, too.
+    """
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-        cold, warm = (
+        found = [
             float(
                 subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, check=True).stdout
             )
-            for _ in range(2)
-        )
+            for _ in range(4)
+        ]
+        cold, warm = found[0], min(found[1:])
+        script = Path(cache) / "smallest.py"
+        script.write_text(SMALLEST)
+        alone = [
+            subprocess.run([sys.executable, script], env=environment, capture_output=True, check=True, text=True).stdout
+            for _ in range(4)
+        ]
+    imported, called = (min(float(each.split()[k]) for each in alone[1:]) for k in range(2))
+    print(f"import numba {imported:.2f} s, and a cached function of one line called: {called:.2f} s in all")
     return all((
         show("first result, nothing compiled yet", cold, 10, "s", at_least=False),
         show("first result, compiled before (Numba's import included)", warm, 0.5, "s", at_least=False),
@@ -194,7 +202,6 @@ def main() -> None:
         print(torch.cuda.get_device_name())
     parts = [bandwidth] if options.device == "cuda" else [small_and_quantiles, bandwidth, spans]
     met = [part(options.device, options.rounds) for part in parts]
-    sizes(options.device, options.rounds)
     if options.device == "cpu":
         met.append(compilation())
     sys.exit(not all(met))

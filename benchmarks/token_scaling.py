@@ -1,8 +1,9 @@
 """`mhcdiag gain` on captured mappings of more and more tokens: time, and memory that must not grow; and on more ranks.
 
-    python benchmarks/token_scaling.py [--tokens 1000 100000 10000000] [--ranks 1 2]
+    python benchmarks/token_scaling.py [--tokens 1000 100000 10000000] [--ranks 1 2] [--figure token_scaling.svg]
 
-Files of 6 sites are written to a temporary directory (3.8 GB for ten million tokens) and deleted at the end.
+Files of 6 sites are written to a temporary directory (3.8 GB for ten million tokens) and deleted at the end. Ranks
+share a folder of four files of 250,000 tokens each.
 """
 
 import argparse
@@ -11,11 +12,12 @@ import tempfile
 from pathlib import Path
 
 import numpy
-from timing import MEGABYTE, mhcdiag, print_machine, run_once
+from timing import MEGABYTE, Run, mhcdiag, print_machine, run_once
 
 from mhcdiag.capture.writer import MapShape, MapWriter
 
 SITES, STREAMS, PIECE = 6, 4, 100_000
+FILES, FILE_TOKENS = 4, 250_000
 BAR = 1.05
 """Largest ratio of peaks between the two largest numbers of tokens, both of which take the histogram."""
 
@@ -33,28 +35,67 @@ def write_maps(path: Path, tokens: int) -> None:
                 writer.write(site, start, maps[: tokens - start])
 
 
+def over_tokens(folder: Path, counts: list[int]) -> dict[int, Run]:
+    """One run per number of tokens, each with a file of its own."""
+    runs = {}
+    for tokens in counts:
+        path = folder / "maps.safetensors"
+        write_maps(path, tokens)
+        runs[tokens] = run = run_once(mhcdiag("gain", path, "--json"), may_exit=(0,))
+        path.unlink()
+        print(f"{tokens:9} tokens: {run.seconds:7.2f} s, peak {run.peak_bytes / MEGABYTE:.0f} MB", flush=True)
+    return runs
+
+
+def over_ranks(folder: Path, counts: list[int]) -> dict[int, Run]:
+    """One run per number of processes, all on the same folder."""
+    captured = folder / "captured"
+    captured.mkdir()
+    for part in range(FILES if counts else 0):
+        write_maps(captured / f"part-{part}.safetensors", FILE_TOKENS)
+    runs = {}
+    for ranks in counts:
+        torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks))
+        command = (*torchrun, *mhcdiag("gain", captured, "--json")[1:])
+        runs[ranks] = min((run_once(command, may_exit=(0,)) for _ in range(2)), key=lambda run: run.seconds)
+        print(f"{ranks:9} ranks:  {runs[ranks].seconds:7.2f} s, {FILES} files of {FILE_TOKENS} tokens", flush=True)
+    return runs
+
+
+def draw(path: Path, tokens: dict[int, Run], ranks: dict[int, Run]) -> None:
+    """Time and memory over tokens, time over ranks."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    figure, (time, memory, shared) = pyplot.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    time.loglog(list(tokens), [run.seconds for run in tokens.values()], marker="o")
+    time.set(title="one process", xlabel="tokens", ylabel="seconds")
+    memory.semilogx(list(tokens), [run.peak_bytes / MEGABYTE for run in tokens.values()], marker="o")
+    memory.set(title="peak memory", xlabel="tokens", ylabel="MB", ylim=(0, None))
+    shared.bar([str(count) for count in ranks], [run.seconds for run in ranks.values()], width=0.5)
+    shared.set(title="a million tokens", xlabel="ranks", ylabel="seconds")
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000, 100_000, 1_000_000, 10_000_000])
-    parser.add_argument("--ranks", type=int, nargs="+", default=[])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     print_machine()
-    peaks = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "maps.safetensors"
-        for tokens in options.tokens:
-            write_maps(path, tokens)
-            run = run_once(mhcdiag("gain", path, "--json"), may_exit=(0,))
-            peaks.append(run.peak_bytes)
-            print(f"{tokens:9} tokens: {run.seconds:7.2f} s, peak {run.peak_bytes / MEGABYTE:.0f} MB")
-        for ranks in options.ranks:
-            torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks))
-            run = run_once((*torchrun, *mhcdiag("gain", path, "--json")[1:]), may_exit=(0,))
-            print(f"{ranks:9} ranks:  {run.seconds:7.2f} s")
+        ranks = over_ranks(Path(folder), options.ranks)
+        runs = over_tokens(Path(folder), options.tokens)
+    if options.figure is not None:
+        draw(options.figure, runs, ranks)
+    peaks = [run.peak_bytes for run in runs.values()]
     growth = peaks[-1] / peaks[-2] if len(peaks) > 1 else 1.0
-    print(
-        f"peak of the largest against the one before: {growth:.2f}, bar {BAR}  {'met' if growth <= BAR else 'MISSED'}"
-    )
+    met = "met" if growth <= BAR else "MISSED"
+    print(f"peak of the largest against the one before: {growth:.2f}, bar {BAR}  {met}")
+    print_machine()
     sys.exit(growth > BAR)
 
 

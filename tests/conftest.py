@@ -5,7 +5,14 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-COMPILED = ("cpu_loops", "cpu_selection", "cpu_sinkhorn", "gpu_programs", "gpu_sinkhorn")
+COMPILED = (
+    "cpu_loops",
+    "cpu_selection",
+    "cpu_sinkhorn_loops",
+    "gpu_programs",
+    "gpu_sinkhorn_programs",
+    "gpu_span_programs",
+)
 """Modules whose functions Numba or Triton compiles: a wrapper around them would be compiled in their place."""
 
 

@@ -1,15 +1,22 @@
-"""The implementations of composite gains that run here: plain torch, and Numba and Triton where they are installed."""
+"""Implementations of composite gains and Sinkhorn-Knopp that run here: plain torch, Numba and Triton if installed."""
 
 import importlib.util
 import os
 
 from mhcdiag.kernels.interface import Kernel
 from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.sinkhorn_interface import SinkhornKernel
+from mhcdiag.kernels.sinkhorn_reference import ReferenceSinkhorn
 
 
 def has(package: str) -> bool:
     """Whether a package is installed."""
     return importlib.util.find_spec(package) is not None
+
+
+def runs_triton() -> bool:
+    """Whether Triton is installed and was told to interpret its programs on the CPU."""
+    return has("triton") and os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def all_kernels() -> list[Kernel]:
@@ -19,11 +26,26 @@ def all_kernels() -> list[Kernel]:
         from mhcdiag.kernels.cpu import NumbaKernel
 
         found.append(NumbaKernel())
-    if has("triton") and os.environ.get("TRITON_INTERPRET") == "1":
+    if runs_triton():
         from mhcdiag.kernels.gpu import TritonKernel
 
         found.append(TritonKernel())
     return found
 
 
+def all_sinkhorns() -> list[SinkhornKernel]:
+    """As `all_kernels`, of the Sinkhorn-Knopp iteration."""
+    found: list[SinkhornKernel] = [ReferenceSinkhorn()]
+    if has("numba"):
+        from mhcdiag.kernels.cpu_sinkhorn import NumbaSinkhorn
+
+        found.append(NumbaSinkhorn())
+    if runs_triton():
+        from mhcdiag.kernels.gpu_sinkhorn import TritonSinkhorn
+
+        found.append(TritonSinkhorn())
+    return found
+
+
 ALL_KERNELS = all_kernels()
+ALL_SINKHORNS = all_sinkhorns()

@@ -3,9 +3,12 @@
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from mhcdiag.kernels.interface import Kernel
 from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.sinkhorn_interface import SinkhornKernel
+from mhcdiag.kernels.sinkhorn_reference import ReferenceSinkhorn
 
 WORTH_COMPILING = 1_000_000
 """Matrices above which Numba is used: below, plain torch is done before Numba is imported, let alone compiled."""
@@ -35,6 +38,23 @@ def choose_kernel(*, device: str, streams: int, matrices: int, dtype: torch.dtyp
     return Reference()
 
 
+def choose_sinkhorn(logits: Tensor, *, matrices: int) -> SinkhornKernel:
+    """The implementation for one kind of Sinkhorn-Knopp iteration.
+
+    Parameters
+    ----------
+    logits
+        What is to be normalised, [..., row, column, token].
+    matrices
+        How many of them come in all calls together.
+    """
+    if logits.device.type == "cpu" and matrices > WORTH_COMPILING:
+        return _numba_sinkhorn() or ReferenceSinkhorn()
+    if logits.device.type == "cuda" and logits.shape[-2] in STREAMS:
+        return _triton_sinkhorn() or ReferenceSinkhorn()
+    return ReferenceSinkhorn()
+
+
 @cache
 def _numba() -> Kernel | None:
     try:
@@ -51,3 +71,21 @@ def _triton() -> Kernel | None:
     except ImportError:
         return None
     return TritonKernel()
+
+
+@cache
+def _numba_sinkhorn() -> SinkhornKernel | None:
+    try:
+        from mhcdiag.kernels.cpu_sinkhorn import NumbaSinkhorn
+    except (ImportError, RuntimeError):  # as in `_numba`
+        return None
+    return NumbaSinkhorn()
+
+
+@cache
+def _triton_sinkhorn() -> SinkhornKernel | None:
+    try:
+        from mhcdiag.kernels.gpu_sinkhorn import TritonSinkhorn
+    except ImportError:
+        return None
+    return TritonSinkhorn()

@@ -2,12 +2,9 @@
 
 import math
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy
 import torch
@@ -20,6 +17,7 @@ from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
 from mhcdiag.kernels.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled, widened
+from mhcdiag.kernels.sharing import share
 from mhcdiag.results.gain import Kind, SpanKey
 
 TINY = sys.float_info.min
@@ -42,7 +40,7 @@ class NumbaKernel:
         entry_sums = numpy.empty((blocks if Outputs.MATRICES in outputs else 0, 3, sites, streams * streams))
         per_token = numpy.empty((3 if Outputs.PER_TOKEN in outputs else 0, len(KEYS), sites, tokens), buffer.dtype)
         finite = numpy.empty(blocks, bool)
-        _share(
+        share(
             partial(cpu_loops.composites, buffer, layout, (0,) * streams),
             blocks,
             (reduced, entry_sums, per_token, finite),
@@ -69,7 +67,7 @@ class NumbaKernel:
         blocks = -(-tokens // BLOCK)
         sums = numpy.full((blocks, sites, sites, len(KEYS)), numpy.nan)
         extremes = numpy.empty((blocks, 2))
-        _share(partial(cpu_loops.spans, *_flat(maps), (0,) * streams), blocks, (sums, extremes))
+        share(partial(cpu_loops.spans, *_flat(maps), (0,) * streams), blocks, (sums, extremes))
         lowest, highest = float(extremes[:, 0].min()), float(extremes[:, 1].max())
         if not is_safe(lowest, highest, maps.dtype):
             return Reference().span_sums(maps)
@@ -81,7 +79,7 @@ class NumbaKernel:
         bits = _bits(values)
         rows = len(bits)
         found, largest = numpy.empty((rows, 2), bits.dtype), numpy.empty(rows, bits.dtype)
-        _share(cpu_selection.select, rows, (bits, numpy.asarray(ranks), found, largest))
+        share(cpu_selection.select, rows, (bits, numpy.asarray(ranks), found, largest))
         if largest.max() > _infinity(bits.dtype):  # logarithms may be negative
             return order_statistics(values, ranks)
         return torch.from_numpy(found.view(numpy.float32 if bits.dtype == numpy.uint32 else numpy.float64))
@@ -92,7 +90,7 @@ class NumbaKernel:
         bits = _bits(plain)
         rows = len(bits)
         edges = numpy.empty((2, rows), numpy.uint64)
-        _share(cpu_selection.extent, rows, (bits, edges[0], edges[1]))
+        share(cpu_selection.extent, rows, (bits, edges[0], edges[1]))
         least, most = edges[0].min().view(numpy.float64), edges[1].max()
         if values.exponent is not None or most >= _infinity(bits.dtype) or not least >= TINY:
             return octave_counts(values)
@@ -100,8 +98,11 @@ class NumbaKernel:
         counts = cpu_selection.empty_counts(rows, max(highest - lowest + 1, 0))
         zeros = numpy.zeros(rows, numpy.int64)
         tables = (cpu_selection.FIRST_GUESS, cpu_selection.BOUNDS)
-        _share(cpu_selection.count, rows, (bits, *tables, lowest, counts, zeros))
-        found = {lowest + k: torch.from_numpy(counts[:, k]) for k in range(counts.shape[1]) if counts[:, k].any()}
+        share(cpu_selection.count, rows, (bits, *tables, lowest, counts, zeros))
+        # Copied: a view of a rare octave would keep all the counts of its chunk for as long as it is the only one.
+        found = {
+            lowest + k: torch.from_numpy(counts[:, k].copy()) for k in range(counts.shape[1]) if counts[:, k].any()
+        }
         if zeros.any():
             found[ZERO] = torch.from_numpy(numpy.pad(zeros[:, None], ((0, 0), (0, BINS - 1))))
         return found
@@ -131,15 +132,3 @@ def _flat(maps: Maps) -> tuple[numpy.ndarray, tuple[int, ...]]:
 
 def _plain(values: numpy.ndarray) -> Scaled:
     return Scaled(torch.from_numpy(numpy.ascontiguousarray(values)), None)
-
-
-def _share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) -> None:
-    """Split blocks over threads; every block writes its own place, so that the numbers do not depend on the split."""
-    workers = max(1, min(torch.get_num_threads(), blocks))
-    edges = [blocks * worker // workers for worker in range(workers + 1)]
-    if workers == 1:
-        loop(0, blocks, *arguments)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(loop, first, last, *arguments) for first, last in pairwise(edges)]:
-            done.result()

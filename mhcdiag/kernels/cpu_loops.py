@@ -206,7 +206,8 @@ def composites(
                 _add_entries(matrices, count, entry_sums[b, kind, site])
             if per_token.size:
                 for key in range(KEYS):
-                    per_token[kind, key, site, start : start + count] = gains[key * BLOCK : key * BLOCK + count]
+                    for t in range(count):  # assigning a slice would check for overlaps each time
+                        per_token[kind, key, site, start + t] = gains[key * BLOCK + t]
 
 
 @_whole

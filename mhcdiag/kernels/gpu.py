@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.gpu_programs import composite_program
+from mhcdiag.kernels.gpu_span_programs import span_program
 from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
 from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled, widened
-from mhcdiag.kernels.spans import span_sums
 from mhcdiag.results.gain import Kind, SpanKey
 
 REGISTERS = 128
@@ -27,7 +27,7 @@ FORWARD_NORM = 1
 class TritonKernel:
     """See `Kernel`; a chunk with NaN, infinity or gains near the limits of its element type goes to the reference.
 
-    Composites run in one Triton program; all spans and quantiles are plain torch on the same device.
+    Composites and all spans are Triton programs; quantiles are plain torch on the same device.
     """
 
     name: ClassVar[str] = "triton"
@@ -35,9 +35,8 @@ class TritonKernel:
     def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
         """See `Kernel`."""
         sites, streams, _, tokens = maps.shape
-        if maps.stride(1) != streams * maps.stride(2):
-            maps = maps.contiguous()
-        products = torch.float64 if maps.dtype == torch.float64 else torch.float32
+        maps = _with_one_entry_stride(maps)
+        products = _type_of_products(maps)
         block = _tokens_of_a_program(streams, products)
         programs = triton.cdiv(tokens, block)
         with_matrices, with_tokens = Outputs.MATRICES in outputs, Outputs.PER_TOKEN in outputs
@@ -70,7 +69,24 @@ class TritonKernel:
 
     def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
         """See `Kernel`."""
-        return span_sums(widened(maps))
+        sites, streams, _, tokens = maps.shape
+        maps = _with_one_entry_stride(maps)
+        products = _type_of_products(maps)
+        block = _tokens_of_a_program(streams, products)
+        programs = triton.cdiv(tokens, block)
+        sums = maps.new_full((programs, sites, sites, len(KEYS)), torch.nan, dtype=products)
+        extremes = maps.new_empty((programs, sites, 3), dtype=products)
+        span_program[(programs, sites)](
+            maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens, sums, extremes,
+            n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
+            dtype=tl.float64 if products == torch.float64 else tl.float32, num_warps=1,
+        )  # fmt: skip
+        edges = torch.stack([extremes[..., 0].min(), extremes[..., 1].max(), extremes[..., 2].sum()])
+        lowest, highest, check = edges.tolist()  # waits for the device
+        if check != 0 or not is_safe(lowest, highest, products):
+            return Reference().span_sums(maps)
+        total = sums.double().sum(dim=0)
+        return {key: Scaled(total[..., k], None) for k, key in enumerate(KEYS)}
 
     def order_statistics(self, values: Float[Tensor, "row token"], ranks: tuple[int, int]) -> Float[Tensor, "row rank"]:
         """See `Kernel`."""
@@ -79,6 +95,15 @@ class TritonKernel:
     def octave_counts(self, values: Scaled) -> OctaveCounts:
         """See `Kernel`."""
         return octave_counts(values)
+
+
+def _with_one_entry_stride(maps: Maps) -> Maps:
+    """The mappings, copied only where their entries do not lie one fixed stride apart."""
+    return maps if maps.stride(1) == maps.shape[1] * maps.stride(2) else maps.contiguous()
+
+
+def _type_of_products(maps: Maps) -> torch.dtype:
+    return torch.float64 if maps.dtype == torch.float64 else torch.float32
 
 
 def _tokens_of_a_program(streams: int, products: torch.dtype) -> int:

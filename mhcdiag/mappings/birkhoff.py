@@ -41,8 +41,9 @@ class PermutationMixture:
         """See `Constraint`."""
         return BOTH
 
-    def apply(self, logits: Coefficients) -> Matrices:
+    def apply(self, logits: Coefficients, *, matrices: int = 0) -> Matrices:
         """See `Constraint`; there are n! coefficients."""
+        del matrices
         weights = logits.squeeze(-3).softmax(dim=-2)
         return torch.einsum("...rt,rij->...ijt", weights, permutation_matrices(self.streams).to(weights))
 
@@ -59,8 +60,9 @@ class KroneckerPairs:
         """See `Constraint`."""
         return BOTH
 
-    def apply(self, logits: Coefficients) -> Matrices:
+    def apply(self, logits: Coefficients, *, matrices: int = 0) -> Matrices:
         """See `Constraint`; there are 2 log2 n coefficients."""
+        del matrices
         row = logits.squeeze(-3)
         stay = (row[..., ::2, :] - row[..., 1::2, :]).sigmoid()  # the softmax of a pair, [..., factor, token]
         swap = 1 - stay
@@ -89,8 +91,9 @@ class TransportPolytope:
         """See `Constraint`."""
         return BOTH
 
-    def apply(self, logits: Matrices) -> Matrices:
+    def apply(self, logits: Matrices, *, matrices: int = 0) -> Matrices:
         """See `Constraint`."""
+        del matrices
         shares = logits.sigmoid()
         streams = logits.shape[-2]
         columns = [torch.ones_like(logits[..., 0, 0, :]) for _ in range(streams)]
@@ -140,8 +143,9 @@ class Orthostochastic:
         """See `Constraint`; sums are 1 only as far as the steps converged."""
         return ()
 
-    def apply(self, logits: Matrices) -> Matrices:
+    def apply(self, logits: Matrices, *, matrices: int = 0) -> Matrices:
         """See `Constraint`."""
+        del matrices
         matrix: Tensor = logits.movedim(-1, -3)
         matrix = matrix / (torch.linalg.matrix_norm(matrix, keepdim=True) + self.eps)
         for a, b, c in NEWTON_SCHULZ:

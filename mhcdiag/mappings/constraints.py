@@ -1,23 +1,23 @@
 """How implementations turn logits into (nearly) doubly stochastic matrices by finite Sinkhorn-Knopp iterations.
 
 All of them (arXiv 2512.24880, equation 9) differ in the start, in the order of the two normalisations and in how eps
-guards a denominator. The side that is normalised last is exact; the other one carries the error. Matrices are held as
-[..., row, column, token], tokens contiguous, in the orientation in which the implementation stores them.
-`birkhoff.py` holds those that need no iteration.
+guards a denominator (`kernels/sinkhorn_rule.py`). Matrices are held as [..., row, column, token], tokens contiguous, in
+the orientation in which the implementation stores them. `birkhoff.py` holds those that need no iteration.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-Logits = Float[Tensor, "*batch row column token"]
+from mhcdiag.kernels.sinkhorn import sinkhorn
+from mhcdiag.kernels.sinkhorn_rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
 
-ROWS, COLUMNS = -2, -3
-"""The axis that is summed over to normalise rows (over columns) and columns (over rows)."""
+__all__ = ["COLUMNS", "ROWS", "Constraint", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
+
+Logits = Float[Tensor, "*batch row column token"]
 
 
 @runtime_checkable
@@ -28,19 +28,16 @@ class Constraint(Protocol):
     def exact_axes(self) -> tuple[int, ...]:
         """Which of `ROWS` and `COLUMNS` have sums of exactly 1, in the stored orientation."""
 
-    def apply(self, logits: Tensor) -> Tensor:
-        """The constrained matrices [..., row, column, token], in the element type of the logits."""
+    def apply(self, logits: Tensor, *, matrices: int = 0) -> Tensor:
+        """The constrained matrices [..., row, column, token], in the element type of the logits.
 
-
-class Guard(StrEnum):
-    """How eps keeps a denominator from being zero."""
-
-    ADDED = "added"
-    """sum + eps."""
-    FLOOR = "floor"
-    """max(sum, eps)."""
-    SKIP = "skip"
-    """Nothing is divided where sum <= eps."""
+        Parameters
+        ----------
+        logits
+            One matrix, or one row of coefficients, per token.
+        matrices
+            How many come in all calls together: for many of them a compiled iteration pays.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,14 +55,10 @@ class SoftmaxSinkhorn:
         """See `Constraint`."""
         return (COLUMNS,)
 
-    def apply(self, logits: Logits) -> Logits:
+    def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
         """See `Constraint`."""
-        matrix = logits.softmax(dim=ROWS).add_(self.eps)
-        _normalise(matrix, COLUMNS, self.eps, Guard.ADDED)
-        for _ in range(self.iterations - 1):
-            _normalise(matrix, ROWS, self.eps, Guard.ADDED)
-            _normalise(matrix, COLUMNS, self.eps, Guard.ADDED)
-        return matrix
+        rule = SinkhornRule(iterations=self.iterations, eps=self.eps, start=Start.SOFTMAX, first=COLUMNS)
+        return sinkhorn(logits, rule, matrices=matrices)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,22 +82,23 @@ class ExpSinkhorn:
     @property
     def exact_axes(self) -> tuple[int, ...]:
         """See `Constraint`."""
-        return (self._last,)
+        return (self._rule.last,)
 
     @property
-    def _last(self) -> int:
-        return ROWS if self.first == COLUMNS else COLUMNS
+    def _rule(self) -> SinkhornRule:
+        return SinkhornRule(
+            iterations=self.iterations,
+            eps=self.eps,
+            start=Start.EXP,
+            first=self.first,
+            guard=self.guard,
+            shift=self.shift,
+            limit=self.limit,
+        )
 
-    def apply(self, logits: Logits) -> Logits:
+    def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
         """See `Constraint`."""
-        logits = logits.clamp(-self.limit, self.limit)
-        if self.shift:
-            logits -= logits.amax(dim=self.shift, keepdim=True)
-        matrix = logits.exp_()
-        for _ in range(self.iterations):
-            _normalise(matrix, self.first, self.eps, self.guard)
-            _normalise(matrix, self._last, self.eps, self.guard)
-        return matrix
+        return sinkhorn(logits, self._rule, matrices=matrices)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,21 +121,11 @@ class LogSinkhorn:
     def _last(self) -> int:
         return ROWS if self.first == COLUMNS else COLUMNS
 
-    def apply(self, logits: Logits) -> Logits:
-        """See `Constraint`."""
+    def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
+        """See `Constraint`; plain torch for any number of matrices, since logarithms are most of its time."""
+        del matrices
         logs = logits / self.temperature
         for _ in range(self.iterations):
             logs = logs - logs.logsumexp(dim=self.first, keepdim=True)
             logs = logs - logs.logsumexp(dim=self._last, keepdim=True)
         return logs.exp_()
-
-
-def _normalise(matrix: Logits, axis: int, eps: float, guard: Guard) -> None:
-    sums = matrix.sum(dim=axis, keepdim=True)
-    if guard is Guard.ADDED:
-        sums.add_(eps)
-    elif guard is Guard.FLOOR:
-        sums.clamp_(min=eps)
-    else:
-        sums.masked_fill_(sums <= eps, 1.0)
-    matrix /= sums

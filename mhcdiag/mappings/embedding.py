@@ -39,7 +39,7 @@ class EmbeddingMaps:
         rows, columns = self.parameters.base.shape[-2:]
         logits = projected.reshape(rows, columns, -1).to(device) * self.parameters.scale[0].to(device)
         logits = logits + self.parameters.base[0].unsqueeze(-1).to(device)
-        return finish(logits[None, None], self.parameters, slice(0, 1))
+        return finish(logits[None, None], self.parameters, slice(0, 1), matrices=self.tokens)
 
 
 def fold_streams(projection: Float[Tensor, "input logit"], streams: int) -> Float[Tensor, "width logit"]:

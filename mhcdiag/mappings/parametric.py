@@ -152,8 +152,11 @@ class RandomMaps:
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
         """The mappings of tokens start..stop-1."""
+        matrices = len(self.samplers) * self.tokens
         maps = [
-            finish(self._logits(site, start, stop, device).unsqueeze(0), self.parameters, slice(site, site + 1))[0]
+            finish(
+                self._logits(site, start, stop, device)[None], self.parameters, slice(site, site + 1), matrices=matrices
+            )[0]
             for site in range(len(self.samplers))
         ]
         return torch.stack(maps)
@@ -176,13 +179,29 @@ class RandomMaps:
 
 
 def finish(
-    logits: Float[Tensor, "site proposal row column token"], parameters: ParametricStack, sites: slice
+    logits: Float[Tensor, "site proposal row column token"],
+    parameters: ParametricStack,
+    sites: slice,
+    *,
+    matrices: int = 0,
 ) -> Float[Tensor, "site stream stream token"]:
-    """From logits to H_res: constrain, average over proposals, blend, orient; `sites` are those of the logits."""
+    """From logits to H_res: constrain, average over proposals, blend, orient.
+
+    Parameters
+    ----------
+    logits
+        As the constraint takes them.
+    parameters
+        Of all sites.
+    sites
+        Those of the logits.
+    matrices
+        See `Constraint.apply`.
+    """
     recipe = parameters.recipe
     if recipe.constraint is not None:
-        logits = recipe.constraint.apply(logits)
-    matrices = logits.mean(dim=1) if recipe.proposals > 1 else logits[:, 0]
+        logits = recipe.constraint.apply(logits, matrices=matrices)
+    stored = logits.mean(dim=1) if recipe.proposals > 1 else logits[:, 0]
     if parameters.blend is not None:
-        matrices = parameters.blend.apply(matrices, sites)
-    return recipe.orient(matrices).contiguous()
+        stored = parameters.blend.apply(stored, sites)
+    return recipe.orient(stored).contiguous()

@@ -10,10 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from mhcdiag.kernels.sinkhorn import sinkhorn
+from mhcdiag.kernels.sinkhorn_rule import ROWS, SinkhornRule
 from mhcdiag.toy.settings import ToySettings
-from mhcdiag.toy.sinkhorn import sinkhorn
 from mhcdiag.toy.topologies.interface import RMS_EPS, Packed, SiteMaps, Streams, one_hot_by_site
 
+OF_A_RUN = 1 << 40
+"""Matrices that a training normalises, as far as `sinkhorn` cares: compiling always pays."""
 ALPHA_START = 0.01
 PHI_DEVIATION = 0.02
 DIAGONAL_START = 4.0
@@ -82,6 +85,8 @@ class Manifold:
         """See `Topology`."""
         count = streams.shape[1]
         logits = flattened_logits(streams, *packed)
-        res = sinkhorn(logits[2 * count :].view(count, count, -1), iterations=self.iterations)
+        # Rows come last, so that forward sums are 1: DeepSeek-V4's released iteration, on the transpose of its matrix.
+        rule = SinkhornRule(iterations=self.iterations, first=ROWS)
+        res = sinkhorn(logits[2 * count :].view(count, count, -1), rule, matrices=OF_A_RUN)
         weights = logits[: 2 * count].sigmoid().T
         return SiteMaps(pre=weights[:, :count], post=2 * weights[:, count:], res=res.permute(2, 0, 1).contiguous())
