@@ -12,17 +12,32 @@ import time
 import torch
 from hyper_connections import HyperConnections
 from timing import print_machine
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from mhcdiag import Monitor
 
 BARS = {"cpu": 1.0, "cuda": 0.5}
 """Per cent of the step."""
-SITES, STREAMS, WIDTH, TOKENS = 60, 4, 32, 128
+SITES, STREAMS, WIDTH, TOKENS, HEADS = 60, 4, 32, 128, 2
+
+
+class Attention(nn.Module):
+    """The branch of every other site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Causal attention over [sequence, token, feature]."""
+        parts = self.qkv(self.norm(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(*parts.unbind(), is_causal=True)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Sequential):
-    """The branch of one site."""
+    """The branch of the sites between them."""
 
     def __init__(self) -> None:
         super().__init__(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
@@ -42,7 +57,12 @@ def main() -> None:
     options = parser.parse_args()
     bar = BARS[options.device]
     torch.manual_seed(0)
-    model = nn.Sequential(*(HyperConnections(STREAMS, dim=WIDTH, layer_index=i, branch=Mlp()) for i in range(SITES)))
+    model = nn.Sequential(
+        *(
+            HyperConnections(STREAMS, dim=WIDTH, layer_index=i, branch=Mlp() if i % 2 else Attention())
+            for i in range(SITES)
+        )
+    )
     model.to(options.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     tokens = torch.randn(4, TOKENS // 4, WIDTH).repeat_interleave(STREAMS, dim=0).to(options.device)

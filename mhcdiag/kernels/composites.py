@@ -5,14 +5,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.scaled import Scaled, multiply, needs_scaling, normalise
-from mhcdiag.results.gain import Definition, Direction, SpanKey
+from mhcdiag.results.gain import Definition, Direction, Kind, SpanKey
 
 Maps = Float[Tensor, "site stream stream token"]
 
 
-def singles(maps: Maps) -> Scaled:
-    """P(l,l) for every site l: the mappings themselves."""
-    return Scaled(maps, None)
+def products(maps: Maps) -> dict[Kind, Scaled]:
+    """P(l,l), P(1,l) and P(l,L) for every site l; arguments and results as in `prefixes`."""
+    upto, onwards = prefixes_and_suffixes(maps)
+    return {Kind.SINGLE: Scaled(maps, None), Kind.PREFIX: upto, Kind.SUFFIX: onwards}
 
 
 def prefixes(maps: Maps) -> Scaled:
@@ -28,35 +29,42 @@ def prefixes(maps: Maps) -> Scaled:
     Scaled
         Composites of the same shape; mantissa and exponent where they could leave the range of the element type.
     """
-    return _chain(maps, later_on_the_left=True)
+    return _chain(maps, scaling=needs_scaling(maps))
 
 
-def suffixes(maps: Maps) -> Scaled:
-    """P(l,L) = H_L ... H_l for every site l; arguments and result as in `prefixes`."""
-    backwards = _chain(maps.flip(0), later_on_the_left=False)
-    flipped = None if backwards.exponent is None else backwards.exponent.flip(0)
-    return Scaled(backwards.mantissa.flip(0), flipped)
+def prefixes_and_suffixes(maps: Maps) -> tuple[Scaled, Scaled]:
+    """P(1,l) and P(l,L) = H_L ... H_l for every site l; arguments and results as in `prefixes`.
+
+    Both in one pass, since for few tokens it is the number of operations that takes the time: a suffix, transposed, is
+    a prefix of the transposed mappings in reverse order.
+    """
+    both = _chain(torch.stack((maps, maps.flip(0).transpose(1, 2)), dim=1), scaling=needs_scaling(maps))
+    mantissa, exponent = both.mantissa, both.exponent
+    backwards = None if exponent is None else exponent[:, 1].flip(0)
+    return (
+        Scaled(mantissa[:, 0], None if exponent is None else exponent[:, 0]),
+        Scaled(mantissa[:, 1].flip(0).transpose(1, 2), backwards),
+    )
 
 
-def _chain(maps: Maps, *, later_on_the_left: bool) -> Scaled:
-    scaling = needs_scaling(maps)
+def _chain(maps: Float[Tensor, "site *both stream stream token"], *, scaling: bool) -> Scaled:
     out = torch.empty_like(maps)
-    exponents = torch.zeros_like(maps[:, :1, :1])
-    current = Scaled(maps[0], None)
+    exponents = torch.zeros_like(maps[..., :1, :1, :])
+    current: Scaled | None = None
     for site, mapping in enumerate(maps):
         step = normalise(mapping, None) if scaling else Scaled(mapping, None)
-        if site == 0:
-            current = step
-        else:
-            left, right = (step, current) if later_on_the_left else (current, step)
-            product = multiply(left.mantissa, right.mantissa)
-            current = Scaled(product, None)
-            if left.exponent is not None and right.exponent is not None:
-                current = normalise(product, left.exponent + right.exponent)
+        current = step if current is None else _product(step, current)
         out[site] = current.mantissa
         if current.exponent is not None:
             exponents[site] = current.exponent
     return Scaled(out, exponents if scaling else None)
+
+
+def _product(left: Scaled, right: Scaled) -> Scaled:
+    product = multiply(left.mantissa, right.mantissa)
+    if left.exponent is None or right.exponent is None:
+        return Scaled(product, None)
+    return normalise(product, left.exponent + right.exponent)
 
 
 def gains(composites: Scaled, *, nonnegative: bool = False) -> dict[SpanKey, Scaled]:

@@ -3,7 +3,6 @@
 It never overflows: products that could leave the range of their element type carry an exponent per matrix.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,18 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains, prefixes, singles, suffixes
+from mhcdiag.kernels.composites import gains, products
 from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
 from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
 from mhcdiag.kernels.scaled import Scaled, widened
 from mhcdiag.kernels.spans import span_sums
-from mhcdiag.results.gain import Kind, SpanKey
-
-PRODUCTS: dict[Kind, Callable[[Tensor], Scaled]] = {
-    Kind.SINGLE: singles,
-    Kind.PREFIX: prefixes,
-    Kind.SUFFIX: suffixes,
-}
+from mhcdiag.results.gain import SpanKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +30,7 @@ class Reference:
         nonnegative = bool((maps >= 0).all())
         broken = (~maps.isfinite()).any(dim=1).any(dim=1).sum(dim=-1).cpu()
         return ChunkGains(
-            kinds={kind: _kind(compose(maps), outputs, nonnegative=nonnegative) for kind, compose in PRODUCTS.items()},
+            kinds={kind: _kind(each, outputs, nonnegative=nonnegative) for kind, each in products(maps).items()},
             nonfinite=broken if bool(broken.any()) else None,
             kernel=self.name,
         )

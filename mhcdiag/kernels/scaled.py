@@ -119,9 +119,11 @@ def multiply(
     Written as a sum of `inner` broadcast products: with tokens contiguous this runs at memory speed, while a batched
     matrix product would start one tiny kernel per token.
     """
-    total = left[..., :, 0, None, :] * right[..., None, 0, :, :]
-    for k in range(1, left.shape[-2]):
-        total.addcmul_(left[..., :, k, None, :], right[..., None, k, :, :])
+    columns = left.unsqueeze(-2).unbind(-3)  # [..., rows, 1, token]
+    rows = right.unsqueeze(-4).unbind(-3)  # [..., 1, columns, token]
+    total = columns[0] * rows[0]
+    for column, row in zip(columns[1:], rows[1:], strict=True):
+        total.addcmul_(column, row)
     return total
 
 

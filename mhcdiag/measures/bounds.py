@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains
-from mhcdiag.kernels.reference import PRODUCTS
+from mhcdiag.kernels.composites import gains, products
 from mhcdiag.kernels.spans import span_sums
 from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.parametric import Activation, ParametricStack
@@ -81,7 +80,7 @@ def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: Paramet
     maps = entries.unsqueeze(-1)
     if not bool(torch.isfinite(maps).all()):
         return dict.fromkeys(Direction, no_bound("the parameters hold NaN or infinity"))
-    curves = {kind: gains(compose(maps), nonnegative=True) for kind, compose in PRODUCTS.items()}
+    curves = {kind: gains(each, nonnegative=True) for kind, each in products(maps).items()}
     spans = span_sums(maps)
     found = {}
     for direction in Direction:
