@@ -105,7 +105,8 @@ def _is_finite(block: Any) -> bool:
     total = nothing
     for position in range(block.shape[0]):
         total += block[position] * nothing  # of NaN and infinity NaN: unlike comparisons, sums become vectors
-    return total == nothing
+    finite: bool = total == nothing
+    return finite
 
 
 @_block
