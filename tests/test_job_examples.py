@@ -128,10 +128,12 @@ def test_the_action_installs_with_the_tested_versions():
     assert all(output["value"].startswith("${{ steps.check.outputs.") for output in ACTION["outputs"].values())
 
 
-def test_the_policy_in_the_readme_is_one(tmp_path):
-    (block,) = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def test_the_policies_in_the_readme_are_some(tmp_path):
+    of_health, whole = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     path = tmp_path / "mhcdiag.toml"
-    path.write_text(block, encoding="utf-8")
+    path.write_text(of_health, encoding="utf-8")
+    assert [gate.metric for gate in read_policy(path).gates] == ["health.failed", "health.collapse.half_depth"]
+    path.write_text(whole, encoding="utf-8")
     policy = read_policy(path)
     assert [gate.metric for gate in policy.gates][:2] == ["gain.worst.backward.norm", "gain.prefix.forward.amax.max"]
     assert policy.allow[0].steps == (12000, 12050)

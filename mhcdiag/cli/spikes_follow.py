@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
@@ -31,10 +30,10 @@ def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | N
         raise SettingError("--follow reads one log: name one LOG")
     path = request.logs[0]
     live = LiveLog(path, request.options)
-    with _until_terminated() as stopped:
-        for block in tail(path, idle_timeout=idle_timeout, stopped=lambda: bool(stopped)):
-            if block and _tell(live, live.feed(block), request, on_fail=on_fail, quiet=quiet):
-                return make_report(request, [judge(live.result(), request.gate)])
+    stopped = _until_terminated()
+    for block in tail(path, idle_timeout=idle_timeout, stopped=lambda: bool(stopped)):
+        if block and _tell(live, live.feed(block), request, on_fail=on_fail, quiet=quiet):
+            return make_report(request, [judge(live.result(), request.gate)])
     try:
         _tell(live, live.close(), request, on_fail=on_fail, quiet=quiet)
     except LogError as error:
@@ -71,16 +70,13 @@ def _run_command(command: str, judged: JudgedLog, gate: SpikeGate) -> None:
         complain(f"--on-fail: the command ended with {done.returncode}")
 
 
-@contextmanager
-def _until_terminated() -> Iterator[list[int]]:
-    """Collect SIGTERM in a list instead of dying, so that the summary is still printed."""
+def _until_terminated() -> list[int]:
+    """Collect SIGTERM in a list instead of dying, so that the summary is still printed.
+
+    For the rest of the process: when training has been ended by --on-fail, a job's script ends this process too, and
+    must still get the exit code of the gate.
+    """
     received: list[int] = []
-    try:
-        before = signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with suppress(ValueError):  # not the main thread: signals are somebody else's
+        signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    return received
