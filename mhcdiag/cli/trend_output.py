@@ -53,7 +53,7 @@ def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: 
             place=Place.TREND,
             title="",
             alt="gain, and gradient norm and loss where a log was given, over steps",
-            caption="Dotted: the fitted line. Marks on the loss are the events of the log.",
+            caption="Dashed: the fitted line; dotted: gains of 3, 30 and 1000. Coloured bands are events of the log.",
             svg=inline_svg(figure, prefix="trend"),
         )
         write_text(html, trend_page(judged, picture), option="--html")
