@@ -147,6 +147,12 @@ def _measure(matrices: Any, gains: Any, streams: Any) -> None:
         gains[3 * BLOCK + t] = column_norm
 
 
+@_block
+def _copy(source: Any, target: Any, count: int) -> None:
+    for t in range(count):  # assigning a slice would check for overlaps each time
+        target[t] = source[t]
+
+
 @_whole
 def composites(
     maps: Any,
@@ -210,8 +216,7 @@ def composites(
                 _add_entries(matrices, count, entry_sums[b, kind, site])
             if per_token.size:
                 for key in range(KEYS):
-                    for t in range(count):  # assigning a slice would check for overlaps each time
-                        per_token[kind, key, site, start + t] = gains[key * BLOCK + t]
+                    _copy(gains[key * BLOCK :], per_token[kind, key, site, start:], count)
 
 
 @_whole

@@ -37,6 +37,10 @@ def select(first: int, last: int, bits: Any, ranks: Any, found: Any, largest: An
     """
     tokens = bits.shape[1]
     counts = numpy.empty(PARTS, numpy.int32)
+    parts = numpy.empty(tokens, numpy.uint16)
+    words = numpy.empty(-(-tokens // 8), numpy.uint64)
+    words[:] = 0
+    wanted = words.view(numpy.uint8)
     one, other = numpy.empty(tokens, bits.dtype), numpy.empty(tokens, bits.dtype)
     for row in range(first, last):
         values = bits[row]
@@ -47,28 +51,36 @@ def select(first: int, last: int, bits: Any, ranks: Any, found: Any, largest: An
         shift = bits.dtype.type(0)
         while (high - low) >> shift >= PARTS:
             shift += bits.dtype.type(1)
+        for t in range(tokens):
+            parts[t] = numpy.uint16((values[t] - low) >> shift)
         counts[:] = 0
         for t in range(tokens):
-            counts[numpy.int64((values[t] - low) >> shift)] += 1  # with sign, as addresses are: three times faster
-        lower_part, lower_below = _part_of(ranks[0], counts)
-        upper_part, upper_below = _part_of(ranks[1], counts)
-        lower, upper = bits.dtype.type(lower_part), bits.dtype.type(upper_part)
-        taken = kept = 0
+            counts[numpy.uint64(parts[t])] += 1
+        lower_part, lower_below = _part_of(ranks[0], counts, 0, 0)
+        upper_part, upper_below = _part_of(ranks[1], counts, lower_part, lower_below)
+        if shift == 0:  # every part is one value, as where all gains are 1 but for rounding
+            found[row, 0], found[row, 1] = low + bits.dtype.type(lower_part), low + bits.dtype.type(upper_part)
+            continue
+        lower, upper = numpy.uint16(lower_part), numpy.uint16(upper_part)
         for t in range(tokens):
-            # Written first and kept only if it belongs: a branch that is taken at random would cost more.
-            part = (values[t] - low) >> shift
-            one[taken] = values[t]
-            taken += int(part == lower)
-            other[kept] = values[t]
-            kept += int(part == upper)
+            wanted[t] = (parts[t] == lower) | (parts[t] == upper)
+        taken = kept = 0
+        for word in range(words.shape[0]):
+            if words[word] == 0:  # most of them, eight values at once
+                continue
+            for t in range(8 * word, min(8 * word + 8, tokens)):
+                # Written first and kept only if it belongs: a branch that is taken at random would cost more.
+                one[taken] = values[t]
+                taken += int(parts[t] == lower)
+                other[kept] = values[t]
+                kept += int(parts[t] == upper)
         found[row, 0] = _of_rank(one, taken, ranks[0] - lower_below - 1)
         found[row, 1] = _of_rank(other, kept, ranks[1] - upper_below - 1)
 
 
 @numba.njit(error_model="numpy", cache=True)
-def _part_of(rank: int, counts: Any) -> tuple[int, int]:
-    """The part that holds a rank, and how many values lie in the parts below it."""
-    part, below = 0, 0
+def _part_of(rank: int, counts: Any, part: int, below: int) -> tuple[int, int]:
+    """The part that holds a rank, and how many values lie below it; counting goes on from a part at or before it."""
     while below + counts[part] < rank:
         below += counts[part]
         part += 1

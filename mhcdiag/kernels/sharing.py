@@ -1,7 +1,9 @@
 """Independent blocks of work on the threads that torch may use."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -9,16 +11,26 @@ import torch
 
 
 def share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) -> None:
-    """Call `loop(first, last, *arguments)` for all blocks, split over threads.
+    """Call `loop(first, last, *arguments)` for all blocks, split over threads, of which the calling one is one.
 
     Every block writes its own place, so that the numbers do not depend on the split. The loop must release the
     interpreter lock.
     """
     workers = max(1, min(torch.get_num_threads(), blocks))
     edges = [blocks * worker // workers for worker in range(workers + 1)]
-    if workers == 1:
-        loop(0, blocks, *arguments)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(loop, first, last, *arguments) for first, last in pairwise(edges)]:
-            done.result()
+    (first, last), *others = pairwise(edges)
+    running = [_threads(workers - 1).submit(loop, *ends, *arguments) for ends in others]
+    loop(first, last, *arguments)
+    for part in running:
+        part.result()
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Kept for the next call: to start threads takes longer than the work of a small chunk."""
+    return ThreadPoolExecutor(count, thread_name_prefix="mhcdiag-kernel")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # Threads do not survive a fork: the child starts its own.
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -24,6 +24,8 @@ SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
 ROUND = 4
 """Chunks that each rank measures before they are collected."""
+SampledMaps = Float[Tensor, "site stream stream token"]
+"""H_res of the tokens that all spans are computed for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,16 +100,21 @@ def measure_gains(
     return ranks.share(None if total is None or found is None else _joined(measurer, total, found, samples))
 
 
-def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | None, list[Tensor]]:
+def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | None, SampledMaps]:
     """All chunks, dealt out to ranks in turn; the sums of all of them in order, and samples, on rank 0."""
-    tokens = measurer.source.tokens
+    stack, tokens = measurer.source.stack, measurer.source.tokens
     starts = iter(range(0, tokens, CHUNK_TOKENS))
     total: ChunkSums | None = None
-    samples: list[Tensor] = []
+    # Taken at once and filled: a small tensor kept from each chunk would pin the heap around it, and the process grow
+    # with the number of tokens.
+    samples = torch.empty(len(stack.sites), stack.streams, stack.streams, len(measurer.picked), dtype=measurer.dtype)
+    taken = 0
     while batch := list(islice(starts, ROUND * ranks.count)):
         mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
         parts = sorted((part for of_rank in ranks.gather(mine) for part in of_rank), key=lambda part: part.start)
-        samples += [part.samples for part in parts]
+        for part in parts:
+            begun, taken = taken, taken + part.samples.shape[-1]
+            samples[..., begun:taken] = part.samples
         if parts:
             total = reduce(add, parts if total is None else [total, *parts])
     return total, samples
@@ -124,10 +131,9 @@ def _measure_some(measurer: ChunkMeasurer, starts: Sequence[int], ranks: Ranks) 
         raise RankError(f"rank {ranks.rank} of {ranks.count}: {error}") from error
 
 
-def _joined(measurer: ChunkMeasurer, total: ChunkSums, found: dict[CurveKey, Curve], samples: list[Tensor]) -> Gains:
+def _joined(measurer: ChunkMeasurer, total: ChunkSums, found: dict[CurveKey, Curve], samples: SampledMaps) -> Gains:
     tokens, sites = measurer.source.tokens, measurer.source.stack.sites
-    maps = torch.cat(samples, dim=-1).to(measurer.device)
-    spans = _spans(maps, found, measurer.kernel)
+    spans = _spans(samples.to(measurer.device), found, measurer.kernel)
     return Gains(
         curves=found,
         spans=spans,
@@ -154,9 +160,7 @@ def _evenly_spaced(tokens: int, most: int) -> Tensor:
     return torch.arange(wanted) * tokens // wanted
 
 
-def _spans(
-    maps: Float[Tensor, "site stream stream token"], curves: dict[CurveKey, Curve], kernel: Kernel
-) -> dict[SpanKey, tuple[Curve, ...]]:
+def _spans(maps: SampledMaps, curves: dict[CurveKey, Curve], kernel: Kernel) -> dict[SpanKey, tuple[Curve, ...]]:
     """Token means over all spans; where a curve covers the same span with all tokens, its mean stands instead."""
     found: dict[SpanKey, tuple[Curve, ...]] = {}
     for key, sums in kernel.span_sums(maps).items():
