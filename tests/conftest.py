@@ -1,9 +1,13 @@
 """Shapes are enforced: every annotated function of the package is checked by jaxtyping with beartype."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from jaxtyping import install_import_hook
+
+# As the command line does, before torch is loaded: several processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMPILED = (
     "cpu_loops",

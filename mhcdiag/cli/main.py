@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mhcdiag.cli.commands import SETTINGS, CommandsOnDemand
+from mhcdiag.cli.openmp import wait_asleep
 from mhcdiag.version import __version__
 
 COULD_NOT_JUDGE = 2
@@ -111,4 +112,5 @@ def _closed_pipe() -> int:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    wait_asleep()
     sys.exit(run())

@@ -1,12 +1,12 @@
 """`mhcdiag spikes --follow`: a log that grows, one line per event, and an end at the first failed gate."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 
+from mhcdiag.cli.openmp import environment_of_others
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
 from mhcdiag.contracts.spikes import event_document
@@ -63,7 +63,7 @@ def _run_command(command: str, judged: JudgedLog, gate: SpikeGate) -> None:
     if tripped is not None:
         series, event = tripped
         told |= {"series": series, **event_document(event)}
-    environment = {**os.environ, "MHCDIAG_EVENT": json.dumps(told, allow_nan=False)}
+    environment = {**environment_of_others(), "MHCDIAG_EVENT": json.dumps(told, allow_nan=False)}
     sys.stdout.flush()
     done = subprocess.run(command, shell=True, env=environment, check=False)
     if done.returncode:

@@ -140,6 +140,20 @@ def test_order_statistics_are_those_of_a_sorted_row(kernel: Kernel, dtype: torch
 
 
 @kernels
+@pytest.mark.parametrize("tokens", [1, 2, 7, 8, 63, 1000, 5000])
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3, 100.0])
+def test_order_statistics_of_gains_near_one_beside_an_outlier(kernel: Kernel, tokens: int, spread: float):
+    """What mHC gives: all in a few numbers next to each other; and all but one of them in one part of the range."""
+    values = 1 + spread * torch.rand(3, tokens, generator=torch.Generator().manual_seed(tokens))
+    values[1, tokens // 2] = 1e30
+    values[2, tokens // 3] = 1e-30
+    ordered = values.sort(dim=-1).values
+    for ranks in ((1, tokens), ((tokens + 1) // 2, -(-99 * tokens // 100)), (tokens, tokens)):
+        found = kernel.order_statistics(values, ranks)
+        assert torch.equal(found, ordered[:, [rank - 1 for rank in ranks]]), ranks
+
+
+@kernels
 def test_every_value_is_counted_in_its_bin(kernel: Kernel):
     """Bounds belong to the bin that begins with them, on either side of 1."""
     bounds = torch.tensor(bin_bounds(), dtype=torch.float64)

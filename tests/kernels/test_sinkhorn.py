@@ -184,7 +184,9 @@ def test_axes_in_front_are_a_batch_and_half_precision_stays(chosen: str):
     found.float().square().sum().backward()
     assert (found.shape, found.dtype, logits.grad.dtype) == (logits.shape, torch.bfloat16, torch.bfloat16)
     one = sinkhorn(logits[1, 2].detach(), SinkhornRule())
-    assert torch.equal(found[1, 2], one)
+    # Triton's interpreter cuts float32 down to bfloat16 where the compiled program, like torch, rounds.
+    last_bit = 2**-7 if chosen == "triton" else 0
+    torch.testing.assert_close(found[1, 2], one, rtol=last_bit, atol=0)
 
 
 def test_without_a_gradient_nothing_is_kept(chosen: str):
