@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import print_machine
+from timing import RUNS, print_machine
 from torch import Tensor
 
 from mhcdiag.kernels.choice import choose_kernel
@@ -144,7 +144,7 @@ def bandwidth(device: str, rounds: int) -> bool:
     }
     if on_gpu:
         jobs["loop"] = lambda: plain_loop(maps.float())
-    took = in_turns(jobs, max(2, rounds // 3), device)
+    took = in_turns(jobs, rounds, device)
     size = maps.numel() * maps.element_size()
     moved = 2 * size if on_gpu else size
     print(f"{kernel.name}: [122, 65536, 4, 4]: memory {moved / took['memory'] / 1e9:.1f} GB/s, "
@@ -159,7 +159,7 @@ def spans(device: str, rounds: int) -> bool:
     maps = mappings(122, 4096, dtype=torch.float32, device=device)
     kernel, view = kernel_for(maps), maps.permute(0, 2, 3, 1)
     jobs = {"loop": lambda: plain_spans(maps), "kernel": lambda: kernel.span_sums(view)}
-    took = in_turns(jobs, max(2, rounds // 3), device)
+    took = in_turns(jobs, rounds, device)
     print(f"{kernel.name}: all spans of [122, 4096, 4, 4]: loop {took['loop']:.2f} s, kernel {took['kernel']:.2f} s")
     return show("all spans", took["kernel"], 0.8, "s", at_least=False)
 
@@ -175,14 +175,14 @@ def compilation() -> bool:
             float(
                 subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, check=True).stdout
             )
-            for _ in range(4)
+            for _ in range(1 + RUNS)
         ]
         cold, warm = found[0], min(found[1:])
         script = Path(cache) / "smallest.py"
         script.write_text(SMALLEST)
         alone = [
             subprocess.run([sys.executable, script], env=environment, capture_output=True, check=True, text=True).stdout
-            for _ in range(4)
+            for _ in range(1 + RUNS)
         ]
     imported, called = (min(float(each.split()[k]) for each in alone[1:]) for k in range(2))
     print(f"import numba {imported:.2f} s, and a cached function of one line called: {called:.2f} s in all")

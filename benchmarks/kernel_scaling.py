@@ -1,6 +1,6 @@
 """How the time of the composite kernel per mapping depends on the numbers of tokens, sites and streams.
 
-    python benchmarks/kernel_scaling.py [--device cuda] [--rounds 5] [--figure kernel_scaling.svg]
+    python benchmarks/kernel_scaling.py [--device cuda] [--rounds 7] [--figure kernel_scaling.svg]
 
 Means and maxima of single, prefix and suffix products in both definitions, float32; the fastest round counts.
 """
@@ -46,7 +46,7 @@ def draw(path: Path, curves: dict[str, dict[int, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     print_machine()

@@ -3,21 +3,23 @@
     python benchmarks/token_scaling.py [--tokens 1000 100000 10000000] [--ranks 1 2] [--figure token_scaling.svg]
 
 Files of 6 sites are written to a temporary directory (3.8 GB for ten million tokens) and deleted at the end. Ranks
-share a folder of four files of 250,000 tokens each.
+share a folder of four files of a million tokens each, run in turns, and have one thread each: otherwise a single rank
+takes all cores, too.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy
-from timing import MEGABYTE, Run, mhcdiag, print_machine, run_once
+from timing import MEGABYTE, Run, Timing, alternate, mhcdiag, print_machine, run_once
 
 from mhcdiag.capture.writer import MapShape, MapWriter
 
 SITES, STREAMS, PIECE = 6, 4, 100_000
-FILES, FILE_TOKENS = 4, 250_000
+FILES, FILE_TOKENS = 4, 1_000_000
 BAR = 1.05
 """Largest ratio of peaks between the two largest numbers of tokens, both of which take the histogram."""
 
@@ -47,22 +49,27 @@ def over_tokens(folder: Path, counts: list[int]) -> dict[int, Run]:
     return runs
 
 
-def over_ranks(folder: Path, counts: list[int]) -> dict[int, Run]:
-    """One run per number of processes, all on the same folder."""
+def over_ranks(folder: Path, counts: list[int]) -> dict[int, Timing]:
+    """All numbers of processes in turns, all on the same folder."""
     captured = folder / "captured"
     captured.mkdir()
     for part in range(FILES if counts else 0):
         write_maps(captured / f"part-{part}.safetensors", FILE_TOKENS)
-    runs = {}
+    torchrun = ("env", "OMP_NUM_THREADS=1", sys.executable, "-m", "torch.distributed.run", "--nproc-per-node")
+    gain = mhcdiag("gain", captured, "--json")[1:]
+    timings = alternate({str(ranks): (*torchrun, str(ranks), *gain) for ranks in counts})
     for ranks in counts:
-        torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks))
-        command = (*torchrun, *mhcdiag("gain", captured, "--json")[1:])
-        runs[ranks] = min((run_once(command, may_exit=(0,)) for _ in range(2)), key=lambda run: run.seconds)
-        print(f"{ranks:9} ranks:  {runs[ranks].seconds:7.2f} s, {FILES} files of {FILE_TOKENS} tokens", flush=True)
-    return runs
+        timing, one = timings[str(ranks)], timings[str(counts[0])]
+        print(
+            f"{ranks:9} ranks:  {timing.fastest:7.2f} s (median {timing.middle:.2f}), "
+            f"{one.fastest / timing.fastest:.2f} times as fast as {counts[0]}, {FILES} files of {FILE_TOKENS} tokens",
+            flush=True,
+        )
+    shutil.rmtree(captured)
+    return {ranks: timings[str(ranks)] for ranks in counts}
 
 
-def draw(path: Path, tokens: dict[int, Run], ranks: dict[int, Run]) -> None:
+def draw(path: Path, tokens: dict[int, Run], ranks: dict[int, Timing]) -> None:
     """Time and memory over tokens, time over ranks."""
     import matplotlib as mpl
 
@@ -74,8 +81,8 @@ def draw(path: Path, tokens: dict[int, Run], ranks: dict[int, Run]) -> None:
     time.set(title="one process", xlabel="tokens", ylabel="seconds")
     memory.semilogx(list(tokens), [run.peak_bytes / MEGABYTE for run in tokens.values()], marker="o")
     memory.set(title="peak memory", xlabel="tokens", ylabel="MB", ylim=(0, None))
-    shared.bar([str(count) for count in ranks], [run.seconds for run in ranks.values()], width=0.5)
-    shared.set(title="a million tokens", xlabel="ranks", ylabel="seconds")
+    shared.bar([str(count) for count in ranks], [timing.fastest for timing in ranks.values()], width=0.5)
+    shared.set(title="four million tokens", xlabel="ranks", ylabel="seconds")
     figure.savefig(path, metadata={"Date": None})
 
 

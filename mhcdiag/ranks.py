@@ -63,20 +63,24 @@ class Distributed:
         """See `Ranks`."""
         from torch import distributed
 
-        parts: list[Part | None] | None = [None] * self.count if self.rank == 0 else None
+        from mhcdiag.packing import packed, unpacked
+
+        parts: list[bytes | None] | None = [None] * self.count if self.rank == 0 else None
         with _lost_ranks_named():
-            distributed.gather_object(part, parts)
-        return [part for part in parts or [] if part is not None]
+            distributed.gather_object(packed(part), parts)
+        return [unpacked(part) for part in parts or [] if part is not None]
 
     def share(self, found: Part | None) -> Part:
         """See `Ranks`."""
         from torch import distributed
 
-        box = [found]
+        from mhcdiag.packing import packed, unpacked
+
+        box = [packed(found)]
         with _lost_ranks_named():
             distributed.broadcast_object_list(box)
-        assert box[0] is not None
-        return box[0]
+        shared: Part = unpacked(box[0])
+        return shared
 
 
 def deal(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Part]], ranks: Ranks) -> list[Part]:

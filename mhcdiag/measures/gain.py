@@ -22,7 +22,7 @@ from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduc
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
-ROUND = 4
+ROUND = 16
 """Chunks that each rank measures before they are collected."""
 SampledMaps = Float[Tensor, "site stream stream token"]
 """H_res of the tokens that all spans are computed for."""
