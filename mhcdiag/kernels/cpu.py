@@ -41,7 +41,7 @@ class NumbaKernel:
         per_token = numpy.empty((3 if Outputs.PER_TOKEN in outputs else 0, len(KEYS), sites, tokens), buffer.dtype)
         finite = numpy.empty(blocks, bool)
         share(
-            partial(cpu_loops.composites, buffer, layout, (0,) * streams),
+            partial(cpu_loops.composites, buffer, layout, (0,) * streams, _whole(buffer[:0])),
             blocks,
             (reduced, entry_sums, per_token, finite),
         )
@@ -67,7 +67,9 @@ class NumbaKernel:
         blocks = -(-tokens // BLOCK)
         sums = numpy.full((blocks, sites, sites, len(KEYS)), numpy.nan)
         extremes = numpy.empty((blocks, 2))
-        share(partial(cpu_loops.spans, *_flat(maps), (0,) * streams), blocks, (sums, extremes))
+        buffer, layout = _flat(maps)
+        loop = partial(cpu_loops.spans, buffer, layout, (0,) * streams, _whole(buffer[:0]))
+        share(loop, blocks, (sums, extremes))
         lowest, highest = float(extremes[:, 0].min()), float(extremes[:, 1].max())
         if not is_safe(lowest, highest, maps.dtype):
             return Reference().span_sums(maps)
@@ -109,8 +111,11 @@ class NumbaKernel:
 
 
 def _bits(values: Float[Tensor, "row token"]) -> numpy.ndarray:
+    return _whole(values.contiguous().numpy())
+
+
+def _whole(array: numpy.ndarray) -> numpy.ndarray:
     """The same memory as whole numbers without sign."""
-    array = values.contiguous().numpy()
     return array.view(numpy.uint32 if array.dtype == numpy.float32 else numpy.uint64)
 
 

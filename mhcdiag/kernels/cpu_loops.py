@@ -17,7 +17,6 @@ import numpy
 BLOCK = 128
 """Tokens of one block: memory is then read in runs of two pages a site (n = 4, float32), which pays more than keeping
 the mappings of 122 sites in a core's second-level cache would."""
-LANES = 8
 KEYS = 4
 """Directions times definitions: forward amax, forward norm, backward amax, backward norm."""
 FORWARD_NORM = 1
@@ -35,42 +34,29 @@ def _larger(a: Any, b: Any) -> Any:
     return a if a > b else b  # the one form that becomes a single instruction
 
 
-@numba.njit(inline="always")
-def _smaller(a: Any, b: Any) -> Any:
-    return a if a < b else b
-
-
 @_block
-def _reduce(gains: Any, count: int, lanes: Any, found: Any) -> None:
+def _reduce(gains: Any, bits: Any, count: int, extremes: Any, extreme_bits: Any, found: Any) -> None:
     """Sum and largest of each of the `KEYS` gains over the first `count` tokens, and the smallest forward norm.
 
-    Arguments: lanes: room for two rows of `LANES`, so that nothing is allocated here.
+    Non-negative floats sort like the whole numbers with the same bits, and NaN above all: unlike comparisons of floats,
+    those of whole numbers become vectors. Arguments: bits: the gains as whole numbers; extremes, extreme_bits: room for
+    two floats, seen both ways.
     """
-    total, largest = lanes
     for key in range(KEYS):
-        of_key = gains[key * BLOCK : (key + 1) * BLOCK]
-        for lane in range(LANES):
-            added = high = of_key[lane]
-            for step in range(1, BLOCK // LANES):
-                value = of_key[step * LANES + lane]
-                added += value
-                high = _larger(value, high)
-            total[lane], largest[lane] = added, high
-        whole, high = total[0], largest[0]
-        for lane in range(1, LANES):
-            whole += total[lane]
-            high = _larger(largest[lane], high)
-        if count < BLOCK:
-            whole = gains.dtype.type(0)
-            for t in range(count):
-                whole += of_key[t]
-        found[SUM, key], found[MAXIMUM, key] = whole, high
-    for lane in range(LANES):
-        low = gains[FORWARD_NORM * BLOCK + lane]
-        for step in range(1, BLOCK // LANES):
-            low = _smaller(gains[FORWARD_NORM * BLOCK + step * LANES + lane], low)
-        largest[lane] = low
-    found[MINIMUM, FORWARD_NORM] = largest.min()
+        first = key * BLOCK
+        total = gains.dtype.type(0)
+        for t in range(count):
+            total += gains[first + t]
+        high = bits[first]
+        for t in range(BLOCK):
+            high = max(high, bits[first + t])
+        extreme_bits[0] = high
+        found[SUM, key], found[MAXIMUM, key] = total, extremes[0]
+    low = bits[FORWARD_NORM * BLOCK]
+    for t in range(BLOCK):
+        low = min(low, bits[FORWARD_NORM * BLOCK + t])
+    extreme_bits[1] = low
+    found[MINIMUM, FORWARD_NORM] = extremes[1]
 
 
 @_block
@@ -85,18 +71,44 @@ def _add_entries(matrices: Any, count: int, found: Any) -> None:
 
 
 @_block
-def _load(tokens: Any, token_stride: int, entry_stride: int, count: int, block: Any, streams: Any) -> None:
-    entries = len(streams) * len(streams)
-    token = numpy.uint64(0)  # unsigned: for signed numbers every access would ask whether to count from the end
-    for t in range(count):
-        position = token
+def _load(tokens: Any, token_stride: int, entry_stride: int, count: int, room: Any, block: Any, streams: Any) -> None:
+    """One block of the mappings of a site. Arguments: room: as large as the block."""
+    n = len(streams)
+    entries = n * n
+    if token_stride == entries and entry_stride == 1 and count == BLOCK:  # what files hold: matrix after matrix
+        _deal(tokens, n * BLOCK, room, n * BLOCK, streams)
+        for k in range(n):
+            _deal(room[k * n * BLOCK :], BLOCK, block[k * BLOCK :], n * BLOCK, streams)
+        return
+    if token_stride == 1:  # what is computed here: entry after entry
         for k in range(entries):
-            block[k * BLOCK + t] = tokens[position]
-            position += numpy.uint64(entry_stride)
-        token += numpy.uint64(token_stride)
+            _copy(tokens[k * entry_stride :], block[k * BLOCK :], count)
+    else:
+        token = numpy.uint64(0)  # unsigned: for signed numbers every access would ask whether to count from the end
+        for t in range(count):
+            position = token
+            for k in range(entries):
+                block[k * BLOCK + t] = tokens[position]
+                position += numpy.uint64(entry_stride)
+            token += numpy.uint64(token_stride)
     for k in range(entries):
         for t in range(count, BLOCK):
             block[k * BLOCK + t] = block[k * BLOCK + count - 1]
+
+
+@_block
+def _deal(source: Any, rounds: int, target: Any, stride: int, streams: Any) -> None:
+    """Deal numbers out to n places, `stride` apart, in turn: twice that takes matrices apart, with vectors."""
+    n = len(streams)
+    for turn in range(numpy.uint64(rounds)):
+        for k in range(n):
+            target[turn + numpy.uint64(k * stride)] = source[turn * numpy.uint64(n) + numpy.uint64(k)]
+
+
+@_block
+def _copy(source: Any, target: Any, count: int) -> None:
+    for t in range(count):  # assigning a slice would check for overlaps each time
+        target[t] = source[t]
 
 
 @_block
@@ -147,17 +159,12 @@ def _measure(matrices: Any, gains: Any, streams: Any) -> None:
         gains[3 * BLOCK + t] = column_norm
 
 
-@_block
-def _copy(source: Any, target: Any, count: int) -> None:
-    for t in range(count):  # assigning a slice would check for overlaps each time
-        target[t] = source[t]
-
-
 @_whole
 def composites(
     maps: Any,
     layout: Any,
     streams: Any,
+    whole: Any,
     first: int,
     last: int,
     reduced: Any,
@@ -175,6 +182,8 @@ def composites(
         (sites, tokens, site stride, token stride, entry stride).
     streams
         A tuple of n zeros.
+    whole
+        An array without sign and of the same width as the mappings' numbers; only its type matters.
     reduced
         Written: [block, kind, site, 3, KEYS], sum and largest over tokens; smallest for the forward norm only.
     entry_sums
@@ -189,7 +198,9 @@ def composites(
     block = numpy.empty((sites, entries * BLOCK), maps.dtype)
     products = numpy.empty((2, entries * BLOCK), maps.dtype)
     gains = numpy.empty(KEYS * BLOCK, maps.dtype)
-    lanes = numpy.empty((2, LANES), maps.dtype)
+    bits, extremes = gains.view(whole.dtype), numpy.empty(2, maps.dtype)
+    extreme_bits = extremes.view(whole.dtype)
+    room = numpy.empty(entries * BLOCK, maps.dtype)
     for b in range(first, last):
         start = b * BLOCK
         count = min(BLOCK, tokens - start)
@@ -201,7 +212,7 @@ def composites(
             mapping, here, before = block[site], products[site % 2], products[1 - site % 2]
             if kind == 0:
                 from_here = maps[site * site_stride + start * token_stride :]
-                _load(from_here, token_stride, entry_stride, count, mapping, streams)
+                _load(from_here, token_stride, entry_stride, count, room, mapping, streams)
                 finite[b] = finite[b] and _is_finite(mapping)
             elif (kind == 1 and site == 0) or (kind == 2 and site == sites - 1):
                 here[:] = mapping
@@ -211,7 +222,7 @@ def composites(
                 _multiply(before, mapping, here, streams)
             matrices = mapping if kind == 0 else here
             _measure(matrices, gains, streams)
-            _reduce(gains, count, lanes, reduced[b, kind, site])
+            _reduce(gains, bits, count, extremes, extreme_bits, reduced[b, kind, site])
             if entry_sums.size:
                 _add_entries(matrices, count, entry_sums[b, kind, site])
             if per_token.size:
@@ -220,16 +231,18 @@ def composites(
 
 
 @_whole
-def spans(maps: Any, layout: Any, streams: Any, first: int, last: int, sums: Any, extremes: Any) -> None:
+def spans(
+    maps: Any, layout: Any, streams: Any, whole: Any, first: int, last: int, sums: Any, range_of_gains: Any
+) -> None:
     """Gains of all P(a,b) in the blocks first..last-1.
 
     Parameters
     ----------
-    maps, layout, streams
+    maps, layout, streams, whole
         As in `composites`.
     sums
         Written where a <= b: [block, a, b, KEYS], sums over tokens.
-    extremes
+    range_of_gains
         Written: [block, 2], the smallest and the largest forward norm gain of all spans and tokens.
         NaN where a mapping is not finite.
     """
@@ -239,7 +252,9 @@ def spans(maps: Any, layout: Any, streams: Any, first: int, last: int, sums: Any
     mapping = numpy.empty(entries * BLOCK, maps.dtype)
     product = numpy.empty(entries * BLOCK, maps.dtype)
     gains = numpy.empty(KEYS * BLOCK, maps.dtype)
-    lanes = numpy.empty((2, LANES), maps.dtype)
+    bits, extremes = gains.view(whole.dtype), numpy.empty(2, maps.dtype)
+    extreme_bits = extremes.view(whole.dtype)
+    room = numpy.empty(entries * BLOCK, maps.dtype)
     reduced = numpy.empty((3, KEYS), numpy.float64)
     for block in range(first, last):
         start = block * BLOCK
@@ -248,7 +263,7 @@ def spans(maps: Any, layout: Any, streams: Any, first: int, last: int, sums: Any
         finite = True
         for b in range(sites):
             from_here = maps[b * site_stride + start * token_stride :]
-            _load(from_here, token_stride, entry_stride, count, mapping, streams)
+            _load(from_here, token_stride, entry_stride, count, room, mapping, streams)
             finite = finite and _is_finite(mapping)
             stack[b] = mapping
             for a in range(b + 1):
@@ -256,8 +271,8 @@ def spans(maps: Any, layout: Any, streams: Any, first: int, last: int, sums: Any
                     _multiply(mapping, stack[a], product, streams)
                     stack[a] = product
                 _measure(stack[a], gains, streams)
-                _reduce(gains, count, lanes, reduced)
+                _reduce(gains, bits, count, extremes, extreme_bits, reduced)
                 sums[block, a, b] = reduced[SUM]
                 low = min(low, reduced[MINIMUM, FORWARD_NORM])
                 high = max(high, reduced[MAXIMUM, FORWARD_NORM])
-        extremes[block, 0], extremes[block, 1] = low, high if finite else numpy.nan
+        range_of_gains[block, 0], range_of_gains[block, 1] = low, high if finite else numpy.nan
