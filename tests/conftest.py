@@ -13,6 +13,7 @@ COMPILED = (
     "cpu_loops",
     "cpu_selection",
     "cpu_sinkhorn_loops",
+    "gpu_probe",
     "gpu_programs",
     "gpu_sinkhorn_programs",
     "gpu_span_programs",

@@ -1,6 +1,7 @@
 """Which implementation runs: the fastest one that is there and pays."""
 
 from functools import cache
+from subprocess import SubprocessError
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ WORTH_COMPILING = 1_000_000
 """Matrices above which Numba is used: below, plain torch is done before Numba is imported, let alone compiled."""
 STREAMS = (2, 3, 4, 8)
 """Numbers of streams that the compiled implementations know."""
+NO_NUMBA = (ImportError, RuntimeError)
+"""Not installed, or nowhere to cache what was compiled."""
+NO_TRITON = (ImportError, OSError, RuntimeError, SubprocessError)
+"""Not installed, or no C compiler, no headers of Python, no GPU that it knows."""
 
 
 def choose_kernel(*, device: str, streams: int, matrices: int, dtype: torch.dtype) -> Kernel:
@@ -59,7 +64,7 @@ def choose_sinkhorn(logits: Tensor, *, matrices: int) -> SinkhornKernel:
 def _numba() -> Kernel | None:
     try:
         from mhcdiag.kernels.cpu import NumbaKernel
-    except (ImportError, RuntimeError):  # RuntimeError: nowhere to cache what was compiled
+    except NO_NUMBA:
         return None
     return NumbaKernel()
 
@@ -68,7 +73,10 @@ def _numba() -> Kernel | None:
 def _triton() -> Kernel | None:
     try:
         from mhcdiag.kernels.gpu import TritonKernel
-    except ImportError:
+        from mhcdiag.kernels.gpu_probe import try_out
+
+        try_out("cuda")
+    except NO_TRITON:
         return None
     return TritonKernel()
 
@@ -77,7 +85,7 @@ def _triton() -> Kernel | None:
 def _numba_sinkhorn() -> SinkhornKernel | None:
     try:
         from mhcdiag.kernels.cpu_sinkhorn import NumbaSinkhorn
-    except (ImportError, RuntimeError):  # as in `_numba`
+    except NO_NUMBA:
         return None
     return NumbaSinkhorn()
 
@@ -85,7 +93,10 @@ def _numba_sinkhorn() -> SinkhornKernel | None:
 @cache
 def _triton_sinkhorn() -> SinkhornKernel | None:
     try:
+        from mhcdiag.kernels.gpu_probe import try_out
         from mhcdiag.kernels.gpu_sinkhorn import TritonSinkhorn
-    except ImportError:
+
+        try_out("cuda")
+    except NO_TRITON:
         return None
     return TritonSinkhorn()

@@ -34,22 +34,23 @@ def order_statistics(values: Float[Tensor, "row token"], ranks: tuple[int, int])
 
 
 def octave_counts(values: Scaled) -> OctaveCounts:
-    """Counts of a chunk of values [row, token]."""
-    mantissa, shift = torch.frexp(values.mantissa.cpu().double())
+    """Counts of a chunk of values [row, token]: on the CPU, counted where the values are."""
+    where = "cuda" if values.mantissa.is_cuda else "cpu"  # other devices know no float64
+    mantissa, shift = torch.frexp(values.mantissa.to(where).double())
     octaves = (shift - 1).long()
     if values.exponent is not None:
-        octaves = octaves + values.exponent.cpu().long()
+        octaves = octaves + values.exponent.to(where).long()
     octaves = torch.where(mantissa == 0, ZERO, octaves)
     octaves = torch.where(mantissa.isinf(), INFINITY, octaves)
     octaves = torch.where(mantissa.isnan(), NAN, octaves)
     ordinary = (octaves > ZERO) & (octaves < INFINITY)
-    bins = torch.bucketize(torch.where(ordinary, mantissa * 2, 1.0), _bounds(), right=True) - 1
-    rows = torch.arange(len(mantissa))[:, None].expand_as(bins)
+    bins = torch.bucketize(torch.where(ordinary, mantissa * 2, 1.0), _bounds().to(where), right=True) - 1
+    rows = torch.arange(len(mantissa), device=where)[:, None].expand_as(bins)
     found: OctaveCounts = {}
     for octave in torch.unique(octaves).tolist():
         inside = octaves == octave
         flat = rows[inside] * BINS + bins[inside]
-        found[octave] = torch.bincount(flat, minlength=len(mantissa) * BINS).view(-1, BINS)
+        found[octave] = torch.bincount(flat, minlength=len(mantissa) * BINS).view(-1, BINS).cpu()
     return found
 
 

@@ -22,8 +22,9 @@ from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduc
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
-ROUND = 16
-"""Chunks that each rank measures before they are collected."""
+ROUND = 4
+"""Chunks that each of several ranks measures before they are collected; what a chunk adds is small, but keeps the heap
+around it from being used again."""
 SampledMaps = Float[Tensor, "site stream stream token"]
 """H_res of the tokens that all spans are computed for."""
 
@@ -105,11 +106,11 @@ def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | 
     stack, tokens = measurer.source.stack, measurer.source.tokens
     starts = iter(range(0, tokens, CHUNK_TOKENS))
     total: ChunkSums | None = None
-    # Taken at once and filled: a small tensor kept from each chunk would pin the heap around it, and the process grow
-    # with the number of tokens.
+    # Taken at once and filled: a small tensor kept from each chunk would let the process grow with their number.
     samples = torch.empty(len(stack.sites), stack.streams, stack.streams, len(measurer.picked), dtype=measurer.dtype)
     taken = 0
-    while batch := list(islice(starts, ROUND * ranks.count)):
+    round_of_all = ROUND * ranks.count if ranks.count > 1 else 1
+    while batch := list(islice(starts, round_of_all)):
         mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
         parts = sorted((part for of_rank in ranks.gather(mine) for part in of_rank), key=lambda part: part.start)
         for part in parts:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, distributed
 
-from mhcdiag.kernels.interface import KEYS, Outputs
+from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.interface import KEYS, Kernel, Outputs
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.monitor.catching import stacked
@@ -20,7 +21,7 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
     Every rank of a distributed run calls this at the same step.
     """
     sites, maps = stacked(caught)
-    found = Reference().chunk_gains(maps, Outputs.NOTHING).kinds
+    found = _kernel_for(maps).chunk_gains(maps, Outputs.NOTHING).kinds
     means = torch.stack([_plain(found[kind].sums) for kind in Kind])[:, [FORWARD, BACKWARD]]
     largest = torch.stack([_plain(found[kind].maxima) for kind in Kind])[:, [FORWARD, BACKWARD]]
     tokens = torch.tensor([maps.shape[-1]], dtype=torch.float64, device=means.device)
@@ -42,6 +43,14 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
         forward_max=worst_token[0],
         backward_max=worst_token[1],
     )
+
+
+def _kernel_for(maps: Tensor) -> Kernel:
+    """One program on a GPU in place of some thousand; on a CPU nothing that would compile inside a training step."""
+    if not maps.is_cuda:
+        return Reference()
+    dtype = torch.float64 if maps.dtype == torch.float64 else torch.float32
+    return choose_kernel(device="cuda", streams=maps.shape[1], matrices=maps.shape[0] * maps.shape[-1], dtype=dtype)
 
 
 def _plain(values: Scaled) -> Tensor:

@@ -1,11 +1,12 @@
 """Every implementation of composite gains against the reference in float64 NumPy, and what they do at the edges."""
 
 import sys
+from subprocess import CalledProcessError
 
 import numpy as np
 import pytest
 import torch
-from kernel_cases import ALL_KERNELS, has
+from kernel_cases import ALL_KERNELS, has, runs_triton
 from reference import reference
 
 from mhcdiag.kernels import choice
@@ -200,3 +201,29 @@ def test_without_numba_and_triton_torch_does_everything(device: str, monkeypatch
     choice._numba.cache_clear()
     choice._triton.cache_clear()
     assert chosen.name == "torch"
+
+
+@pytest.mark.skipif(not has("triton"), reason="triton is not installed")
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Failed to find C compiler"), CalledProcessError(1, "gcc"), OSError("no ptxas")], ids=repr
+)
+def test_where_triton_is_installed_but_cannot_compile_torch_does_everything(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    from mhcdiag.kernels import gpu_probe
+
+    def fail(device: str) -> None:
+        raise error
+
+    monkeypatch.setattr(gpu_probe, "try_out", fail)
+    choice._triton.cache_clear()
+    chosen = choice.choose_kernel(device="cuda", streams=4, matrices=10**9, dtype=torch.float32)
+    choice._triton.cache_clear()
+    assert chosen.name == "torch"
+
+
+@pytest.mark.skipif(not runs_triton(), reason="triton is not installed, or not told to interpret")
+def test_the_smallest_program_runs():
+    from mhcdiag.kernels.gpu_probe import try_out
+
+    try_out("cpu")

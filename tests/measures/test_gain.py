@@ -15,7 +15,7 @@ from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
 from mhcdiag.measures import quantiles as quantiles_module
-from mhcdiag.measures.gain import ROUND, SPAN_TOKENS, measure_gains
+from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
 from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, rank_of
 from mhcdiag.results.gain import Direction, Reduction
 from mhcdiag.results.numbers import Huge, log10_of
@@ -228,16 +228,16 @@ def test_many_tokens_take_the_histogram():
 
 @dataclass
 class CountingMaps:
-    """Four rounds of the same chunk, which count the tensors that are alive when they are asked for."""
+    """Forty times the same chunk, which count the tensors that are alive when they are asked for."""
 
     one: torch.Tensor
     alive: list[int]
     stack = Stack(sites=("a", "b"), tensors=("a", "b"), streams=2)
-    tokens = 4 * ROUND * CHUNK_TOKENS
+    tokens = 40 * CHUNK_TOKENS
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> torch.Tensor:
         del stop, device
-        if start // CHUNK_TOKENS in (2 * ROUND, 3 * ROUND):  # each the first of its round
+        if start // CHUNK_TOKENS in (10, 39):
             gc.collect()
             self.alive.append(sum(type(each) is torch.Tensor for each in gc.get_objects()))
         return self.one

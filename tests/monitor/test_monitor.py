@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from torch import nn
 
 from mhcdiag import Monitor
 from mhcdiag.errors import GainAlarmError, OutputError, SettingError
+from mhcdiag.kernels import choice
+from mhcdiag.kernels.reference import Reference
 from mhcdiag.logapi import LogOptions, read_table
+from mhcdiag.monitor import reducing
 from mhcdiag.results.monitoring import LiveGains
 
 SITES, STREAMS = 6, 3
@@ -219,3 +223,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path):
 def test_a_step_without_a_pass_gives_no_report():
     with Monitor(stack()) as monitor:
         assert monitor.step() is None
+
+
+@pytest.mark.parametrize("is_cuda", [False, True])
+def test_on_a_gpu_one_program_takes_the_place_of_many(is_cuda: bool, monkeypatch: pytest.MonkeyPatch):
+    """No GPU is needed to see what would be chosen there."""
+    of_gpu = Reference()
+    monkeypatch.setattr(choice, "_triton", lambda: of_gpu)
+    maps = SimpleNamespace(is_cuda=is_cuda, dtype=torch.bfloat16, shape=(60, 4, 4, 256))
+    assert (reducing._kernel_for(maps) is of_gpu) == is_cuda
