@@ -1,7 +1,7 @@
 """Processes that share one measurement, as `torchrun` starts them."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,6 +31,13 @@ class Ranks(Protocol):
     def gather(self, part: Part) -> list[Part]:
         """The parts of all ranks, in order of rank, on rank 0; elsewhere an empty list."""
 
+    def gather_all(self, parts: Iterable[Part]) -> list[Part]:
+        """Every part of every rank, rank after rank, on rank 0; elsewhere an empty list.
+
+        A part is packed as soon as it is there: small objects that were made among large ones, and kept, would keep the
+        heap around them from being used again.
+        """
+
     def share(self, found: Part | None) -> Part:
         """What rank 0 found."""
 
@@ -45,6 +52,10 @@ class Alone:
     def gather(self, part: Part) -> list[Part]:
         """See `Ranks`."""
         return [part]
+
+    def gather_all(self, parts: Iterable[Part]) -> list[Part]:
+        """See `Ranks`."""
+        return list(parts)
 
     def share(self, found: Part | None) -> Part:
         """See `Ranks`."""
@@ -69,6 +80,13 @@ class Distributed:
         with _lost_ranks_named():
             distributed.gather_object(packed(part), parts)
         return [unpacked(part) for part in parts or [] if part is not None]
+
+    def gather_all(self, parts: Iterable[Part]) -> list[Part]:
+        """See `Ranks`."""
+        from mhcdiag.packing import packed, unpacked
+
+        hands = self.gather([packed(part) for part in parts])
+        return [unpacked(part) for hand in hands for part in hand]
 
     def share(self, found: Part | None) -> Part:
         """See `Ranks`."""

@@ -1,10 +1,8 @@
 """Gains of a stack of residual mappings: single, prefix, suffix and worst composite, forward and backward."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import islice
-from operator import add
 
 import torch
 from jaxtyping import Float
@@ -22,9 +20,8 @@ from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduc
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
-ROUND = 4
-"""Chunks that each of several ranks measures before they are collected; what a chunk adds is small, but keeps the heap
-around it from being used again."""
+ROUND = 16
+"""Chunks that each of several ranks measures before they are collected."""
 SampledMaps = Float[Tensor, "site stream stream token"]
 """H_res of the tokens that all spans are computed for."""
 
@@ -112,19 +109,18 @@ def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | 
     round_of_all = ROUND * ranks.count if ranks.count > 1 else 1
     while batch := list(islice(starts, round_of_all)):
         mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
-        parts = sorted((part for of_rank in ranks.gather(mine) for part in of_rank), key=lambda part: part.start)
-        for part in parts:
+        for part in sorted(ranks.gather_all(mine), key=lambda part: part.start):
+            total = part if total is None else total + part
             begun, taken = taken, taken + part.samples.shape[-1]
             samples[..., begun:taken] = part.samples
-        if parts:
-            total = reduce(add, parts if total is None else [total, *parts])
     return total, samples
 
 
-def _measure_some(measurer: ChunkMeasurer, starts: Sequence[int], ranks: Ranks) -> list[ChunkSums]:
+def _measure_some(measurer: ChunkMeasurer, starts: Sequence[int], ranks: Ranks) -> Iterator[ChunkSums]:
     tokens = measurer.source.tokens
     try:
-        return [measurer.measure(start, min(start + CHUNK_TOKENS, tokens)) for start in starts]
+        for start in starts:
+            yield measurer.measure(start, min(start + CHUNK_TOKENS, tokens))
     except (MhcdiagError, OSError) as error:
         if ranks.count == 1:
             raise
