@@ -1,8 +1,9 @@
-"""Everything that a GPU decides, in one command: composites, Sinkhorn-Knopp, scaling and `Monitor`.
+"""Everything that a GPU decides, in one command: right numbers first, then composites, Sinkhorn, scaling and `Monitor`.
 
     python benchmarks/gpu.py > gpu.txt
 
-Needs a CUDA build of torch and the extra `gpu` (Triton). Ends with 1 if a bar is missed, and with 2 without a GPU.
+Needs a CUDA build of torch, the extra `gpu` (Triton) and what Triton compiles with: a C compiler and Python's headers.
+Ends with 1 if a number is wrong or a bar is missed, and with 2 without a GPU.
 """
 
 import subprocess
@@ -11,6 +12,56 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SCRIPTS = ("composites.py", "sinkhorn.py", "kernel_scaling.py", "monitor_overhead.py")
+STREAMS = (2, 3, 4, 8)
+SITES, TOKENS = 7, 1003
+TOLERANCE = 1e-5
+"""Largest error of a gain as a share of the `norm` gain of the same product, of a Sinkhorn matrix as it is."""
+
+
+def composites_are_right(device: str) -> bool:
+    """Gains of every token against float64 on the CPU."""
+    import torch
+    from composites import mappings
+
+    from mhcdiag.kernels.gpu import TritonKernel
+    from mhcdiag.kernels.interface import Outputs
+    from mhcdiag.kernels.reference import Reference
+
+    right = True
+    for streams in STREAMS:
+        for dtype in (torch.float32, torch.bfloat16):
+            maps = mappings(SITES, TOKENS, dtype=dtype, device="cpu", streams=streams).permute(0, 2, 3, 1)
+            found = TritonKernel().chunk_gains(maps.to(device), Outputs.PER_TOKEN).kinds
+            expected = Reference().chunk_gains(maps.double(), Outputs.PER_TOKEN).kinds
+            errors = []
+            for kind, gained in found.items():
+                mine, theirs = gained.per_token.mantissa.cpu().double(), expected[kind].per_token.mantissa
+                errors.append(((mine - theirs).abs() / theirs[[1, 1, 3, 3]]).max().item())
+            right &= max(errors) <= TOLERANCE
+            print(f"composites, n = {streams}, {dtype}: largest error {max(errors):.1e} of the norm gain")
+    return right
+
+
+def sinkhorn_is_right(device: str) -> bool:
+    """Matrices, and the gradient of a sum of their squares, against float64 on the CPU."""
+    import torch
+
+    from mhcdiag.kernels.sinkhorn import sinkhorn
+    from mhcdiag.kernels.sinkhorn_rule import SinkhornRule
+
+    right = True
+    for streams in STREAMS:
+        logits = torch.randn(streams, streams, TOKENS)
+        found, gradients = [], []
+        for given in (logits.to(device), logits.double()):
+            given.requires_grad_()
+            found.append(sinkhorn(given, SinkhornRule(), matrices=1 << 40 if given.dtype == torch.float32 else 0))
+            found[-1].square().sum().backward()
+            gradients.append(given.grad)
+        errors = [(mine.cpu() - theirs).abs().max().item() for mine, theirs in (found, gradients)]
+        right &= max(errors) <= TOLERANCE
+        print(f"Sinkhorn, n = {streams}: largest error {errors[0]:.1e}, of its gradient {errors[1]:.1e}")
+    return right
 
 
 def main() -> None:
@@ -20,12 +71,17 @@ def main() -> None:
         missing = "a GPU that torch can use" if not torch.cuda.is_available() else "Triton: pip install 'mhcdiag[gpu]'"
         print(f"benchmarks/gpu.py needs {missing}", file=sys.stderr)
         sys.exit(2)
+    from mhcdiag.kernels.gpu_probe import try_out
+
+    try_out("cuda")  # its traceback says what Triton lacks
+    right = [composites_are_right("cuda"), sinkhorn_is_right("cuda")]
+    print("against float64: " + ("right" if all(right) else "WRONG"), flush=True)
     ended = []
     for script in SCRIPTS:
         print(f"== {script}", flush=True)
         command = [sys.executable, str(Path(__file__).parent / script), "--device", "cuda"]
         ended.append(subprocess.run(command, check=False).returncode)
-    sys.exit(any(ended))
+    sys.exit(not all(right) or any(ended))
 
 
 if __name__ == "__main__":

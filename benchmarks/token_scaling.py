@@ -65,7 +65,7 @@ def over_ranks(folder: Path, counts: list[int]) -> dict[int, float]:
         whole, start = timings[f"many {ranks}"], timings[f"few {ranks}"]
         found[ranks] = whole.fastest - start.fastest
         print(
-            f"{ranks:9} ranks:  {whole.fastest:7.2f} s (median {whole.middle:.2f}), of which start {start.fastest:.2f}; "
+            f"{ranks:9} ranks:  {whole.fastest:7.2f} s (median {whole.middle:.2f}), start {start.fastest:.2f} s; "
             f"the rest {found[counts[0]] / found[ranks]:.2f} times as fast as on {counts[0]}",
             flush=True,
         )
