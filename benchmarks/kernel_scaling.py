@@ -39,7 +39,8 @@ def draw(path: Path, curves: dict[str, dict[int, float]]) -> None:
     figure, panels = pyplot.subplots(1, len(curves), figsize=(9, 2.6), layout="constrained")
     for panel, (name, curve) in zip(panels, curves.items(), strict=True):
         panel.plot(list(curve), list(curve.values()), marker="o")
-        panel.set(xlabel=name, ylabel="ns a mapping", ylim=(0, None), xscale="log" if name == "tokens" else "linear")
+        top = 1.1 * max(curve.values())
+        panel.set(xlabel=name, ylabel="ns a mapping", ylim=(0, top), xscale="log" if name == "tokens" else "linear")
     figure.savefig(path, metadata={"Date": None})
 
 

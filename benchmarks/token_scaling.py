@@ -82,9 +82,13 @@ def draw(path: Path, tokens: dict[int, Run], ranks: dict[int, float]) -> None:
 
     figure, (time, memory, shared) = pyplot.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     time.loglog(list(tokens), [run.seconds for run in tokens.values()], marker="o")
-    time.set(title="one process", xlabel="tokens", ylabel="seconds")
-    memory.semilogx(list(tokens), [run.peak_bytes / MEGABYTE for run in tokens.values()], marker="o")
-    memory.set(title="peak memory", xlabel="tokens", ylabel="MB", ylim=(0, None))
+    time.set(
+        title="one process", xlabel="tokens", ylabel="seconds", yticks=[1, 2, 5, 10, 20], yticklabels=[1, 2, 5, 10, 20]
+    )
+    time.minorticks_off()
+    peaks = [run.peak_bytes / MEGABYTE for run in tokens.values()]
+    memory.semilogx(list(tokens), peaks, marker="o")
+    memory.set(title="peak memory", xlabel="tokens", ylabel="MB", ylim=(0, 1.1 * max(peaks)))
     shared.bar([str(count) for count in ranks], list(ranks.values()), width=0.5)
     shared.set(title="ten million tokens", xlabel="ranks, without their start", ylabel="seconds")
     figure.savefig(path, metadata={"Date": None})
