@@ -68,6 +68,17 @@ class _IndexRecord(_Record):
     pass
 
 
+class _MemoryFormat(_Record):
+    """Stands for an enumeration; nothing depends on its value."""
+
+
+def _member(enumeration: object, name: object) -> _MemoryFormat:
+    """Stands for `getattr`, with which Python 3.11.2 (Debian 12) pickles members of enumerations; for no other use."""
+    if enumeration is not _MemoryFormat or not isinstance(name, str):
+        raise pickle.UnpicklingError("builtins.getattr")
+    return _MemoryFormat(name)
+
+
 _METADATA = "torch.distributed.checkpoint.metadata"
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     (_METADATA, "Metadata"): _Record,
@@ -77,7 +88,8 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     (_METADATA, "ChunkStorageMetadata"): _Record,
     (_METADATA, "TensorProperties"): _Record,
     (_METADATA, "StorageMeta"): _Record,
-    (_METADATA, "_MEM_FORMAT_ENCODING"): int,
+    (_METADATA, "_MEM_FORMAT_ENCODING"): _MemoryFormat,
+    ("builtins", "getattr"): _member,
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _Record,
     ("torch", "Size"): tuple,
     ("torch.serialization", "_get_layout"): str,

@@ -163,6 +163,25 @@ def test_no_function_is_handed_out(tmp_path, module: str, name: str):
         read_metadata(str(path))
 
 
+def test_members_of_an_enumeration_as_python_3_11_2_pickles_them(tmp_path, monkeypatch):
+    from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
+
+    monkeypatch.setattr(
+        _MEM_FORMAT_ENCODING, "__reduce_ex__", lambda member, _protocol: (getattr, (type(member), member.name))
+    )
+    folder = save(tmp_path / "saved", {"model": {"big": torch.arange(60.0).view(12, 5)}})
+    assert b"getattr" in (folder / ".metadata").read_bytes()
+    assert open_checkpoint(folder).read("big").equal(torch.arange(60.0).view(12, 5))
+
+
+@pytest.mark.parametrize("owner", [b"cbuiltins\ngetattr\n", b"ctorch\nSize\n", b"S'text'\n"])
+def test_attributes_of_anything_else_are_refused(tmp_path, owner: bytes):
+    path = tmp_path / ".metadata"
+    path.write_bytes(b"cbuiltins\ngetattr\n(" + owner + b"S'__class__'\ntR.")
+    with pytest.raises(ContainerError, match=r"asks for 'builtins\.getattr', which could run code"):
+        read_metadata(str(path))
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"junk", pickle.dumps([1, 2]), pickle.dumps({})])
 def test_broken_metadata_are_refused(tmp_path, content: bytes):
     (tmp_path / ".metadata").write_bytes(content)
