@@ -1,7 +1,6 @@
 """Which implementation runs: the fastest one that is there and pays."""
 
 from functools import cache
-from subprocess import SubprocessError
 
 import torch
 from torch import Tensor
@@ -17,8 +16,8 @@ STREAMS = (2, 3, 4, 8)
 """Numbers of streams that the compiled implementations know."""
 NO_NUMBA = (ImportError, RuntimeError)
 """Not installed, or nowhere to cache what was compiled."""
-NO_TRITON = (ImportError, OSError, RuntimeError, SubprocessError)
-"""Not installed, or no C compiler, no headers of Python, no GPU that it knows."""
+NO_TRITON = (ImportError, RuntimeError)
+"""Not installed, or too old, or no C compiler, no headers of Python, no GPU that it knows."""
 
 
 def choose_kernel(*, device: str, streams: int, matrices: int, dtype: torch.dtype) -> Kernel:

@@ -9,6 +9,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.gpu_device import device_of
 from mhcdiag.kernels.gpu_programs import composite_program
 from mhcdiag.kernels.gpu_span_programs import span_program
 from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
@@ -44,13 +45,14 @@ class TritonKernel:
         entry_sums = maps.new_empty((programs if with_matrices else 0, 3, sites, streams, streams), dtype=products)
         per_token = maps.new_empty((3 if with_tokens else 0, len(KEYS), sites, tokens), dtype=products)
         finite = maps.new_empty(programs, dtype=products)
-        composite_program[(programs,)](
-            maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens,
-            reduced, entry_sums, per_token, finite,
-            n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
-            dtype=tl.float64 if products == torch.float64 else tl.float32,
-            with_matrices=with_matrices, with_tokens=with_tokens, num_warps=1,
-        )  # fmt: skip
+        with device_of(maps):
+            composite_program[(programs,)](
+                maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens,
+                reduced, entry_sums, per_token, finite,
+                n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
+                dtype=tl.float64 if products == torch.float64 else tl.float32,
+                with_matrices=with_matrices, with_tokens=with_tokens, num_warps=1,
+            )  # fmt: skip
         norms = reduced[..., FORWARD_NORM]
         edges = torch.stack([norms[..., MINIMUM].min(), norms[..., MAXIMUM].max(), finite.sum()])
         lowest, highest, check = edges.tolist()  # the one place that waits for the device
@@ -76,11 +78,12 @@ class TritonKernel:
         programs = triton.cdiv(tokens, block)
         sums = maps.new_full((programs, sites, sites, len(KEYS)), torch.nan, dtype=products)
         extremes = maps.new_empty((programs, sites, 3), dtype=products)
-        span_program[(programs, sites)](
-            maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens, sums, extremes,
-            n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
-            dtype=tl.float64 if products == torch.float64 else tl.float32, num_warps=1,
-        )  # fmt: skip
+        with device_of(maps):
+            span_program[(programs, sites)](
+                maps, maps.stride(0), maps.stride(3), maps.stride(2), sites, tokens, sums, extremes,
+                n=streams, side=triton.next_power_of_2(streams), TOKENS=block,
+                dtype=tl.float64 if products == torch.float64 else tl.float32, num_warps=1,
+            )  # fmt: skip
         edges = torch.stack([extremes[..., 0].min(), extremes[..., 1].max(), extremes[..., 2].sum()])
         lowest, highest, check = edges.tolist()  # waits for the device
         if check != 0 or not is_safe(lowest, highest, products):

@@ -7,18 +7,24 @@ import triton.language as tl
 
 @triton.jit
 def _store_one(place):
-    tl.store(place, 1.0)
+    numbers = ()
+    for k in tl.static_range(0, 2):
+        numbers = numbers + (k * 1.0,)
+    tl.store(place, numbers[1])  # Triton before 3.4 cannot take a tuple apart, as the real programs do
 
 
 def try_out(device: str) -> None:
-    """Compile and run the smallest program.
+    """Compile and run the smallest program that uses what the others need.
 
     Raises
     ------
-    OSError, RuntimeError, subprocess.SubprocessError
-        Whatever kept it from being compiled or run.
+    RuntimeError
+        Something kept it from being compiled or run.
     """
-    place = torch.zeros(1, device=device)
-    _store_one[(1,)](place)
+    try:
+        place = torch.zeros(1, device=device)
+        _store_one[(1,)](place)
+    except Exception as error:  # of Triton, its C compiler, its assembler, the driver: no two fail alike
+        raise RuntimeError(f"Triton cannot run programs here: {type(error).__name__}: {error}") from error
     if place.item() != 1:
         raise RuntimeError("a Triton program ran and did nothing")

@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
+from mhcdiag.kernels.gpu_device import device_of
 from mhcdiag.kernels.gpu_sinkhorn_programs import backward_program, forward_program
 from mhcdiag.kernels.sinkhorn_interface import Matrices, Normalised
 from mhcdiag.kernels.sinkhorn_rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
@@ -30,14 +31,15 @@ class TritonSinkhorn:
         starts = torch.empty_like(result) if keep else result
         sums = result.new_empty((count, rule.steps, streams, tokens)) if keep else result
         block = tokens_of_a_program(streams)
-        forward_program[(triton.cdiv(tokens, block), count)](
-            logits, *logits.stride(), tokens,
-            result, starts, sums, rule.eps, rule.limit if rule.limit < inf else 0.0, rule.steps // 2,
-            n=streams, TOKENS=block, dtype=tl.float64 if wide == torch.float64 else tl.float32,
-            softmax=rule.start is Start.SOFTMAX, columns_first=rule.first == COLUMNS, guard=GUARDS[rule.guard],
-            shift_columns=COLUMNS in rule.shift, shift_rows=ROWS in rule.shift, cut=rule.limit < inf, keep=keep,
-            num_warps=WARPS,
-        )  # fmt: skip
+        with device_of(logits):
+            forward_program[(triton.cdiv(tokens, block), count)](
+                logits, *logits.stride(), tokens,
+                result, starts, sums, rule.eps, rule.limit if rule.limit < inf else 0.0, rule.steps // 2,
+                n=streams, TOKENS=block, dtype=tl.float64 if wide == torch.float64 else tl.float32,
+                softmax=rule.start is Start.SOFTMAX, columns_first=rule.first == COLUMNS, guard=GUARDS[rule.guard],
+                shift_columns=COLUMNS in rule.shift, shift_rows=ROWS in rule.shift, cut=rule.limit < inf, keep=keep,
+                num_warps=WARPS,
+            )  # fmt: skip
         return Normalised(result=result, start=starts if keep else None, sums=sums if keep else None)
 
     def backward(self, gradient: Matrices, kept: Normalised, rule: SinkhornRule) -> Matrices:
@@ -45,10 +47,11 @@ class TritonSinkhorn:
         count, streams, _, tokens = kept.result.shape
         found = torch.empty_like(kept.result)
         block = tokens_of_a_program(streams) // 2  # gradient and matrix fill twice the registers
-        backward_program[(triton.cdiv(tokens, block), count)](
-            gradient.contiguous(), kept.result, kept.start, kept.sums, found, tokens, rule.steps // 2,
-            n=streams, TOKENS=block, columns_first=rule.first == COLUMNS, num_warps=block // 32,
-        )  # fmt: skip
+        with device_of(gradient):
+            backward_program[(triton.cdiv(tokens, block), count)](
+                gradient.contiguous(), kept.result, kept.start, kept.sums, found, tokens, rule.steps // 2,
+                n=streams, TOKENS=block, columns_first=rule.first == COLUMNS, num_warps=block // 32,
+            )  # fmt: skip
         return found
 
 

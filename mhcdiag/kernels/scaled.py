@@ -96,7 +96,7 @@ class Scaled:
 
     def numbers(self) -> tuple[Number, ...]:
         """The values of a one-dimensional tensor, each as a float or, beyond float64, as its logarithm."""
-        mantissas = self.mantissa.double().tolist()
+        mantissas = self.mantissa.cpu().double().tolist()
         if self.exponent is None:
             return tuple(mantissas)
         exponents = self.exponent.expand(self.mantissa.shape).tolist()
@@ -143,9 +143,12 @@ def needs_scaling(maps: Float[Tensor, "site stream stream token"]) -> bool:
 
 
 def normalise(mantissa: Float[Tensor, "*batch stream stream token"], exponent: Tensor | None) -> Scaled:
-    """Move the size of each matrix into its exponent, so that its largest entry lies in [0.5, 1)."""
+    """Move the size of each matrix into its exponent, so that its largest entry lies in [0.5, 1).
+
+    The exponent of a matrix of zeros is 0: sums over tokens are formed at the largest exponent that occurs.
+    """
     largest = mantissa.abs().amax(dim=(-3, -2), keepdim=True)
     shift = torch.frexp(torch.where(largest.isfinite(), largest, 0.0)).exponent.to(mantissa.dtype)
     half = (shift / 2).floor()  # in two steps, since 2**1074 is no float64
     smaller = mantissa * torch.exp2(-half) * torch.exp2(half - shift)
-    return Scaled(smaller, shift if exponent is None else exponent + shift)
+    return Scaled(smaller, torch.where(largest == 0, 0.0, shift if exponent is None else exponent + shift))

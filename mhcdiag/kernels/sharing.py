@@ -16,21 +16,22 @@ def share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) ->
     Every block writes its own place, so that the numbers do not depend on the split. The loop must release the
     interpreter lock.
     """
-    workers = max(1, min(torch.get_num_threads(), blocks))
+    threads = torch.get_num_threads()
+    workers = max(1, min(threads, blocks))
     edges = [blocks * worker // workers for worker in range(workers + 1)]
     (first, last), *others = pairwise(edges)
-    running = [_threads(workers - 1).submit(loop, *ends, *arguments) for ends in others]
+    running = [_others(threads - 1).submit(loop, *ends, *arguments) for ends in others]
     loop(first, last, *arguments)
     for part in running:
         part.result()
 
 
 @cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Kept for the next call: to start threads takes longer than the work of a small chunk."""
+def _others(count: int) -> ThreadPoolExecutor:
+    """All threads but the calling one, kept for the next call: to start one takes longer than a small chunk."""
     return ThreadPoolExecutor(count, thread_name_prefix="mhcdiag-kernel")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     # Threads do not survive a fork: the child starts its own.
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+    os.register_at_fork(after_in_child=_others.cache_clear)

@@ -77,7 +77,7 @@ class ExactQuantiles:
         parts = [chunk.mantissa if plain else chunk.log2() for chunk in chunks]
         values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         lower, upper = (rank_of(percent, values.shape[-1]) for percent in PERCENTS)
-        found = kernel.order_statistics(values, (lower, upper)).double().cpu()
+        found = kernel.order_statistics(values, (lower, upper)).cpu().double()
         numbers = found.tolist() if plain else [[from_log2(log2) for log2 in row] for row in found.tolist()]
         return RowQuantiles(p50=tuple(row[0] for row in numbers), p99=tuple(row[1] for row in numbers))
 
@@ -112,17 +112,15 @@ class HistogramQuantiles:
         order = sorted(self._octaves)
         counts = torch.cat([self._octaves[octave] for octave in order], dim=1).cumsum(dim=1)
         tokens = int(counts[0, -1])
-        nan = self._octaves[NAN].sum(dim=1) if NAN in self._octaves else torch.zeros(len(counts))
-        by_percent = [_middles(counts, order, nan, rank_of(percent, tokens)) for percent in PERCENTS]
+        by_percent = [_middles(counts, order, rank_of(percent, tokens)) for percent in PERCENTS]
         return RowQuantiles(p50=by_percent[0], p99=by_percent[1])
 
 
-def _middles(counts: Tensor, order: list[int], nan: Tensor, rank: int) -> tuple[Number, ...]:
+def _middles(counts: Tensor, order: list[int], rank: int) -> tuple[Number, ...]:
     positions = torch.searchsorted(counts, torch.full((len(counts), 1), rank)).squeeze(1).tolist()
     special = {ZERO: 0.0, INFINITY: math.inf, NAN: math.nan}
     found: list[Number] = []
-    for position, broken in zip(positions, nan.tolist(), strict=True):
+    for position in positions:
         octave = order[position // BINS]
-        middle = from_log2(octave + (position % BINS + 0.5) / BINS)
-        found.append(math.nan if broken else special.get(octave, middle))
+        found.append(special[octave] if octave in special else from_log2(octave + (position % BINS + 0.5) / BINS))
     return tuple(found)

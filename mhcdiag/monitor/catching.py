@@ -91,18 +91,7 @@ class MapCatcher:
 
 
 def stacked(caught: dict[str, Tensor]) -> tuple[Sequence[str], Tensor]:
-    """Names, and the mappings as [site, stream, stream, token].
-
-    Raises
-    ------
-    SettingError
-        Sites differ in streams or tokens.
-    """
-    shapes = {tuple(maps.shape) for maps in caught.values()}
-    if len(shapes) > 1:
-        raise SettingError(
-            f"sites with mappings of shapes {sorted(shapes)}: expected the same tokens and streams at all"
-        )
+    """Names, and the mappings, which are of one shape, as [site, stream, stream, token]."""
     first = next(iter(caught.values()))
     maps = torch.stack([each.to(first.device) for each in caught.values()])
     return tuple(caught), maps.permute(0, 2, 3, 1)

@@ -8,6 +8,7 @@ from typing import Any, Self
 from torch import Tensor, distributed, nn
 
 from mhcdiag.errors import SettingError
+from mhcdiag.monitor.agreeing import can_report, is_distributed
 from mhcdiag.monitor.alarm import Alarm, AlarmAction
 from mhcdiag.monitor.catching import MapCatcher
 from mhcdiag.monitor.reducing import live_gains
@@ -78,7 +79,7 @@ class Monitor:
         self.last: LiveGains | None = None
         """The newest report."""
         self.seconds = 0.0
-        """Time spent in hooks and reports so far."""
+        """Time spent in hooks and reports so far; a report waits for what the device still has to do."""
 
     def __enter__(self) -> Self:
         """Hook the model; the first step will be reported."""
@@ -116,13 +117,13 @@ class Monitor:
     def _report(self) -> LiveGains | None:
         started = time.perf_counter()
         caught = self._catcher.release()
-        if not caught:
+        if not can_report(caught, step=self._step):
             return None
         found = live_gains(caught, step=self._step)
         before, self.last = self.last, found
         self.seconds += time.perf_counter() - started + self._catcher.seconds
         self._catcher.seconds = 0.0
-        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank()):
+        if not (is_distributed() and distributed.get_rank()):
             for sink in self._sinks:
                 sink.write(found)
         reason = self._alarm.reason(found, before)

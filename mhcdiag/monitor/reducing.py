@@ -7,6 +7,7 @@ from mhcdiag.kernels.choice import choose_kernel
 from mhcdiag.kernels.interface import KEYS, Kernel, Outputs
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.monitor.agreeing import is_distributed
 from mhcdiag.monitor.catching import stacked
 from mhcdiag.results.gain import Definition, Direction, Kind
 from mhcdiag.results.monitoring import LiveGains
@@ -18,18 +19,22 @@ BACKWARD = KEYS.index((Direction.BACKWARD, Definition.NORM))
 def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
     """The report of one step; the one place that waits for the device.
 
-    Every rank of a distributed run calls this at the same step.
+    Every rank of a distributed run calls this at the same step, after all have found that they can (`can_report`).
     """
     sites, maps = stacked(caught)
+    maps = maps.cpu() if maps.device.type == "mps" else maps  # which has no float64
     found = _kernel_for(maps).chunk_gains(maps, Outputs.NOTHING).kinds
     means = torch.stack([_plain(found[kind].sums) for kind in Kind])[:, [FORWARD, BACKWARD]]
     largest = torch.stack([_plain(found[kind].maxima) for kind in Kind])[:, [FORWARD, BACKWARD]]
     tokens = torch.tensor([maps.shape[-1]], dtype=torch.float64, device=means.device)
-    if distributed.is_available() and distributed.is_initialized():
+    if is_distributed():
         distributed.all_reduce(means)
         distributed.all_reduce(tokens)
         distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
     means = means / tokens
+    largest = torch.where(
+        means.isnan(), torch.nan, largest
+    )  # the largest over ranks may have lost a NaN; a sum does not
     worst, worst_token = means.amax(dim=(0, 2)).tolist(), largest.amax(dim=(0, 2)).tolist()
     order = list(Kind)
     return LiveGains(

@@ -163,6 +163,15 @@ def test_tokens_of_very_different_size_keep_their_own_exponents():
     np.testing.assert_allclose(gain.log2()[-1] * math.log10(2), [-1500, 1500], rtol=1e-12)
 
 
+def test_a_zero_after_huge_products_does_not_wipe_out_the_other_tokens():
+    """Its product is 0, whatever its exponent was: sums are formed at the largest exponent that occurs."""
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(41, 1, 1, 2)
+    maps[:20, :, :, 0] *= 1e30
+    maps[20, :, :, 0] = 0
+    last = gains(prefixes(maps))["forward", "norm"].sum_tokens()[-1:].numbers()
+    assert last == (1.0,)
+
+
 def test_ordinary_mappings_need_no_exponents():
     assert not needs_scaling(stochastic_maps(0, axis=2, sites=240))
     assert needs_scaling(random_maps(0, sites=240) * 1e3)

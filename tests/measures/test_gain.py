@@ -178,6 +178,18 @@ def test_the_histogram_knows_zero_infinity_nan_and_huge_numbers(kernel: Kernel):
     assert histogram(1.0, 16211.0).log10 == pytest.approx(16211 * math.log10(2), rel=1e-4)
 
 
+@pytest.mark.parametrize("kernel", ALL_KERNELS, ids=lambda kernel: kernel.name)
+def test_nan_ranks_above_everything_in_both_collectors(kernel: Kernel):
+    """One of 100 tokens leaves both percentiles alone, two are the upper one, and with 51 the lower one is NaN, too."""
+    for broken, expected in ((1, [False, False]), (2, [False, True]), (51, [True, True])):
+        values = torch.arange(1.0, 101, dtype=torch.float64)[None].clone()
+        values[0, :broken] = torch.nan
+        for quantiles in (ExactQuantiles(), HistogramQuantiles(kernel)):
+            quantiles.add(Scaled(values, None), start=0)
+            found = quantiles.result(kernel)
+            assert [math.isnan(found.p50[0]), math.isnan(found.p99[0])] == expected
+
+
 @pytest.mark.parametrize("split", [(0, 2), (1,)])
 def test_collectors_of_several_ranks_hold_what_one_would(split: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
     values = torch.rand(2, 300, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
