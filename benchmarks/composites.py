@@ -200,7 +200,7 @@ def main() -> None:
     print_machine()
     if options.device == "cuda":
         print(torch.cuda.get_device_name())
-    parts = [bandwidth] if options.device == "cuda" else [small_and_quantiles, bandwidth, spans]
+    parts = [bandwidth, spans] if options.device == "cuda" else [small_and_quantiles, bandwidth, spans]
     met = [part(options.device, options.rounds) for part in parts]
     if options.device == "cpu":
         met.append(compilation())

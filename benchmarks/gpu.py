@@ -9,7 +9,10 @@ Ends with 1 if a number is wrong or a bar is missed, and with 2 without a GPU.
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
+
+from mhcdiag.results.gain import Definition
 
 SCRIPTS = ("composites.py", "sinkhorn.py", "kernel_scaling.py", "monitor_overhead.py")
 STREAMS = (2, 3, 4, 8)
@@ -19,26 +22,35 @@ TOLERANCE = 1e-5
 
 
 def composites_are_right(device: str) -> bool:
-    """Gains of every token against float64 on the CPU."""
+    """Gains of every token, means, maxima, mean matrices and all spans against float64 on the CPU."""
     import torch
     from composites import mappings
 
-    from mhcdiag.kernels.gpu import TritonKernel
+    from mhcdiag.kernels import gpu
     from mhcdiag.kernels.interface import Outputs
     from mhcdiag.kernels.reference import Reference
 
+    gpu.Reference = None  # it answers where a chunk is not safe, and must not do so here
+    every = Outputs.PER_TOKEN | Outputs.MATRICES
     right = True
-    for streams in STREAMS:
-        for dtype in (torch.float32, torch.bfloat16):
-            maps = mappings(SITES, TOKENS, dtype=dtype, device="cpu", streams=streams).permute(0, 2, 3, 1)
-            found = TritonKernel().chunk_gains(maps.to(device), Outputs.PER_TOKEN).kinds
-            expected = Reference().chunk_gains(maps.double(), Outputs.PER_TOKEN).kinds
-            errors = []
-            for kind, gained in found.items():
-                mine, theirs = gained.per_token.mantissa.cpu().double(), expected[kind].per_token.mantissa
-                errors.append(((mine - theirs).abs() / theirs[[1, 1, 3, 3]]).max().item())
-            right &= max(errors) <= TOLERANCE
-            print(f"composites, n = {streams}, {dtype}: largest error {max(errors):.1e} of the norm gain")
+    for streams, dtype in product(STREAMS, (torch.float32, torch.float64, torch.bfloat16)):
+        maps = mappings(SITES, TOKENS, dtype=dtype, device="cpu", streams=streams).permute(0, 2, 3, 1)
+        found = gpu.TritonKernel().chunk_gains(maps.to(device), every).kinds
+        expected = Reference().chunk_gains(maps.double(), every).kinds
+        errors = []
+        for kind, gained in found.items():
+            for name in ("per_token", "sums", "maxima", "matrices"):
+                mine, theirs = (getattr(each, name).mantissa.cpu().double() for each in (gained, expected[kind]))
+                # Gains as a share of the norm gain in their direction, entries of that of their matrix.
+                scale = theirs[[1, 1, 3, 3]] if name != "matrices" else theirs.abs().amax(dim=(-2, -1), keepdim=True)
+                errors.append(((mine - theirs).abs() / scale).max().item())
+        spans, of_reference = gpu.TritonKernel().span_sums(maps.to(device)), Reference().span_sums(maps.double())
+        for (direction, definition), sums in spans.items():
+            mine, theirs = sums.mantissa.cpu().double(), of_reference[direction, definition].mantissa
+            norm = of_reference[direction, Definition.NORM].mantissa
+            errors.append(((mine - theirs).abs() / norm).nan_to_num().max().item())
+        right &= max(errors) <= TOLERANCE
+        print(f"composites and spans, n = {streams}, {dtype}: largest error {max(errors):.1e} of the norm gain")
     return right
 
 
