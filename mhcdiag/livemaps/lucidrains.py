@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mhcdiag.livemaps.interface import Take
+from mhcdiag.livemaps.interface import Hook, Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Lucidrains:
         def catch(_norm: nn.Module, _inputs: Any, normed: Tensor) -> None:
             take(lambda: _mapping(module, normed.detach()))
 
-        return [norm.register_forward_hook(catch)]
+        return [norm.register_forward_hook(Hook(catch))]
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mhcdiag.livemaps.interface import Take
+from mhcdiag.livemaps.interface import Hook, Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +25,4 @@ class TransformersFamilies:
         def catch(_module: nn.Module, _inputs: Any, output: tuple[Tensor, ...]) -> None:
             take(lambda: output[1].detach().transpose(-1, -2))
 
-        return [module.register_forward_hook(catch)]
+        return [module.register_forward_hook(Hook(catch))]

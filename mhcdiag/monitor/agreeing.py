@@ -43,6 +43,12 @@ def can_report(caught: dict[str, Tensor], *, step: int) -> bool:
                 "composites of parts would say nothing of the whole"
             )
         caught = caught if least != NOTHING else {}
+    elif problem is None and not caught:
+        logger.warning(
+            "step %d: no report of gains, since no site ran; a model that torch.compile compiled before Monitor was "
+            "entered runs without its hooks",
+            step,
+        )
     if problem is not None:
         raise SettingError(problem)
     return bool(caught)

@@ -1,5 +1,6 @@
 """What hooks keep between two reports: the mappings of one forward pass, on the device where they were computed."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -18,12 +19,15 @@ class MapCatcher:
     Parameters
     ----------
     tokens
-        Most tokens kept of a site, evenly spaced.
+        Most tokens kept of a site, spread evenly over batch and positions.
     """
 
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
         self._caught: dict[str, Tensor] = {}
+        self._broken_off: dict[str, Tensor] = {}
+        self._watched = 0
+        self._picked: tuple[int, Tensor] | None = None
         self._armed = False
         self._handles: list[RemovableHandle] = []
         self.seconds = 0.0
@@ -48,6 +52,7 @@ class MapCatcher:
                 f"{type(model).__name__} holds no module whose mappings are known; "
                 "leave the model out and call observe(site, H) where they are computed"
             )
+        self._watched = len(sites)
         for site in sites:
             self._handles += self._attach(site)
 
@@ -63,16 +68,29 @@ class MapCatcher:
     def take(self, site: str, maps: Maps) -> None:
         """Keep H_res [..., n, n] of one site, if this step is to be reported.
 
-        The first pass counts: recomputed activations and further micro-batches run a site again.
+        The first whole pass counts: recomputed activations and further micro-batches run a site again. Where the first
+        site runs again before all have, the pass was broken off and tried again, as after running out of memory.
         """
-        if not self._armed or site in self._caught:
+        if not self._armed:
             return
+        if site in self._caught:
+            if len(self._caught) >= self._watched or site != next(iter(self._caught)):
+                return
+            self._broken_off, self._caught = max(self._broken_off, self._caught, key=len), {}
         started = time.perf_counter()
         found = maps()
         by_token = found.detach().reshape(-1, *found.shape[-2:])
-        step = -(-len(by_token) // self._tokens)
-        self._caught[site] = by_token[::step].clone()  # the model may overwrite its own
+        if len(by_token) > self._tokens:
+            self._caught[site] = by_token[self._places(len(by_token), by_token.device)]
+        elif len(by_token):
+            self._caught[site] = by_token.clone()  # the model may overwrite its own
         self.seconds += time.perf_counter() - started
+
+    def _places(self, count: int, device: torch.device) -> Tensor:
+        """Which tokens are kept; the same at all sites."""
+        if self._picked is None or self._picked[0] != count or self._picked[1].device != device:
+            self._picked = count, spread(count, self._tokens, device=device)
+        return self._picked[1]
 
     def arm(self) -> None:
         """Keep the mappings of the next forward pass."""
@@ -80,7 +98,9 @@ class MapCatcher:
 
     def release(self) -> dict[str, Tensor]:
         """What was caught, by site in the order of running; nothing is kept from here on."""
-        caught, self._caught, self._armed = self._caught, {}, False
+        # A pass of which some sites are skipped looks like one that was broken off: what ran most sites is it.
+        caught = max(self._caught, self._broken_off, key=len)
+        self._caught, self._broken_off, self._armed = {}, {}, False
         return caught
 
     def unwatch(self) -> None:
@@ -88,6 +108,19 @@ class MapCatcher:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def spread(count: int, most: int, *, device: torch.device | None = None) -> Tensor:
+    """Positions of `most` of more tokens, [most], ascending.
+
+    Evenly spaced ones would fall on the same few positions of every sequence where the spacing and the length have a
+    factor in common, as powers of two do. A step that has none in common with the number of all tokens has none with
+    the length of a sequence, and visits all of its positions alike.
+    """
+    step = max(count // most, 1)
+    while math.gcd(step, count) > 1:
+        step += 1
+    return (torch.arange(most, device=device) * step % count).sort().values
 
 
 def stacked(caught: dict[str, Tensor]) -> tuple[Sequence[str], Tensor]:

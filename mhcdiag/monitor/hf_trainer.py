@@ -26,8 +26,10 @@ class GainCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        """Hook the model."""
-        self.monitor = Monitor(model, **self._options).__enter__()
+        """Hook the model; a resumed run counts on."""
+        if self.monitor is not None:  # of a run that ended in an error
+            self.monitor.__exit__()
+        self.monitor = Monitor(model, steps_done=state.global_step, **self._options).__enter__()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Count one optimizer step."""

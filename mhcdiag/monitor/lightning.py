@@ -25,9 +25,9 @@ class GainCallback(Callback):  # type: ignore[misc]  # may not be installed wher
         """The monitor of the current run."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hook the model."""
+        """Hook the model; a resumed run counts on."""
         self._steps = trainer.global_step
-        self.monitor = Monitor(pl_module, **self._options).__enter__()
+        self.monitor = Monitor(pl_module, steps_done=self._steps, **self._options).__enter__()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count one step where the optimizer took one: not at every batch where gradients are accumulated."""
@@ -40,6 +40,10 @@ class GainCallback(Callback):  # type: ignore[misc]  # may not be installed wher
         except GainAlarmError as error:
             logger.error("%s; training stops", error)
             trainer.should_stop = True
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Remove the hooks."""
+        self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remove the hooks."""

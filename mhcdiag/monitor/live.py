@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from torch import Tensor, distributed, nn
 
-from mhcdiag.errors import SettingError
+from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.monitor.agreeing import can_report, is_distributed
-from mhcdiag.monitor.alarm import Alarm, AlarmAction
+from mhcdiag.monitor.alarm import Alarm, AlarmAction, logger
 from mhcdiag.monitor.catching import MapCatcher
 from mhcdiag.monitor.reducing import live_gains
 from mhcdiag.monitor.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
@@ -36,11 +36,13 @@ class Monitor:
     every
         Steps between two reports; the first step is reported.
     tokens
-        Most tokens per rank and report, evenly spaced over the first forward pass of the step.
+        Most tokens per rank and report, spread over batch and positions of the first forward pass of the step.
     jsonl
         File to which reports are appended, one line each, by rank 0.
     tensorboard, wandb
         A `SummaryWriter`, a run of Weights & Biases.
+    steps_done
+        Steps that were done before, where a run is resumed: reports count on from there.
     max_gain, max_growth
         Limits: the largest token mean of any single, prefix or suffix product, and its factor between two reports.
     on_alarm
@@ -49,7 +51,7 @@ class Monitor:
     Raises
     ------
     mhcdiag.MhcdiagError
-        The model holds no module whose mappings are known.
+        The model holds no module whose mappings are known, an option means nothing, or the file cannot be written.
     """
 
     def __init__(
@@ -61,21 +63,23 @@ class Monitor:
         jsonl: str | os.PathLike[str] | None = None,
         tensorboard: Any = None,
         wandb: Any = None,
+        steps_done: int = 0,
         max_gain: float | None = None,
         max_growth: float | None = None,
         on_alarm: str | Callable[[LiveGains, str], None] = AlarmAction.LOG,
     ) -> None:
-        if every < 1 or tokens < 1:
-            raise SettingError(f"every={every}, tokens={tokens}: expected at least 1")
+        if every < 1 or tokens < 1 or steps_done < 0:
+            raise SettingError(f"every={every}, tokens={tokens}, steps_done={steps_done}: expected at least 1, 1 and 0")
+        _refuse_limits(max_gain=max_gain, max_growth=max_growth)
         self._model = model
         self._every = every
         self._catcher = MapCatcher(tokens)
         self._alarm = Alarm(max_gain=max_gain, max_growth=max_growth, action=_action(on_alarm))
         self._sinks: list[Sink] = []
-        self._sinks += [] if jsonl is None else [JsonLines(jsonl)]
+        self._sinks += [] if jsonl is None or (is_distributed() and distributed.get_rank()) else [JsonLines(jsonl)]
         self._sinks += [] if tensorboard is None else [TensorBoard(tensorboard)]
         self._sinks += [] if wandb is None else [WeightsAndBiases(wandb)]
-        self._step = 0
+        self._started_at = self._step = steps_done
         self.last: LiveGains | None = None
         """The newest report."""
         self.seconds = 0.0
@@ -110,7 +114,7 @@ class Monitor:
         """
         self._step += 1
         found = self._report() if self._catcher.armed else None
-        if self._step % self._every == 0:
+        if (self._step - self._started_at) % self._every == 0:
             self._catcher.arm()
         return found
 
@@ -125,15 +129,24 @@ class Monitor:
         self._catcher.seconds = 0.0
         if not (is_distributed() and distributed.get_rank()):
             for sink in self._sinks:
-                sink.write(found)
+                try:
+                    sink.write(found)
+                except OutputError as error:  # a full disk must not end the training
+                    logger.warning("step %d: report not written: %s", self._step, error)
         reason = self._alarm.reason(found, before)
         if reason is not None:
             self._alarm.raise_alarm(found, reason)
         return found
 
 
+def _refuse_limits(**limits: float | None) -> None:
+    for name, limit in limits.items():
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise SettingError(f"{name}={limit!r}: expected a number above 0")
+
+
 def _action(wanted: str | Callable[[LiveGains, str], None]) -> AlarmAction | Callable[[LiveGains, str], None]:
-    if not isinstance(wanted, str):
+    if callable(wanted):
         return wanted
     try:
         return AlarmAction(wanted)

@@ -29,6 +29,7 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._append("")  # what cannot be written is told before the first step
 
     def write(self, found: LiveGains) -> None:
         """See `Sink`.
@@ -38,10 +39,12 @@ class JsonLines:
         OutputError
             The file cannot be written.
         """
-        line = json.dumps({key: _jsonable(value) for key, value in asdict(found).items()})
+        self._append(json.dumps({key: _jsonable(value) for key, value in asdict(found).items()}) + "\n")
+
+    def _append(self, text: str) -> None:
         try:
             with self._path.open("a") as file:
-                file.write(f"{line}\n")
+                file.write(text)
         except OSError as error:
             raise OutputError(f"{self._path}: {error.strerror or error}") from error
 

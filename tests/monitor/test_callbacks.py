@@ -1,5 +1,6 @@
 """The callbacks inside the real trainers, on the CPU."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers warn of worker
 
 def items(count: int = 8) -> list[dict[str, torch.Tensor]]:
     return [{"ids": lucidrains_stacks.token_ids(seed)[0]} for seed in range(count)]
+
+
+def steps_in(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
 class WithLoss(nn.Module):
@@ -46,10 +51,28 @@ def test_the_trainer_of_transformers(options: dict[str, Any], steps: int, report
     model = WithLoss()
     trainer = Trainer(model=model, args=arguments, train_dataset=items(), callbacks=[callback])
     trainer.train()
-    lines = (tmp_path / "gains.jsonl").read_text().splitlines()
-    seen = [int(line.partition('"step": ')[2].partition(",")[0]) for line in lines]
+    seen = steps_in(tmp_path / "gains.jsonl")
     assert (trainer.state.global_step, seen) == (steps, reports)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.skipif(not (has("transformers") and has("accelerate")), reason="accelerate is not installed")
+def test_a_resumed_trainer_counts_on(tmp_path: Path):
+    from transformers import Trainer, TrainingArguments
+
+    from mhcdiag.monitor.hf_trainer import GainCallback
+
+    def train(steps: int, **resume: Any) -> None:
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path), max_steps=steps, per_device_train_batch_size=1, use_cpu=True, report_to=[],
+            save_strategy="steps", save_steps=2, disable_tqdm=True, remove_unused_columns=False,
+        )  # fmt: skip
+        callback = GainCallback(every=2, jsonl=tmp_path / "gains.jsonl")
+        Trainer(model=WithLoss(), args=arguments, train_dataset=items(), callbacks=[callback]).train(**resume)
+
+    train(2)
+    train(6, resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert steps_in(tmp_path / "gains.jsonl") == [1, 3, 5]
 
 
 @pytest.mark.skipif(not has("lightning"), reason="lightning is not installed")
@@ -79,7 +102,6 @@ def test_the_trainer_of_lightning(options: dict[str, Any], steps: int, reports: 
     )  # fmt: skip
     module = Module()
     trainer.fit(module, torch.utils.data.DataLoader(items(), batch_size=1))
-    lines = (tmp_path / "gains.jsonl").read_text().splitlines()
-    seen = [int(line.partition('"step": ')[2].partition(",")[0]) for line in lines]
+    seen = steps_in(tmp_path / "gains.jsonl")
     assert (trainer.global_step, seen) == (steps, reports)
     assert not any(submodule._forward_hooks for submodule in module.modules())

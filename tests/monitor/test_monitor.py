@@ -1,8 +1,10 @@
 """Gains while a model trains: what is reported, when, and that nothing else changes."""
 
+import copy
 import json
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from mhcdiag.kernels import choice
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.logapi import LogOptions, read_table
 from mhcdiag.monitor import reducing
+from mhcdiag.monitor.catching import spread
 from mhcdiag.results.monitoring import LiveGains
 
 SITES, STREAMS = 6, 3
@@ -118,12 +121,63 @@ def test_the_first_pass_counts_and_validation_does_not():
         assert monitor.step() == once
 
 
-def test_tokens_are_evenly_spaced():
-    maps = torch.stack([torch.eye(2) * (t + 1) for t in range(10)])
-    with Monitor(tokens=5) as monitor:
+@pytest.mark.parametrize(("batch", "length"), [(256, 64), (512, 128), (64, 1024), (16, 4096), (7, 300), (1, 1000)])
+def test_tokens_are_spread_over_positions(batch: int, length: int):
+    """The first token of a sequence is unlike the others: it counts as often as it should, whatever the shape."""
+    maps = torch.eye(2).expand(batch, length, 2, 2).clone()
+    maps[:, 0] *= 5
+    with Monitor(tokens=256) as monitor:
         monitor.observe("a", maps)
         found = monitor.step()
-    assert (found.tokens, found.forward) == (5, 5.0)  # 1, 3, 5, 7, 9
+    assert found.tokens == 256
+    assert found.forward == pytest.approx(1 + 4 / length, abs=4 * 2 / 256)
+
+
+@pytest.mark.parametrize("count", [6, 7, 64, 999, 1 << 20])
+def test_kept_tokens_are_different_ones(count: int):
+    places = spread(count, 5).tolist()
+    assert len(set(places)) == 5
+    assert all(0 <= place < count for place in places)
+
+
+def test_a_pass_that_was_broken_off_and_tried_again_is_not_mixed_with_the_next():
+    model, ids = stack(), lucidrains_stacks.token_ids(3)
+    failing = list(model.modules())[-1].register_forward_hook(raise_once())
+    with Monitor(model) as monitor:
+        with pytest.raises(MemoryError):
+            model(ids)
+        failing.remove()
+        model(ids[:1])
+        retried = monitor.step()
+    with Monitor(model) as monitor:
+        model(ids[:1])
+        assert monitor.step() == retried
+
+
+def raise_once() -> Callable[..., None]:
+    def hook(*_: object) -> None:
+        raise MemoryError
+
+    return hook
+
+
+def test_copies_and_saved_models_take_no_hook_along(tmp_path: Path):
+    model, ids = stack(), lucidrains_stacks.token_ids(3)
+    with Monitor(model) as monitor:
+        average = copy.deepcopy(model)
+        average(ids[:1])
+        torch.save(model, tmp_path / "model.pt")
+        model(ids)
+        found = monitor.step()
+    with Monitor(model) as monitor:
+        model(ids)
+        assert monitor.step() == found
+    torch.load(tmp_path / "model.pt", weights_only=False)(ids)
+
+
+def test_a_resumed_run_counts_on():
+    with Monitor(every=2, steps_done=5) as monitor:
+        assert [found and found.step for found in (observed(monitor, 1.0) for _ in range(4))] == [6, None, 8, None]
 
 
 def observed(monitor: Monitor, gain: float) -> LiveGains:
@@ -206,23 +260,41 @@ def test_sites_that_disagree_are_refused():
             monitor.step()
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"tokens": 0}, {"on_alarm": "panic"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every": 0},
+        {"tokens": 0},
+        {"steps_done": -1},
+        {"on_alarm": "panic"},
+        {"on_alarm": None},
+        {"max_gain": "10"},
+        {"max_gain": math.nan},
+        {"max_growth": 0},
+    ],
+)
 def test_options_that_mean_nothing_are_refused(options: dict):
     with pytest.raises(SettingError, match="expected"):
         Monitor(**options)
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path):
-    with (
-        pytest.raises(OutputError, match=r"nowhere/gains.jsonl: No such file"),
-        Monitor(jsonl=tmp_path / "nowhere" / "gains.jsonl") as monitor,
-    ):
-        observed(monitor, 1.0)
+def test_a_file_that_cannot_be_written_is_named_before_the_first_step(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"nowhere/gains.jsonl: No such file"):
+        Monitor(jsonl=tmp_path / "nowhere" / "gains.jsonl")
 
 
-def test_a_step_without_a_pass_gives_no_report():
+def test_a_disk_that_fills_up_does_not_end_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with Monitor(jsonl=tmp_path / "g.jsonl") as monitor:
+        (tmp_path / "g.jsonl").unlink()
+        (tmp_path / "g.jsonl").mkdir()  # root may write to everything else
+        assert observed(monitor, 1.0).forward == 1.0
+    assert "report not written" in caplog.text
+
+
+def test_a_step_without_a_pass_gives_no_report_and_says_so(caplog: pytest.LogCaptureFixture):
     with Monitor(stack()) as monitor:
         assert monitor.step() is None
+    assert "no site ran" in caplog.text
 
 
 @pytest.mark.parametrize("is_cuda", [False, True])
