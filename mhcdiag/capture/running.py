@@ -1,7 +1,7 @@
 """Run a model of transformers over a text and write down every mapping that it forms."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.capture.writer import MapShape, MapWriter, refuse_place
 from mhcdiag.errors import InputError, LayoutError, MissingExtraError, SettingError
 from mhcdiag.livemaps import live_sites
 from mhcdiag.livemaps.interface import Maps
@@ -65,8 +65,10 @@ def capture(
     """
     if tokens < 1 or length < 1:
         raise SettingError(f"{tokens} tokens in sequences of {length}: expected at least one of each")
+    refuse_place(Path(out))
     ids = _token_ids(Path(text), model_path)[:tokens]
-    model = _model(model_path).to(device).eval()
+    model = _on_device(_model(model_path), device).eval()
+    _refuse_unknown_tokens(ids, model, os.fspath(model_path))
     starts = range(0, len(ids), length)
     with torch.no_grad(), _watched(model, os.fspath(model_path)) as caught:
         first = _pass(model, ids[:length].to(device), caught)
@@ -129,11 +131,46 @@ def _model(path: str | os.PathLike[str]) -> nn.Module:
     try:
         config: transformers.PretrainedConfig = package.AutoConfig.from_pretrained(path, local_files_only=True)
         architecture = getattr(package, (config.architectures or ["?"])[0], package.AutoModelForCausalLM)
-        model: nn.Module = architecture.from_pretrained(path, dtype="auto", local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
+        model: nn.Module
+        model, loading = architecture.from_pretrained(
+            path, dtype="auto", local_files_only=True, output_loading_info=True
+        )
+    except Exception as error:  # of every package that has a hand in it
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise InputError(path, found=f"transformers cannot load the model: {reason}") from error
+    _refuse_random_mixers(model, loading["missing_keys"], os.fspath(path))
     return model
+
+
+def _refuse_random_mixers(model: nn.Module, missing: Iterable[str], path: str) -> None:
+    """What a checkpoint lacks, transformers fills with random numbers; of those nothing would be learned."""
+    mixers = tuple(f"{site.name}." for site in live_sites(model))
+    lacking = sorted(name for name in missing if name.startswith(mixers))
+    if lacking:
+        raise InputError(
+            path,
+            found=f"no {lacking[0]}" + (f" and {len(lacking) - 1} more of its mixers' tensors" if lacking[1:] else ""),
+            expected="weights of every mixer: transformers would take random ones",
+        )
+
+
+def _on_device(model: nn.Module, device: str) -> nn.Module:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        reason = str(error).partition("\n")[0]
+        raise SettingError(f"--device {device}: {reason}; expected cpu, or a device of this machine") from error
+
+
+def _refuse_unknown_tokens(ids: Tensor, model: nn.Module, path: str) -> None:
+    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+    known = getattr(embeddings, "num_embeddings", None)
+    if known is not None and int(ids.max()) >= known:
+        raise InputError(
+            path,
+            found=f"a tokenizer that gives token {int(ids.max())}",
+            expected=f"tokens below {known}, as the model has",
+        )
 
 
 def _token_ids(text: Path, model_path: str | os.PathLike[str]) -> Tensor:
@@ -141,9 +178,10 @@ def _token_ids(text: Path, model_path: str | os.PathLike[str]) -> Tensor:
         words = text.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(text, found=f"cannot be read: {error}", expected="a text file in UTF-8") from error
+    package = _transformers()
     try:
-        tokenizer = _transformers().AutoTokenizer.from_pretrained(model_path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = package.AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+    except Exception as error:  # as in `_model`
         raise InputError(
             model_path, found="no tokenizer that transformers can load", expected="the files of save_pretrained"
         ) from error

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ class MapWriter:
     """
 
     def __init__(self, path: Path, shape: MapShape) -> None:
+        refuse_place(path)
         self._path = path
         self._shape = shape
         self._row_bytes = shape.streams * shape.streams * BYTES
@@ -50,8 +52,11 @@ class MapWriter:
             raise OutputError(f"{path}: {error.strerror or error}") from error
         self._temporary = Path(temporary)
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
-        self._file.write(header)
-        self._file.truncate(self._data_start + len(shape.sites) * shape.tokens * self._row_bytes)
+        try:
+            self._file.write(header)
+            self._file.truncate(self._data_start + len(shape.sites) * shape.tokens * self._row_bytes)
+        except OSError as error:
+            raise self._given_up(error) from error
 
     def write(
         self, site: int, first_token: int, maps: "numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float32]]"
@@ -62,7 +67,14 @@ class MapWriter:
             self._file.seek(self._data_start + row * self._row_bytes)
             self._file.write(numpy.ascontiguousarray(maps, dtype="<f4").tobytes())
         except OSError as error:
-            raise OutputError(f"{self._path}: {error.strerror or error}") from error
+            raise self._given_up(error) from error
+
+    def _given_up(self, error: OSError) -> OutputError:
+        """What to raise, after throwing away what was written."""
+        with suppress(OSError):  # it may fail to write what it still holds
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+        return OutputError(f"{self._path}: {error.strerror or error}; nothing was written")
 
     def __enter__(self) -> Self:
         """Nothing more to open."""
@@ -72,14 +84,35 @@ class MapWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the file its name, or throw it away where something went wrong."""
-        self._file.close()
         if kind is not None:
+            with suppress(OSError):
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
             return
         umask = os.umask(0)
         os.umask(umask)
-        self._temporary.chmod(0o666 & ~umask)
-        self._temporary.replace(self._path)
+        try:
+            self._file.close()
+            self._temporary.chmod(0o666 & ~umask)
+            self._temporary.replace(self._path)
+        except OSError as failure:
+            raise self._given_up(failure) from failure
+
+
+def refuse_place(path: Path) -> None:
+    """Say where no file can be put, before hours of work are.
+
+    Raises
+    ------
+    OutputError
+        There is something else than a file, or no directory to put it into.
+    """
+    if not path.name or path.is_dir():
+        raise OutputError(f"{path}: is a directory; expected the name of a file to write")
+    if (path.exists() or path.is_symlink()) and not path.is_file():
+        raise OutputError(f"{path}: is no ordinary file; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: {path.parent} is no directory; make it first")
 
 
 def _header(shape: MapShape, *, site_bytes: int) -> bytes:

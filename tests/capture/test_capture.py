@@ -1,6 +1,8 @@
 """Captured mappings of tiny models against hooked ones, and what a user can do wrong."""
 
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from packages import transformers_hooks
 from packages.transformers_models import DEEPSEEK_V4, VOCABULARY, deepseek_v4, hy_v4
 from reference import reference
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -83,10 +86,74 @@ def test_missing_pieces_are_named(model_path: Path, text: Path, tmp_path: Path):
         capture(model_path, text=tmp_path / "nowhere.txt", out=out)
     with pytest.raises(InputError, match="no tokenizer"):
         capture(tmp_path, text=text, out=out)
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="nowhere is no directory; make it first"):
         capture(model_path, text=text, out=tmp_path / "nowhere" / "maps.safetensors")
     with pytest.raises(SettingError, match="expected at least one"):
         capture(model_path, text=text, out=out, tokens=0)
+
+
+@pytest.mark.parametrize(("place", "reason"), [("", "is a directory"), ("link", "is no ordinary file")])
+def test_a_place_where_no_file_can_be_is_told_before_anything_is_read(tmp_path: Path, place: str, reason: str):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(OutputError, match=reason):
+        capture(tmp_path / "no model", text=tmp_path / "no text", out=tmp_path / place)
+
+
+def test_mixers_that_the_checkpoint_lacks_are_not_made_up(model_path: Path, text: Path, tmp_path: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_path, folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {name: each for name, each in tensors.items() if "layers.1.hc_attn" not in name},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(InputError, match=r"no model\.layers\.1\.attn_hc\.\w+ and 2 more of its mixers' tensors"):
+        capture(folder, text=text, out=tmp_path / "maps.safetensors")
+
+
+def test_whatever_transformers_cannot_load_is_named(model_path: Path, text: Path, tmp_path: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_path, folder)
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"transformers cannot load the model: \w+"):
+        capture(folder, text=text, out=tmp_path / "maps.safetensors")
+
+
+def test_a_device_that_is_not_there_is_named(model_path: Path, text: Path, tmp_path: Path):
+    with pytest.raises(SettingError, match=r"--device meteor: .*; expected cpu"):
+        capture(model_path, text=text, out=tmp_path / "maps.safetensors", device="meteor")
+
+
+def test_tokens_that_the_model_does_not_know_are_named(model_path: Path, tmp_path: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_path, folder)
+    words = Tokenizer(models.WordLevel({f"w{i}": i + 1 for i in range(VOCABULARY)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    (tmp_path / "page.txt").write_text(f"w1 w{VOCABULARY - 1}")
+    with pytest.raises(InputError, match=f"gives token {VOCABULARY}; expected tokens below {VOCABULARY}"):
+        capture(folder, text=tmp_path / "page.txt", out=tmp_path / "maps.safetensors")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_full_disk_leaves_nothing(tmp_path: Path):
+    script = f"""
+import resource, signal
+from pathlib import Path
+from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.errors import OutputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+shape = MapShape(sites=("a",), tokens=999, streams=4, first_tokens=())
+try:
+    MapWriter(Path({str(tmp_path / "maps.safetensors")!r}), shape)
+except OutputError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "File too large; nothing was written" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_transformers_the_extra_is_named(model_path: Path, text: Path, tmp_path: Path, monkeypatch):
