@@ -1,6 +1,8 @@
 """Processes that share one measurement, as `torchrun` starts them."""
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ Item = TypeVar("Item")
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for the others before it gives up; one that dies is noticed at once."""
+SOON = 15.0
+"""Seconds after which it says that it waits."""
 
 
 @runtime_checkable
@@ -41,6 +45,9 @@ class Ranks(Protocol):
     def share(self, found: Part | None) -> Part:
         """What rank 0 found."""
 
+    def wait(self) -> None:
+        """Until all have come here: a launcher ends the others as soon as one of them has failed a gate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -61,6 +68,9 @@ class Alone:
         """See `Ranks`."""
         assert found is not None
         return found
+
+    def wait(self) -> None:
+        """See `Ranks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,14 @@ class Distributed:
         shared: Part = unpacked(box[0])
         return shared
 
+    def wait(self) -> None:
+        """See `Ranks`."""
+        from torch import distributed
+
+        sys.stdout.flush()
+        with _lost_ranks_named():
+            distributed.barrier()
+
 
 def deal(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Part]], ranks: Ranks) -> list[Part]:
     """The work on all items, dealt out to the ranks in turn.
@@ -114,7 +132,12 @@ def deal(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Part]], ra
 
 def under_torchrun() -> bool:
     """Whether `torchrun` (or a launcher like it) started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+    size = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" not in os.environ or size == "1":
+        return False
+    if not size.isdecimal():
+        raise RankError(f"WORLD_SIZE={size!r}: expected a number of processes; unset RANK and WORLD_SIZE to run alone")
+    return int(size) > 1
 
 
 @contextmanager
@@ -136,7 +159,7 @@ def joined_ranks() -> Iterator[Ranks]:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    with _lost_ranks_named():
+    with _lost_ranks_named(), _told_after(SOON):
         distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield Distributed(rank=distributed.get_rank(), count=distributed.get_world_size())
@@ -145,9 +168,24 @@ def joined_ranks() -> Iterator[Ranks]:
 
 
 @contextmanager
+def _told_after(seconds: float) -> Iterator[None]:
+    """Say on stderr what is waited for: a command that a rank of a training job starts inherits its RANK."""
+    told = (
+        f"waiting for {os.environ['WORLD_SIZE']} processes, as WORLD_SIZE says; unset RANK and WORLD_SIZE to run alone"
+    )
+    timer = threading.Timer(seconds, lambda: print(f"mhcdiag: {told}", file=sys.stderr, flush=True))  # noqa: T201
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def _lost_ranks_named() -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:  # ValueError: MASTER_ADDR is not set
         reason = str(error).partition("\n")[0]
         raise RankError(f"rank {os.environ.get('RANK', '?')} lost the others: {reason}") from error

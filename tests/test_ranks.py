@@ -5,17 +5,20 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import mhcdiag
 from mhcdiag.errors import ContainerError
-from mhcdiag.ranks import Alone, deal, joined_ranks
+from mhcdiag.ranks import Alone, _told_after, deal, joined_ranks
 from mhcdiag.tensorfiles import open_checkpoint
 
 SITES, STREAMS = 3, 2
+SAMPLES = Path(__file__).parents[1] / "sample_checkpoints"
 LENGTHS = (9001, 4099, 521)
 """Tokens per file: no file ends where a chunk of 4096 does."""
 
@@ -159,3 +162,55 @@ def test_files_that_disagree_are_refused_by_name(sites: int, streams: int, found
     other.rmdir()
     with pytest.raises(ContainerError, match=rf"zzz.safetensors: .*{found}.*part0.safetensors.*one by one"):
         open_checkpoint(tmp_path)
+
+
+def test_activations_of_fewer_tokens_do_not_shorten_the_mappings(tmp_path: Path):
+    """As the captured format allows; their names come first in the file."""
+    for name, tokens in (("a", 20), ("b", 15)):
+        maps = {f"layers.{site}.h_res": torch.eye(2).repeat(tokens, 1, 1) for site in range(2)}
+        maps["layers.1.h_res"][-1, 0, 0] = torch.nan if name == "b" else 1.0
+        extra = {f"layers.{site}.branch": torch.ones(8, 5) for site in range(2)}
+        save_file(maps | extra, tmp_path / f"{name}.safetensors")
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.tensors["layers.0.h_res"].shape == (35, 2, 2)
+    assert checkpoint.read("layers.0.branch").shape == (8, 5)
+    assert checkpoint.read("layers.1.h_res")[-1].isnan().any()
+    assert [each.tensors for each in mhcdiag.gain(tmp_path).nonfinite] == [("layers.1.h_res",)]
+
+
+def test_sites_of_different_tokens_are_refused(tmp_path: Path):
+    for name in ("a", "b"):
+        maps = {f"layers.{site}.h_res": torch.eye(2).repeat(9 - site, 1, 1) for site in range(2)}
+        save_file(maps, tmp_path / f"{name}.safetensors")
+    with pytest.raises(ContainerError, match=r"layers\.1\.h_res of \[8\] tokens, layers\.0\.h_res of \[9\]"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_failed_gate_is_printed_and_drawn_before_any_rank_ends(tmp_path: Path):
+    """torchrun ends the others as soon as one ends with anything but 0."""
+    figure, sick = tmp_path / "gain.png", SAMPLES / "hc.safetensors"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "mhcdiag", "gain", str(sick), "--json", "--plot", str(figure)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["results"][0]["verdict"] == "fail"
+    assert figure.exists()
+
+
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "junk"}, {"WORLD_SIZE": "1.5"}, {"WORLD_SIZE": "2"}], ids=str)
+def test_variables_that_make_no_job_are_told(variables: dict[str, str]):
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
+    command = [sys.executable, "-m", "mhcdiag", "spikes", str(SAMPLES / "logs" / "spiky.jsonl")]
+    ran = subprocess.run(command, env=outside | {"RANK": "0"} | variables, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+
+
+def test_waiting_is_told(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with _told_after(0.01):
+        time.sleep(0.5)
+    assert "waiting for 2 processes" in capfd.readouterr().err
+    with _told_after(0.5):
+        pass
+    time.sleep(0.6)
+    assert capfd.readouterr().err == ""

@@ -18,10 +18,22 @@ BASIS = Basis.HEURISTIC
 THRESHOLDS = {"half_depth_warn": 0.1, "survives": 0.01}
 
 
+def _not_finite(site: str, sites: int) -> Finding:
+    return Finding(
+        severity=Severity.FAIL,
+        what="H_res holds NaN or infinity: nothing that passes survives",
+        site=site,
+        sites=sites,
+        advice="mhcdiag gain counts the tokens; go back to a checkpoint before it, and look at its logs",
+    )
+
+
 def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """See `Check`; that capacity goes unused is measured, that it harms is not."""
     if subject.maps.shape[1] < 2:
         return not_checkable("there is one stream")
+    if broken := [i for i, of_site in enumerate(subject.maps) if not of_site.isfinite().all()]:
+        return Outcome(overall={}, per_site={}, findings=(_not_finite(subject.sites[broken[0]], len(broken)),))
     composite = prefixes(subject.maps)
     scale = composite.logs.exp()
     survival = (dobrushin(composite.matrices) * scale).mean(dim=1).tolist()

@@ -69,9 +69,9 @@ def gain(
             ]
 
         judged = deal(checkpoints, judged_of, ranks) if deals else judged_of(checkpoints)
-        if ranks.rank:
-            raise typer.Exit(EXIT_CODES[overall(judged)])  # rank 0 prints
-    if plot is not None:
-        output.draw_gain(judged, plot, heatmap=heatmap)
-    output.print_gain(judged, as_json=as_json, quiet=quiet, details=verbose)
+        if not ranks.rank:
+            if plot is not None:
+                output.draw_gain(judged, plot, heatmap=heatmap)
+            output.print_gain(judged, as_json=as_json, quiet=quiet, details=verbose)
+        ranks.wait()
     raise typer.Exit(EXIT_CODES[overall(judged)])

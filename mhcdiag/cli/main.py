@@ -67,6 +67,8 @@ def run(arguments: list[str] | None = None) -> int:
     arguments
         The words after `mhcdiag`; those of the process when None.
     """
+    if sys.stdout is None:
+        return COULD_NOT_JUDGE  # closed: there is nobody to tell
     try:
         code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
         sys.stdout.flush()
@@ -97,6 +99,9 @@ def _ended_by(error: BaseException) -> int:
             code = _closed_pipe()  # typer and rich turn it into 1, which is a failed gate's
         case SystemExit():
             raise error
+        case OSError():  # a full disk, a link to itself, ...: the machine's doing
+            complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+            _closed_pipe()
         case _:
             traceback.print_exception(error)
             complain("this is a bug in mhcdiag: please report it with the lines above")

@@ -1,5 +1,7 @@
 """`mhcdiag spikes`: from training logs to events and a verdict."""
 
+from contextlib import nullcontext
+
 import typer
 
 from mhcdiag.cli import spikes_options as options
@@ -57,7 +59,7 @@ def spikes(
     gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
     from mhcdiag.cli.spikes_run import Request, exit_code, run_spikes
     from mhcdiag.cli.stages import log_options
-    from mhcdiag.ranks import joined_ranks
+    from mhcdiag.ranks import Alone, joined_ranks
 
     request = Request(
         logs=tuple(logs),
@@ -68,16 +70,16 @@ def spikes(
     )
     if list_series:
         raise typer.Exit(output.list_series(logs, request.options))
-    if follow:
-        from mhcdiag.cli.spikes_follow import follow_log
+    with nullcontext(Alone()) if follow else joined_ranks() as ranks:
+        if follow:
+            from mhcdiag.cli.spikes_follow import follow_log
 
-        report = follow_log(request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv)
-    else:
-        with joined_ranks() as ranks:
+            report = follow_log(request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv)
+        else:
             report = run_spikes(request, ranks)
-        if ranks.rank:
-            raise typer.Exit(exit_code(report, followed=False))  # rank 0 prints
-    if plot is not None:
-        output.draw(report, plot, log_scale=log_scale)
-    output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
+        if not ranks.rank:
+            if plot is not None:
+                output.draw(report, plot, log_scale=log_scale)
+            output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
+        ranks.wait()
     raise typer.Exit(exit_code(report, followed=follow))

@@ -111,8 +111,8 @@ def trend(
     )
     with joined_ranks() as ranks:
         judged = output.measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
-    if ranks.rank:
-        raise typer.Exit(output.exit_code(judged))  # rank 0 prints
-    output.write_figures(judged, plot=plot, html=html)
-    output.print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+        if not ranks.rank:
+            output.write_figures(judged, plot=plot, html=html)
+            output.print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+        ranks.wait()
     raise typer.Exit(output.exit_code(judged))

@@ -70,8 +70,7 @@ class JoinedTokens:
         self._files = tuple(files)
         for other in files[1:]:
             _refuse_difference(files[0], other)
-        first = next(iter(files[0].tensors))
-        lengths = [file.tensors[first].shape[0] for file in files]
+        lengths = [_tokens(file) for file in files]
         self._starts = [sum(lengths[:i]) for i in range(len(files) + 1)]
         self.metadata = self._joined_metadata()
 
@@ -89,7 +88,7 @@ class JoinedTokens:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """All tensors, as long as those of all files together."""
+        """Mappings, as long as those of all files together; what else was captured, of the first file."""
         return _Lengthened(self._files[0].tensors, self._starts[-1])
 
     @property
@@ -106,6 +105,8 @@ class JoinedTokens:
         """One tensor, or a range of its first axis, from the files that hold it."""
         import torch
 
+        if not CAPTURED_MAP.match(name):
+            return self._files[0].read(name, rows=rows)
         chosen = row_range(self.tensors[name].shape, slice(None) if rows is None else rows)
         parts = []
         for start, stop, file in zip(self._starts, self._starts[1:], self._files, strict=False):
@@ -122,6 +123,8 @@ class _Lengthened(Mapping[str, TensorInfo]):
 
     def __getitem__(self, name: str) -> TensorInfo:
         info = self._tensors[name]
+        if not CAPTURED_MAP.match(name):
+            return info
         return TensorInfo(info.name, info.dtype, (self._rows, *info.shape[1:]))
 
     def __iter__(self) -> Iterator[str]:
@@ -129,6 +132,20 @@ class _Lengthened(Mapping[str, TensorInfo]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def _tokens(file: SafetensorsTensors) -> int:
+    """Number of tokens of one file, which is that of each of its mappings: activations may be kept of fewer."""
+    found = {name: info.shape[:1] for name, info in file.tensors.items() if CAPTURED_MAP.match(name)}
+    first, count = next(iter(found.items()))
+    for name, other in found.items():
+        if other != count or not count:
+            raise ContainerError(
+                file.path,
+                found=f"{name} of {list(other)} tokens, {first} of {list(count)}",
+                expected="mappings of the same tokens at all sites",
+            )
+    return count[0]
 
 
 def _refuse_difference(first: SafetensorsTensors, other: SafetensorsTensors) -> None:

@@ -331,3 +331,23 @@ class TestCommand:
         captured = capsys.readouterr()
         assert "no such file" in captured.err
         assert "PASS" in captured.out
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", ["layers.1.hc_attn_base", "layers.1.hc_ffn_fn"])
+def test_a_broken_weight_is_a_failure_and_no_crash(tmp_path, capsys, name: str, value: float):
+    tensors = v4()
+    [place] = [each for each in tensors if each.endswith(name)]
+    tensors[place] = tensors[place].clone()
+    tensors[place].view(-1)[-1] = value
+    assert run(["health", str(write(tmp_path, tensors, config=config()))]) == 1
+    assert "H_res holds NaN or infinity" in capsys.readouterr().out
+
+
+def test_captured_maps_with_infinity_are_a_failure(tmp_path):
+    maps = {f"layers.{site}.h_res": torch.eye(3).repeat(5, 1, 1) for site in range(4)}
+    maps["layers.2.h_res"][3, 0, 1] = torch.inf
+    save_file(maps, tmp_path / "maps.safetensors")
+    found = mhcdiag.health(tmp_path / "maps.safetensors")
+    [finding] = next(check for check in found.checks if check.name == "collapse").findings
+    assert (finding.site, finding.sites, finding.severity) == ("1.attn", 1, "fail")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,13 @@ def test_no_variable_ends_a_command_early(monkeypatch, capsys):
     monkeypatch.setenv("MHCDIAG_VERSION", "1")
     assert run(["explain", "--isolated"]) == 0
     assert "mhcdiag 0." not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+@pytest.mark.parametrize("command", [["--version"], ["layouts"], ["--help"]], ids=" ".join)
+def test_a_full_disk_behind_stdout_is_no_bug(command: list[str]):
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "mhcdiag", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (2, "mhcdiag: standard output: No space left on device\n")
