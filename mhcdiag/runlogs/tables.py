@@ -1,10 +1,12 @@
 """From the columns of a log to the table: names, steps, NaN, ranks."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import CANONICAL, Keys, LogFormat, LogTable
 from mhcdiag.runlogs.names import bind_names
@@ -18,8 +20,9 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     """Return the table of all records a reader has found.
 
     Arguments: builder: the records; path: the log as the user named it; log_format: what read it; keys: names
-    the user gave.
+    the user gave. Raises: LogError where the log does not have the loss that the user named.
     """
+    _refuse_unknown_loss(builder, path=path, keys=keys)
     notes = list(builder.notes)
     if builder.dropped_series:
         notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
@@ -53,6 +56,19 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
         unreadable_lines=builder.garbled,
         notes=tuple(notes),
         scaler_events=tuple(builder.events),
+    )
+
+
+def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> None:
+    known = {*builder.counts, *builder.strange}
+    if keys.loss is None or keys.loss in known:
+        return
+    near = get_close_matches(keys.loss, known, n=8, cutoff=0) or ["none"]
+    raise LogError(
+        path,
+        found=f"no series {keys.loss!r}",
+        expected=f"one of {', '.join(map(repr, near))}",
+        hint="--list-series shows all of them",
     )
 
 

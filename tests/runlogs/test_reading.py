@@ -225,3 +225,12 @@ def test_without_the_fast_parser_the_table_is_the_same(read, monkeypatch):
     for name, column in fast.columns.items():
         np.testing.assert_array_equal(column, slow.columns[name])
     assert np.isinf(fast.columns["big"][3])
+
+
+def test_a_loss_that_the_log_does_not_have_is_not_replaced_by_another(tmp_path):
+    """A key that is mistyped must not pass because the loss is well."""
+    log = tmp_path / "run.jsonl"
+    log.write_text("".join(f'{{"step": {i}, "loss": 2.0, "eval_x": NaN}}\n' for i in range(9)))
+    with pytest.raises(LogError, match=r"no series 'eval_xx'; expected one of 'eval_x', .*--list-series"):
+        read_log(str(log), loss_key="eval_xx")
+    assert read_log(str(log), loss_key="eval_x").source_names["loss"] == "eval_x"
