@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
-CAPTURED_MAP = re.compile(r"^layers\.(\d+)\.h_res$")
+CAPTURED_MAP = re.compile(r"^layers\.(\d{1,9})\.h_res$")
 """Names of captured mappings: what a directory of such files is told by, and what the layout reads."""
 
 

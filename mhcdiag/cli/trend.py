@@ -1,5 +1,6 @@
 """`mhcdiag trend`: from the checkpoints or the log of one run to growth, projections and a verdict."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,19 @@ from mhcdiag.cli import options
 from mhcdiag.gates.gain import DEFAULT_MAX_GAIN
 
 PROJECTION = "Fit and projection"
+
+
+def _a_number(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value}: expected a finite number")
+    return value
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value}: expected a number above 0")
+    return value
+
 
 Paths = Annotated[
     list[str],
@@ -35,6 +49,7 @@ StreamRms = Annotated[
     float | None,
     typer.Option(
         help="Root mean square of the streams at the last step, for the limits of fp16 and fp32.",
+        callback=_above_zero,
         rich_help_panel=PROJECTION,
         show_default=False,
     ),
@@ -47,6 +62,7 @@ MaxRate = Annotated[
     typer.Option(
         "--max-doubling-rate",
         help="Fail above so many doublings in 1000 steps.",
+        callback=_a_number,
         rich_help_panel=options.GATE,
         show_default=False,
     ),

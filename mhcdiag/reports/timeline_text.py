@@ -32,7 +32,7 @@ def timeline(curve: Curve, events: Sequence[Event], *, width: int, blocks: str =
     bins = len(curve.step)
     if not bins:
         return "", ""
-    columns = min(width, bins)
+    columns = max(1, min(width, bins))  # a terminal may say that it is one character wide
     edges = [column * bins // columns for column in range(columns + 1)]
     heights = [max(curve.high[first:after]) for first, after in pairwise(edges)]
     ordered = sorted(heights)

@@ -53,13 +53,20 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from histories  # what else lies there are logs of W&B itself, and copies
         return
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() and (entry.is_dir() or entry.resolve().is_relative_to(folder.resolve())):
+        if entry.is_symlink() and (entry.is_dir() or _leads_back(entry, folder)):
             continue  # a second name for what is met elsewhere
         if entry.is_dir():
             if not entry.name.startswith(".") and not _older_checkpoint(entry):
                 yield from _walk(entry)
-        elif "tfevents" not in entry.name and _is_log(entry):
+        elif "tfevents" not in entry.name and not entry.is_fifo() and _is_log(entry):
             yield entry
+
+
+def _leads_back(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # to itself
+        return True
 
 
 def _older_checkpoint(entry: Path) -> bool:

@@ -382,3 +382,9 @@ class TestFollow:
         assert run(["spikes", spike, "--json", "--log-format", "jsonl"]) == 0
         whole = strict_json(capsys.readouterr().out)["results"][0]["series"]["loss"]["events"]
         assert followed == whole
+
+
+def test_a_terminal_of_one_column(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1")
+    assert run(["spikes", str(Path(__file__).parents[2] / "sample_checkpoints" / "logs" / "spiky.jsonl")]) == 0
+    assert capsys.readouterr().out

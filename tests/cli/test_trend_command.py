@@ -80,3 +80,11 @@ def test_no_trend_is_exit_code_2(tmp_path: Path, capsys, options: list[str]):
 def test_a_missing_path_is_exit_code_2(tmp_path: Path, capsys):
     assert run(["trend", str(tmp_path / "nothing.jsonl")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "option", ["--max-doubling-rate=nan", "--max-doubling-rate=inf", "--stream-rms=nan", "--stream-rms=0"]
+)
+def test_a_limit_that_is_no_number_is_exit_code_2(log: str, capsys, option: str):
+    assert run(["trend", log, option]) == 2
+    assert "expected a" in capsys.readouterr().err

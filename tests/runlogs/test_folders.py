@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -62,3 +63,11 @@ def test_a_wandb_run_is_its_history_alone(tmp_path):
         (run / name).write_bytes(b"step 1 loss 2.5\n")
     (run.parent / "debug.log").symlink_to(run / "logs" / "debug.log")
     assert iter_logs(str(tmp_path)) == [str(run / "run-1.wandb")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_links_to_themselves_are_passed_over(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    os.mkfifo(tmp_path / "b.jsonl")
+    (tmp_path / "c.jsonl").symlink_to("c.jsonl")
+    assert iter_logs(str(tmp_path)) == [str(tmp_path / "a.jsonl")]
