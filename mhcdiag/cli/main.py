@@ -68,7 +68,8 @@ def run(arguments: list[str] | None = None) -> int:
         The words after `mhcdiag`; those of the process when None.
     """
     if sys.stdout is None:
-        return COULD_NOT_JUDGE  # closed: there is nobody to tell
+        print("mhcdiag: standard output is closed", file=sys.stderr)  # noqa: T201 - nothing is imported yet
+        return COULD_NOT_JUDGE
     try:
         code = app(arguments, prog_name="mhcdiag", standalone_mode=False)
         sys.stdout.flush()
@@ -101,7 +102,7 @@ def _ended_by(error: BaseException) -> int:
             raise error
         case OSError():  # a full disk, a link to itself, ...: the machine's doing
             complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-            _closed_pipe()
+            _drop_unwritten()
         case _:
             traceback.print_exception(error)
             complain("this is a bug in mhcdiag: please report it with the lines above")
@@ -110,9 +111,16 @@ def _ended_by(error: BaseException) -> int:
 
 
 def _closed_pipe() -> int:
-    # Python flushes stdout once more at exit: give it somewhere to write.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_unwritten()
     return CLOSED_PIPE
+
+
+def _drop_unwritten() -> None:
+    """Let go of what stdout does not take: Python flushes it once more at exit, and needs somewhere to write."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""Whether Triton runs programs here: beside a GPU that takes a C compiler and headers of Python, which images lack."""
+"""Whether Triton runs programs here: it needs a C compiler and headers of Python, which images for GPUs often lack."""
 
 import torch
 import triton

@@ -12,6 +12,8 @@ from mhcdiag.errors import SettingError
 from mhcdiag.livemaps import LiveSite, live_sites
 from mhcdiag.livemaps.interface import Maps
 
+GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
+
 
 class MapCatcher:
     """Holds at most `tokens` mappings of each site of the first forward pass after `arm`.
@@ -115,9 +117,10 @@ def spread(count: int, most: int, *, device: torch.device | None = None) -> Tens
 
     Evenly spaced ones would fall on the same few positions of every sequence where the spacing and the length have a
     factor in common, as powers of two do. A step that has none in common with the number of all tokens has none with
-    the length of a sequence, and visits all of its positions alike.
+    the length of a sequence, and visits all of its positions alike; near the golden section of all tokens, any number
+    of such steps, taken around, lies evenly among them.
     """
-    step = max(count // most, 1)
+    step = round(count * GOLDEN_SECTION)
     while math.gcd(step, count) > 1:
         step += 1
     return (torch.arange(most, device=device) * step % count).sort().values

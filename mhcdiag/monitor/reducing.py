@@ -32,9 +32,8 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
         distributed.all_reduce(tokens)
         distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
     means = means / tokens
-    largest = torch.where(
-        means.isnan(), torch.nan, largest
-    )  # the largest over ranks may have lost a NaN; a sum does not
+    # The largest over ranks may have lost a NaN; a sum does not.
+    largest = torch.where(means.isnan(), torch.nan, largest)
     worst, worst_token = means.amax(dim=(0, 2)).tolist(), largest.amax(dim=(0, 2)).tolist()
     order = list(Kind)
     return LiveGains(

@@ -28,8 +28,7 @@ TITLE = "NumPy maps"
 LOOKS = "`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled"
 
 _BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
-"""What zipfile raises for damaged names and lengths; NotImplementedError is its own word for a compression or version
-that it does not know."""
+"""What zipfile raises: the last two for a compression or version that it does not know, and for cut-off headers."""
 
 _MAPS = "h_res"
 _FLOATS = ("float16", "float32", "float64")

@@ -220,7 +220,12 @@ def test_where_triton_is_installed_but_cannot_compile_torch_does_everything(monk
 
 
 @pytest.mark.skipif(not runs_triton(), reason="triton is not installed, or not told to interpret")
-def test_the_smallest_program_runs():
-    from mhcdiag.kernels.gpu_probe import try_out
+def test_the_smallest_program_writes_and_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch):
+    from mhcdiag.kernels import gpu_probe
 
-    try_out("cpu")
+    place = torch.zeros(1)
+    gpu_probe._store_one[(1,)](place)
+    assert place.item() == 1
+    monkeypatch.setattr(gpu_probe, "_store_one", {(1,): lambda _place: None})
+    with pytest.raises(RuntimeError, match="ran and did nothing"):
+        gpu_probe.try_out("cpu")

@@ -133,6 +133,13 @@ def test_tokens_are_spread_over_positions(batch: int, length: int):
     assert found.forward == pytest.approx(1 + 4 / length, abs=4 * 2 / 256)
 
 
+@pytest.mark.parametrize("count", [257, 300, 500, 512, 1000, 4096, 65_537])
+def test_kept_tokens_reach_to_the_end(count: int):
+    """About 64 of 256 from each quarter (9 more at worst, for 1000), also where few tokens are left out."""
+    quarters = spread(count, 256).mul(4).div(count, rounding_mode="floor").long().bincount(minlength=4)
+    assert (quarters - 64).abs().max() <= 9
+
+
 @pytest.mark.parametrize("count", [6, 7, 64, 999, 1 << 20])
 def test_kept_tokens_are_different_ones(count: int):
     places = spread(count, 5).tolist()
