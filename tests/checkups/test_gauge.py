@@ -32,6 +32,10 @@ def test_log_gains_are_token_means_of_the_largest_row_sums():
     )
 
 
+def test_the_second_of_two_sites_is_what_comes_later():
+    assert run(gauge, scalings(8.0, 2.0)).overall["log_gain_later"] == pytest.approx(log(2))
+
+
 def test_a_model_of_one_site_has_nothing_later():
     assert run(gauge, scalings(8.0)).overall == pytest.approx(
         {"log_gain": log(8), "log_gain_first": log(8), "log_gain_later": 0.0}

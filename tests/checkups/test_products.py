@@ -46,6 +46,10 @@ def test_dobrushin_is_half_the_largest_distance_of_two_rows():
     np.testing.assert_allclose(dobrushin(torch.tensor(matrices)), expected, rtol=1e-12)
 
 
+def test_dobrushin_of_one_matrix():
+    assert dobrushin(torch.tensor([[0.5, 0.5], [0.25, 0.75]])).item() == 0.25
+
+
 def test_lyapunov_exponents_are_those_of_the_composites():
     """Their sums up to k are the logs of the volumes that P(1,L) makes of the first k axes, over depth."""
     maps = random_maps()
