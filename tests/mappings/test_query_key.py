@@ -119,3 +119,14 @@ def test_broken_projections_are_bounded_by_nothing(part: str, value: float):
     getattr(whole, part).view(-1)[-1] = value
     found = logit_bound(whole)
     assert all(map(isnan, (found.spectral, found.largest, found.rank)))
+    assert found.head == 0
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_heads_of_one_feature_have_the_rank_one(rotated: bool):
+    """Their Gram matrices have eigenvalues that rounding puts below zero."""
+    direction = np.random.default_rng(3).standard_normal((HEADS, CHANNELS, 1))
+    gram = torch.tensor(direction @ direction.swapaxes(1, 2))
+    found = logit_bound(block(rotated=rotated, query_gram=gram, key_gram=gram[:GROUPS]))
+    assert found.rank == pytest.approx(1.0, abs=1e-6)
+    assert found.largest > 0
