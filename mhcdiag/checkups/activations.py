@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable, overall
+from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable, overall
 from mhcdiag.results.health import Basis, Severity
 
 NAME = "activations"
@@ -21,12 +21,12 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     streams = [site.x_in.double() for site in subject.activations]
     rms = [float((x[1:] if len(x) > 1 else x).square().mean().sqrt()) for x in streams]
     first = [float(x[0].square().mean().sqrt()) for x in streams]
-    largest = max(float(x.abs().max()) for x in streams)
+    most = largest(float(x.abs().max()) for x in streams)
     growth = (rms[-1] / max(rms[0], 1e-300)) ** (1 / max(len(rms) - 1, 1))
-    used = largest * 2 ** limits["headroom_fail_bits"] / limits["largest"]
+    used = most * 2 ** limits["headroom_fail_bits"] / limits["largest"]
     findings = overall(
         used, {Severity.FAIL: 1.0},
-        what=f"max |x| is {largest:.3g}: under {limits['headroom_fail_bits']:g} bits to {limits['largest']:g}",
+        what=f"max |x| is {most:.3g}: under {limits['headroom_fail_bits']:g} bits to {limits['largest']:g}",
         advice="keep the streams in bf16 or fp32",
     )  # fmt: skip
     findings += overall(
@@ -35,7 +35,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     )  # fmt: skip
     ratios = [a / max(b, 1e-300) for a, b in zip(first, rms, strict=True)]
     return Outcome(
-        overall={"growth_per_site": growth, "largest": largest, "first_token_ratio": max(ratios)},
+        overall={"growth_per_site": growth, "largest": most, "first_token_ratio": largest(ratios)},
         per_site={"rms": tuple(rms), "rms_first_token": tuple(first)},
         findings=tuple(findings),
     )

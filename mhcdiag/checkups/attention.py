@@ -1,8 +1,9 @@
 """How large attention logits can become, from the query and key projections of plain models."""
 
 from collections.abc import Mapping
+from math import isnan
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.checkups.interface import Outcome, Subject, above, largest, not_checkable, smallest
 from mhcdiag.mappings.query_key import LogitBound, logit_bound
 from mhcdiag.results.health import Basis, Finding, Severity
 
@@ -25,13 +26,17 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         return not_checkable(subject.plain.unread_attention)
     found = [logit_bound(block) for block in subject.plain.attention()]
     blocks = [each.block for each in found]
-    largest = [each.largest for each in found]
-    worst = max(range(len(found)), key=lambda i: largest[i] if largest[i] == largest[i] else float("inf"))
-    findings = above(
-        blocks, largest, {Severity.NOTE: limits["bound_note"], Severity.WARN: limits["bound_warn"]},
-        what=f"logits of head {found[worst].head} are bounded by {{value}} only (> {{limit}}), for inputs of RMS 1",
-        advice="measure the largest logit on real tokens; QK norms or QK-clip keep it small",
-    )  # fmt: skip
+    bounds = [each.largest for each in found]
+    worst = max(range(len(found)), key=lambda i: bounds[i] if bounds[i] == bounds[i] else float("inf"))
+    broken = [each.block for each in found if isnan(each.spectral)]
+    if broken:
+        findings = [_broken(broken)]
+    else:
+        findings = above(
+            blocks, bounds, {Severity.NOTE: limits["bound_note"], Severity.WARN: limits["bound_warn"]},
+            what=f"logits of head {found[worst].head} are bounded by {{value}} only (> {{limit}}), for inputs of RMS 1",
+            advice="measure the largest logit on real tokens; QK norms or QK-clip keep it small",
+        )  # fmt: skip
     flat = [i for i, each in enumerate(found) if each.rank < limits["rank_note"]]
     if flat:
         what = f"a head's W_q^T W_k has effective rank {found[flat[0]].rank:.2f} (< {limits['rank_note']:g})"
@@ -47,17 +52,22 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             advice="attention logits are growing: watch the largest one, lower the learning rate or add QK norms",
         )  # fmt: skip
     whole = len(found) == len(subject.sites)
-    per_site = {"bound": tuple(largest), "spectral": tuple(each.spectral for each in found)}
+    per_site = {"bound": tuple(bounds), "spectral": tuple(each.spectral for each in found)}
     return Outcome(
         overall={
-            "bound": largest[worst],
-            "spectral": max(each.spectral for each in found),
-            "rank": min(each.rank for each in found),
-            **({"growth": max(growth.values())} if growth else {}),
+            "bound": bounds[worst],
+            "spectral": largest(each.spectral for each in found),
+            "rank": smallest(each.rank for each in found),
+            **({"growth": largest(growth.values())} if growth else {}),
         },
         per_site=per_site if whole else {},
         findings=tuple(findings),
     )
+
+
+def _broken(blocks: list[str]) -> Finding:
+    what, advice = "the query or key projection holds NaN or infinity", "go back to a sound checkpoint"
+    return Finding(severity=Severity.FAIL, what=what, site=blocks[0], sites=len(blocks), advice=advice)
 
 
 def _growth(subject: Subject, found: list[LogitBound]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.checkups.explained import explain, written
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable
 from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
@@ -37,7 +37,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         return not_checkable("not checkable from weights: capture x_in and x_out of a running model (--captured)")
     errors = {name: [_errors(site)[name] for _, site in told] for name in ("as it is", *MEANINGS)}
     findings = []
-    best = {name: max(values) for name, values in errors.items()}
+    best = {name: largest(values) for name, values in errors.items()}
     explained = explain(subject)
     conforms = best["as it is"] <= limits["error"]
     other = [] if explained is None else explained.finding(subject, limits, conforms=conforms)

@@ -3,8 +3,9 @@
 Adding a check is one module here with the attributes of `Check`, and one entry in `CHECKS` (`checkups/__init__.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Protocol
 
 from jaxtyping import Float
@@ -79,6 +80,17 @@ class Outcome:
 def not_checkable(why: str) -> Outcome:
     """The outcome of a check that could not be made."""
     return Outcome(overall={}, per_site={}, not_checkable=why)
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest of some numbers; NaN where one is, which `max` drops unless it comes first."""
+    found = list(values)
+    return next((value for value in found if isnan(value)), max(found))
+
+
+def smallest(values: Iterable[float]) -> float:
+    """The smallest of some numbers; NaN where one is."""
+    return -largest(-value for value in values)
 
 
 def above(

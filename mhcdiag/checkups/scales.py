@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import log
 
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "scales"
@@ -36,12 +36,15 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     total = 0.0
     for each in subject.residual_scales.values():
         total += float(each.double().abs().clamp(min=1e-300).log().sum())
-    if abs(total) > limits["log_product"]:
+    if not abs(total) <= limits["log_product"]:
         what = f"the factors on the residual stream multiply to e^{total:.2f}"
         findings.append(_finding(what, "early layers drown or vanish; compare with the norms that follow"))
     overall = {"branch_scales": float(len(branch)), "log_residual_product": total}
     if branch:
-        overall |= {"smallest_branch_scale": min(branch.values()), "largest_branch_scale": max(branch.values())}
+        overall |= {
+            "smallest_branch_scale": smallest(branch.values()),
+            "largest_branch_scale": largest(branch.values()),
+        }
     return Outcome(overall=overall, per_site={}, findings=tuple(findings))
 
 

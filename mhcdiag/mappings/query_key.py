@@ -7,7 +7,7 @@ Gram matrices W W^T [d_head, d_head] of each head.
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import nan, sqrt
 
 import torch
 from jaxtyping import Float
@@ -58,11 +58,13 @@ class LogitBound:
 
 
 def logit_bound(attention: QueryKey) -> LogitBound:
-    """Bound the logits of one block.
+    """Bound the logits of one block; where its projections hold NaN or infinity, nothing does and all is NaN.
 
     Source: sub-multiplicativity of the spectral norm; arXiv 2309.14322 for the level at which runs diverged, 2606.28116
     for the spectrum.
     """
+    if not all(part.isfinite().all() for part in _parts(attention)):
+        return LogitBound(block=attention.block, spectral=nan, largest=nan, rank=nan, head=0)
     heads, groups = attention.query_gram.shape[0], attention.key_gram.shape[0]
     of_head = torch.arange(heads) // (heads // groups)
     singular = _singular(attention.query_gram, attention.key_gram, of_head)
@@ -81,6 +83,10 @@ def logit_bound(attention: QueryKey) -> LogitBound:
         rank=float(ranks.min()),
         head=int(bounds.argmax()),
     )
+
+
+def _parts(attention: QueryKey) -> tuple[Tensor, ...]:
+    return attention.query_gram, attention.key_gram, attention.query_offset, attention.key_offset
 
 
 def _singular(query: Tensor, key: Tensor, of_head: Tensor) -> Float[Tensor, "head channel"]:

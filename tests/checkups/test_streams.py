@@ -1,12 +1,15 @@
 """Streams and gates, in every layout whose records tell read and write weights, and from captured streams."""
 
+import numpy as np
 import pytest
 import torch
+from checkups.subjects import activations, gates, run, said, speaks_above, subject
 from layouts.formulas import CASES
 from safetensors.torch import save_file
 from stacks import hyper_connections_tensors, write
 
 import mhcdiag
+from mhcdiag.checkups import streams
 
 SITES, STREAMS, TOKENS, WIDTH = 6, 3, 11, 13
 
@@ -120,3 +123,130 @@ class TestCopies:
         x[:, 0, 0], x[:, 1, 0], x[:, 2, 1] = 2.0, -3.0, 5.0  # cosines -1, 0, 0
         save_file({"layers.0.h_res": torch.eye(STREAMS), "layers.0.x_in": x}, tmp_path / "captured.safetensors")
         assert examine(tmp_path / "captured.safetensors").overall["last_cosine"] == pytest.approx(-1 / 3)
+
+
+class TestWeights:
+    """Read and write weights of our own making."""
+
+    EVEN = (1.0, 1.0, 1.0)
+
+    def examined(self, pre, post=None, **limits: float):
+        post = [self.EVEN] * len(pre) if post is None else post
+        return run(streams, subject(np.stack([np.eye(3)] * len(pre)), gates=gates(pre, post)), **limits)
+
+    def test_the_effective_number_is_that_of_squared_shares(self):
+        pre = np.random.default_rng(0).uniform(0.5, 1, (5, 3))
+        outcome = self.examined(pre, pre[::-1] * 2)
+        shares = (pre**2).sum(axis=0) / (pre**2).sum()
+        assert outcome.overall == pytest.approx(
+            {"effective_streams": np.exp(-(shares * np.log(shares)).sum()), "largest_share": shares.max()}
+        )
+        assert outcome.per_site["largest_pre"] == pytest.approx(tuple(pre.max(axis=1)))
+        assert outcome.per_site["largest_post"] == pytest.approx(tuple(2 * pre[::-1].max(axis=1)))
+
+    @pytest.mark.parametrize(
+        ("pre", "dead"),
+        [
+            ([(0.0099, 0.5, 0.5), (0.0, 1.0, 1.0)], True),
+            ([(0.0103, 0.5, 0.5), (0.0, 1.0, 1.0)], False),  # read at one site is read
+            ([(0.02, 1.5, 1.5), (0.0, 1.0, 1.0)], True),  # under a hundredth of that site's sum
+        ],
+    )
+    def test_never_read_is_at_every_site(self, pre, dead: bool):
+        found = whats(self.examined(pre))
+        assert found == (["stream 0 is never read (under 0.01 at every site)"] if dead else [])
+
+    @pytest.mark.parametrize(
+        ("post", "dead"),
+        [
+            ([(1.0, 0.0099, 1.0), (1.0, 0.0, 3.0)], True),  # the mean over sites and streams is 1
+            ([(1.0, 0.0102, 1.0), (1.0, 0.0, 3.0)], False),
+            ([(0.01, 0.0099, 0.01), (3.0, 0.0, 2.95)], True),
+        ],
+    )
+    def test_never_written_is_against_the_mean_of_all(self, post, dead: bool):
+        found = whats(self.examined([self.EVEN] * 2, post))
+        assert found == (["stream 1 is never written to (under 0.01 at every site)"] if dead else [])
+
+    def test_exactly_a_part_of_the_sum_is_read(self):
+        of = subject(np.eye(2)[None], gates=gates([(1.0, 3.0)], [(0.5, 1.5)]))
+        assert speaks_above(streams, of, "dead", 0.25, effective=0.0, dominant=1.0) == [False, False, True]
+
+    @pytest.mark.parametrize(
+        ("large", "found"),
+        [
+            (1.0, []),
+            (2.1, []),  # 0.69 of what is read
+            (2.2, ["note stream 1 has 71% of what is read"]),
+            (4.5, ["warn 1.44 of 3 streams are read effectively (< 1.5)"]),
+        ],
+    )
+    def test_one_stream_that_is_read_most(self, large: float, found):
+        outcome = self.examined([(1.0, large, 1.0)] * 2)
+        assert [f"{each.severity} {each.what}" for each in outcome.findings] == found
+
+    def test_exactly_the_limits_pass(self):
+        of = subject(np.eye(2)[None], gates=gates([(1.0, 1.0)], [(1.0, 1.0)]))
+        assert speaks_above(streams, of, "dominant", 0.5) == [True, False, False]
+        effective = run(streams, of).overall["effective_streams"]
+        assert effective == pytest.approx(2.0)
+        assert speaks_above(streams, of, "effective", effective) == [False, False, True]
+
+    def test_several_dead_streams_are_named_together(self):
+        found = whats(self.examined([(0.0, 1.0, 0.0)], [(0.0, 0.0, 1.0)]))
+        assert found[:2] == [
+            "stream 0, 2 is never read (under 0.01 at every site)",
+            "stream 0, 1 is never written to (under 0.01 at every site)",
+        ]
+
+    def test_what_cannot_be_checked_says_why(self):
+        assert run(streams, subject()).not_checkable == "there is one stream"
+        assert run(streams, subject(np.eye(2)[None])).not_checkable.startswith("the layout does not tell pre and post")
+
+
+class TestCosines:
+    """Cosines at their limits."""
+
+    def streams_at(self, *cosines: float, outputs: bool = False):
+        """Two streams with these cosines, before each site, or after it."""
+        sites = []
+        for cosine in cosines:
+            x = np.zeros((TOKENS, 2, WIDTH))
+            x[:, 0, 0], x[:, 1, 0], x[:, 1, 1] = 2, 3 * cosine, 3 * np.sqrt(1 - cosine**2)
+            other = np.ones_like(x)
+            sites.append(activations(other, x_out=x) if outputs else activations(x))
+        return subject(np.stack([np.eye(2)] * len(cosines)), activations=tuple(sites))
+
+    @pytest.mark.parametrize("outputs", [False, True])
+    def test_streams_after_a_site_count_where_they_were_captured(self, outputs: bool):
+        outcome = run(streams, self.streams_at(0.5, -0.25, 0.75, outputs=outputs))
+        assert outcome.per_site["cosine"] == pytest.approx((0.5, -0.25, 0.75))
+        assert outcome.overall == pytest.approx({"smallest_cosine": -0.25, "last_cosine": 0.75})
+
+    @pytest.mark.parametrize(
+        ("cosines", "found"),
+        [
+            ((0.95, 0.899, 0.9901), [("warn", "site 1", 1)]),
+            ((0.95, 0.899, 0.9899), []),
+            ((0.95, 0.901, 0.9901), []),
+            ((0.9905, 0.9901, 0.9999), [("note", "", 0)]),
+            ((0.9905, 0.9899, 0.9999), []),
+        ],
+    )
+    def test_a_rise_is_a_warning_and_copies_all_the_way_a_note(self, cosines, found):
+        assert said(run(streams, self.streams_at(*cosines))) == found
+
+    def test_exactly_the_limits_pass(self):
+        of = self.streams_at(0.5, 0.75)
+        first, last = run(streams, of).per_site["cosine"]
+        assert speaks_above(streams, of, "copies", last) == [True, False, False]
+        assert speaks_above(streams, of, "apart", first, copies=0.6) == [False, False, True]
+        assert speaks_above(streams, of, "copies", first, apart=0.0) == [True, False, False]
+
+    def test_the_mean_is_over_all_pairs_and_tokens(self):
+        x = np.random.default_rng(0).standard_normal((TOKENS, STREAMS, WIDTH))
+        unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
+        pairs = [(i, k) for i in range(STREAMS) for k in range(i)]
+        expected = np.mean([(unit[:, i] * unit[:, k]).sum(axis=-1) for i, k in pairs])
+        outcome = run(streams, subject(np.eye(STREAMS)[None], activations=(activations(x),)))
+        assert outcome.overall["last_cosine"] == pytest.approx(expected)

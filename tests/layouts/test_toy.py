@@ -10,7 +10,10 @@ from safetensors.torch import load_file, save_file
 
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
+from mhcdiag.layouts import recognise
+from mhcdiag.layouts.interface import Settings
 from mhcdiag.layouts.toy import METADATA_KEY
+from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.toy.runfolder import config_of, named_tensors, write_checkpoint
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies import topology_for
@@ -81,6 +84,67 @@ def test_random_inputs_give_what_a_draw_in_full_gives(tmp_path: Path):
     result = mhcdiag.gain(path, inputs="random", tokens=20011)
     error = gains.std() / len(gains) ** 0.5
     assert result.curve("single", "forward", "norm")[0] == pytest.approx(gains.mean(), abs=4 * 2**0.5 * error)
+
+
+@pytest.mark.parametrize("topology", ["hc", "mhc", "mhc-lite"])
+def test_each_token_is_mapped_as_described(tmp_path: Path, topology: str):
+    """Token by token from the drawn projections, so that a transposed site cannot hide in a gain of its own."""
+    path = written(tmp_path, topology)
+    tensors = {name: values.double().numpy() for name, values in load_file(path).items()}
+    checkpoint = open_checkpoint(path)
+    layout, recognition = recognise(checkpoint)
+    source = layout.read(checkpoint, recognition, Settings(), dynamic=True).parameters.random(tokens=5, seed=3)
+    found = source.chunk(0, 5).numpy()
+    for site, sampler in enumerate(source.samplers):
+        prefix = f"blocks.{site // 2}.{('attn', 'ffn')[site % 2]}.hc."
+        alpha, base = tensors[f"{prefix}alpha_res"], tensors[f"{prefix}b_res"]
+        for token, drawn in enumerate(sampler.draw(0, 5).transpose(2, 0, 1).astype(np.float64)):
+            if topology == "hc":  # drawn [source, target]
+                expected = alpha * np.tanh(drawn).T + base
+            elif topology == "mhc":  # drawn source by source, stored target by target
+                expected = _sinkhorn(alpha * drawn[0].reshape(3, 3).T + base)
+            else:
+                expected = _permuted(alpha * drawn[0] + base)
+            np.testing.assert_allclose(found[site, :, :, token], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("topology", "role"), [("hc", "theta_res"), ("mhc", "phi_res"), ("mhc-lite", "phi_res")])
+def test_projections_are_drawn_in_the_order_of_the_stored_matrix(tmp_path: Path, topology: str, role: str):
+    path = written(tmp_path, topology)
+    checkpoint = open_checkpoint(path)
+    layout, recognition = recognise(checkpoint)
+    factors = layout.read(checkpoint, recognition, Settings(), dynamic=True).parameters.factors
+    weight = load_file(path)[f"blocks.0.attn.hc.{role}"].double().numpy()
+    if topology == "mhc":
+        weight = weight.reshape(3, 3, -1).swapaxes(0, 1).reshape(9, -1)
+    triangle = factors[0].triangle.numpy()
+    np.testing.assert_allclose(triangle.T @ triangle, weight @ weight.T, rtol=1e-9, atol=1e-9)
+
+
+def _sinkhorn(logits: np.ndarray) -> np.ndarray:
+    """Softmax over targets of each source, then both sides in turn, rows (targets) last."""
+    matrix = np.exp(logits) / np.exp(logits).sum(axis=0) + 1e-6
+    for step in range(39):
+        matrix = matrix / (matrix.sum(axis=1 - step % 2, keepdims=True) + 1e-6)
+    return matrix
+
+
+def _permuted(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits) / np.exp(logits).sum()
+    orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+    return sum(w * np.eye(3)[list(order)] for w, order in zip(weights, orders, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "iterations", "eps"),
+    [(Settings(), 20, 1e-6), (Settings(sinkhorn_iters=3), 3, 1e-6), (Settings(sinkhorn_eps=0.0), 20, 0.0)],
+)
+def test_the_users_sinkhorn_settings_count(tmp_path: Path, settings: Settings, iterations: int, eps: float):
+    checkpoint = open_checkpoint(written(tmp_path, "mhc"))
+    layout, recognition = recognise(checkpoint)
+    recipe = layout.read(checkpoint, recognition, settings, dynamic=False).parameters.recipe
+    assert (recipe.constraint.iterations, recipe.constraint.eps) == (iterations, eps)
+    assert (recipe.norm.per_stream, recipe.norm.eps) == (False, 1e-6)
 
 
 def test_mhc_and_mhc_lite_are_bounded(tmp_path: Path):

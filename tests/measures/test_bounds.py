@@ -5,6 +5,7 @@ import torch
 from stacks import CONFIG, deepseek_v4_tensors, hyper_connections_tensors, write
 
 import mhcdiag
+from mhcdiag.measures.bounds import _stochastic
 from mhcdiag.results.numbers import log10_of
 
 EPS = 1e-5
@@ -69,3 +70,41 @@ def test_captured_mappings_bound_nothing(tmp_path):
 
     result = mhcdiag.gain(write(tmp_path, captured_tensors(torch.rand(2, 3, 2, 2))))
     assert result.bound["forward"].worst is None
+
+
+@pytest.mark.parametrize(
+    ("streams", "sites", "single", "prefix", "suffix", "worst"),
+    [
+        (3, 1, (2 + 1 / 3,), (2 + 1 / 3,), (2 + 1 / 3,), 2 + 1 / 3),
+        (2, 3, (1.5,) * 3, (1.5, 2.0, 2.0), (2.0, 2.0, 1.5), 2.0),
+        (5, 2, (4.2,) * 2, (4.2, 5.0), (5.0, 4.2), 5.0),
+    ],
+)
+def test_the_side_that_is_not_exact_is_bounded_by_the_number_of_streams(streams, sites, single, prefix, suffix, worst):
+    exact, other = (_stochastic(sites, streams, exact=exact) for exact in (True, False))
+    assert (other.single, other.prefix, other.suffix) == tuple(map(pytest.approx, (single, prefix, suffix)))
+    assert other.worst == pytest.approx(worst)
+    ones = (1.0,) * sites
+    assert (exact.single, exact.prefix, exact.suffix, exact.worst) == (ones, ones, ones, 1.0)
+
+
+def test_entrywise_bounds_are_norms_of_products_of_bounds(tmp_path):
+    """Without an input-dependent part the bound of P(a,b) is the norm of |H_b| ... |H_a|."""
+    tensors = hyper_connections_tensors(sites=3, spread=0.7)
+    for name in tensors:
+        if name.endswith("dynamic_alpha_scale"):
+            tensors[name].zero_()
+    bound = mhcdiag.gain(write(tmp_path, tensors)).bound
+    paths = ("layers.0.attn", "layers.0.ff", "layers.1.attn")
+    a, b, c = (tensors[f"{path}.static_alpha"][:, 1:].double().numpy().T for path in paths)
+    a, b, c = abs(a), abs(b), abs(c)
+    for direction, axis in (("forward", 1), ("backward", 0)):
+        norms = {
+            "single": [each.sum(axis=axis).max() for each in (a, b, c)],
+            "prefix": [each.sum(axis=axis).max() for each in (a, b @ a, c @ b @ a)],
+            "suffix": [each.sum(axis=axis).max() for each in (c @ b @ a, c @ b, c)],
+        }
+        for kind, expected in norms.items():
+            assert getattr(bound[direction], kind) == pytest.approx(tuple(expected), rel=1e-5)
+        everywhere = max(max(each) for each in norms.values())
+        assert bound[direction].worst == pytest.approx(everywhere, rel=1e-5)

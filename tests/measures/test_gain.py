@@ -137,6 +137,56 @@ def test_a_broken_mapping_is_counted_and_poisons_the_worst_span(value: float):
     assert (worst.from_site, worst.to_site) == ("site 2", "site 2")
 
 
+def test_broken_tokens_add_up_over_chunks():
+    """Two in the first chunk of site 1, one in the second; site 2 has one in the second alone."""
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(3, 1, 1, CHUNK_TOKENS + 5)
+    maps[1, 0, 1, 7], maps[1, 1, 1, 4000], maps[1, 0, 0, CHUNK_TOKENS] = math.nan, math.inf, -math.inf
+    maps[2, 1, 0, CHUNK_TOKENS + 4] = math.nan
+    found = measure_gains(Maps(maps), exact_side=None)
+    assert found.nonfinite_tokens == (0, 3, 1)
+    assert math.isnan(found.curves["single", "forward", "norm", "max"][2])
+
+
+@pytest.mark.parametrize("broken", [3, CHUNK_TOKENS + 3])
+def test_nan_of_either_chunk_stays_in_the_sinkhorn_quality(broken: int):
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(2, 1, 1, CHUNK_TOKENS + 5)
+    maps[1, :, :, broken] = math.nan
+    quality = measure_gains(Maps(maps), exact_side=Direction.FORWARD).sinkhorn
+    assert math.isnan(quality.log_sum_max)
+    assert math.isnan(quality.log_sum_mean)
+    assert [math.isnan(each) for each in quality.column_residual] == [False, True]
+
+
+def test_first_tokens_are_left_out_chunk_by_chunk():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(2, 1, 1, CHUNK_TOKENS + 5)
+    first = (0, CHUNK_TOKENS - 1, CHUNK_TOKENS, CHUNK_TOKENS + 4)
+    maps[..., list(first)] *= 100
+    maps[..., CHUNK_TOKENS + 1] *= 2
+    found = measure_gains(Maps(maps), exact_side=None, first_tokens=first)
+    without = found.curves["single", "forward", "norm", Reduction.MEAN_WITHOUT_FIRST]
+    assert without == pytest.approx((1 + 1 / (CHUNK_TOKENS + 1),) * 2)
+
+
+@pytest.mark.parametrize("exact", list(Direction))
+def test_sinkhorn_quality_is_that_of_numpy(exact: Direction):
+    maps = random_maps(3, 5, 7).abs()
+    quality = measure_gains(Maps(maps), exact_side=exact).sinkhorn
+    each = maps.permute(0, 3, 1, 2).numpy()
+    assert quality.row_residual == pytest.approx(tuple(abs(each.sum(axis=-1) - 1).max(axis=-1).mean(axis=1)))
+    assert quality.column_residual == pytest.approx(tuple(abs(each.sum(axis=-2) - 1).max(axis=-1).mean(axis=1)))
+    sums = (each[2] @ each[1] @ each[0]).sum(axis=-2 if exact is Direction.FORWARD else -1)
+    logs = abs(np.log(sums)).max(axis=-1)
+    assert (quality.log_sum_mean, quality.log_sum_max) == pytest.approx((logs.mean(), logs.max()))
+    assert quality.exact_side is exact
+
+
+def test_sinkhorn_quality_of_composites_beyond_float64():
+    maps = torch.eye(2, dtype=torch.float64)[None, :, :, None].repeat(31, 1, 1, 3) * 1e40
+    assert measure_gains(Maps(maps), exact_side=Direction.FORWARD).sinkhorn.log_sum_max == pytest.approx(
+        31 * math.log(1e40), rel=1e-6
+    )
+
+
 def test_sinkhorn_quality_tells_attenuation_from_growth():
     """Columns of the composite sum to 0.4 and 1.6; |ln 0.4| is the larger of the two."""
     maps = torch.tensor([[0.2, 0.8], [0.2, 0.8]], dtype=torch.float64)[None, :, :, None].repeat(1, 1, 1, 2)

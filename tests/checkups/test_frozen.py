@@ -1,0 +1,157 @@
+"""Mixers at the identity, uniform ones, and those that have not moved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from checkups.subjects import STREAMS, parameters, random_maps, run, said, subject, whats
+
+from mhcdiag.checkups import frozen
+
+IDENTITY, UNIFORM = np.eye(STREAMS), np.full((STREAMS, STREAMS), 1 / STREAMS)
+BETWEEN = (IDENTITY + UNIFORM) / 2
+
+
+def near_identity(distance: float) -> np.ndarray:
+    """A matrix with 1 - tr(H)/n equal to a distance."""
+    return IDENTITY * (1 - distance) + (1 - IDENTITY) * distance / (STREAMS - 1)
+
+
+def test_the_numbers_are_those_of_the_definitions():
+    maps = random_maps()
+    outcome = run(frozen, subject(maps))
+    entropy = -(abs(maps) * np.log(abs(maps))).sum(axis=-1).mean(axis=(1, 2)) / np.log(STREAMS)
+    assert outcome.per_site["entropy"] == pytest.approx(tuple(entropy))
+    traces = np.trace(maps, axis1=-2, axis2=-1).mean(axis=1)
+    assert outcome.per_site["from_identity"] == pytest.approx(tuple(1 - traces / STREAMS))
+    farthest = abs(maps - 1 / STREAMS).max(axis=(-2, -1)).mean(axis=1)
+    assert outcome.per_site["from_uniform"] == pytest.approx(tuple(farthest))
+    assert "moved" not in outcome.per_site
+
+
+def test_entropy_is_that_of_rows_and_not_of_columns():
+    """Every target stream copies the first source: rows are certain, columns are spread evenly or empty."""
+    copies = np.zeros((STREAMS, STREAMS))
+    copies[:, 0] = 1
+    assert run(frozen, subject([copies])).per_site["entropy"] == pytest.approx((0.0,), abs=1e-12)
+
+
+def test_the_identity_has_no_entropy_and_the_uniform_matrix_all():
+    outcome = run(frozen, subject([IDENTITY, UNIFORM]))
+    assert outcome.per_site["entropy"] == pytest.approx((0.0, 1.0), abs=1e-12)
+    assert outcome.per_site["from_identity"] == pytest.approx((0.0, 1 - 1 / STREAMS), abs=1e-12)
+    assert outcome.per_site["from_uniform"] == pytest.approx((1 - 1 / STREAMS, 0.0), abs=1e-12)
+    assert outcome.overall == {"inert_sites": 1.0, "uniform_sites": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "inert"),
+    [
+        (near_identity(0.001), True),
+        (near_identity(0.0099), False),  # near enough, but of an entropy above 0.02
+        (near_identity(0.0102), False),
+        (IDENTITY * 1.0099, True),
+        (IDENTITY * 1.0101, False),
+        (IDENTITY * 0.9901, True),
+        (IDENTITY * 0.9899, False),
+        (IDENTITY[::-1], False),  # a permutation has no entropy either
+    ],
+)
+def test_inert_is_near_the_identity_and_certain(matrix, inert: bool):
+    assert run(frozen, subject([matrix])).overall["inert_sites"] == float(inert)
+
+
+@pytest.mark.parametrize(("limit", "found"), [("identity", "from_identity"), ("entropy_inert", "entropy")])
+def test_exactly_the_limit_is_not_inert(limit: str, found: str):
+    of = subject([near_identity(0.001)])
+    (value,) = run(frozen, of).per_site[found]
+    around = (np.nextafter(value, -1), value, np.nextafter(value, 1))
+    inert = [run(frozen, of, **{limit: float(each)}).overall["inert_sites"] for each in around]
+    assert inert == [0.0, 0.0, 1.0]
+
+
+def test_exactly_the_limit_is_not_uniform():
+    of = subject([BETWEEN])
+    (value,) = run(frozen, of).per_site["entropy"]
+    around = (np.nextafter(value, -1), value, np.nextafter(value, 1))
+    flat = [run(frozen, of, entropy_uniform=float(each)).overall["uniform_sites"] for each in around]
+    assert flat == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("matrices", "found"),
+    [
+        ([BETWEEN, IDENTITY], [("warn", "site 1", 1)]),  # half of the sites is enough
+        ([BETWEEN, IDENTITY, BETWEEN], []),
+        ([BETWEEN, IDENTITY, IDENTITY], [("warn", "site 1", 2)]),
+        ([BETWEEN, UNIFORM], [("warn", "site 1", 1)]),
+        ([BETWEEN, UNIFORM, BETWEEN], []),
+        ([IDENTITY, UNIFORM], [("warn", "site 0", 1), ("warn", "site 1", 1)]),
+        ([BETWEEN], []),
+    ],
+)
+def test_half_of_the_sites_make_a_finding(matrices, found):
+    assert said(run(frozen, subject(matrices))) == found
+
+
+def test_no_site_is_no_finding_whatever_the_share():
+    assert run(frozen, subject([BETWEEN]), share=0.0).findings == ()
+
+
+def test_what_is_said_counts_the_sites():
+    assert whats(run(frozen, subject([IDENTITY, UNIFORM, UNIFORM, IDENTITY]))) == [
+        "H_res is the identity at 2 of 4 sites (under 0.01)",
+        "rows are uniform at 2 of 4 sites (entropy > 0.98)",
+    ]
+
+
+class TestMoving:
+    """Against an earlier checkpoint."""
+
+    MAPS = (BETWEEN, IDENTITY, IDENTITY)
+
+    def stuck(self, *changes: float, maps=MAPS):
+        base = np.random.default_rng(0).standard_normal((3, STREAMS, STREAMS))
+        later = base.copy()
+        later[:, 1, 2] -= changes
+        earlier = subject(maps, parameters=parameters(base))
+        return run(frozen, subject(maps, parameters=parameters(later), earlier=earlier))
+
+    def test_the_largest_change_of_a_logit_counts(self):
+        assert self.stuck(0.5, 0.25, 2.0).per_site["moved"] == pytest.approx((0.5, 0.25, 2.0))
+
+    @pytest.mark.parametrize(
+        ("changes", "severity"),
+        [
+            ((1.0, 0.0, 0.0), "fail"),  # what moves is not at the identity
+            ((1.0, 0.0, 9e-7), "fail"),
+            ((1.0, 0.0, 1.1e-6), "warn"),
+            ((1.0, 1e-3, 0.0), "warn"),  # all inert sites must be still, not any
+            ((0.0, 1.0, 1.0), "warn"),
+        ],
+    )
+    def test_only_inert_sites_that_are_all_still_are_stuck(self, changes, severity: str):
+        outcome = self.stuck(*changes)
+        assert said(outcome) == [(severity, "site 1", 2)]
+        assert outcome.findings[0].what.endswith(" and has not moved since the earlier checkpoint") is (
+            severity == "fail"
+        )
+
+    def test_a_change_of_exactly_the_limit_is_still(self):
+        base = np.zeros((1, STREAMS, STREAMS))
+        of = subject([IDENTITY], parameters=parameters(base + 0.5))
+        of = replace(of, earlier=subject([IDENTITY], parameters=parameters(base)))
+        severities = [said(run(frozen, of, unmoved=limit))[0][0] for limit in (0.499, 0.5, 0.501)]
+        assert severities == ["warn", "fail", "fail"]
+
+    @pytest.mark.parametrize("known", ["now", "then", "neither"])
+    def test_captured_mappings_have_no_logits_that_could_move(self, known: str):
+        logits = parameters(np.zeros((1, STREAMS, STREAMS)))
+        earlier = subject([IDENTITY], parameters=logits if known == "then" else None)
+        of = subject([IDENTITY], parameters=logits if known == "now" else None, earlier=earlier)
+        assert said(run(frozen, of)) == [("warn", "site 0", 1)]
+        assert "moved" not in run(frozen, of).per_site
+
+
+def test_one_stream_cannot_be_frozen():
+    assert run(frozen, subject()).not_checkable == "there is one stream"
