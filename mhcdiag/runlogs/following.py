@@ -240,7 +240,8 @@ class _StepKeeper:
 
     def _offset_of(self, record: Record, raw: float) -> float:
         epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
-        if epoch is not None and epoch == math.floor(epoch):
+        # A run that dies may log a NaN for every number, its epoch among them.
+        if epoch is not None and math.isfinite(epoch) and epoch == math.floor(epoch):
             if epoch > self._epoch and raw < self._raw:
                 self._offset += self._raw + (raw == 0)
             self._epoch, self._raw = epoch, raw

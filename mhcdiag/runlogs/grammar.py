@@ -1,5 +1,6 @@
 """Text formats as data: a mark that opens a record, and the way its fields are written."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class GrammarParser:
                 step = values.pop(name)
                 break
         step = self._last if rule.same_step else step
-        self._last = self._last if step is None else step
+        self._last = step if step is not None and math.isfinite(step) else self._last
         if rule.prefix:
             values = {rule.prefix + name: value for name, value in values.items()}
         garbled = (

@@ -53,7 +53,8 @@ class StepCount:
         for name in self._builder.series:
             if plain(name) in _EPOCHS:
                 epochs = self._builder.column(name)
-                if len(epochs) > 1 and np.all(np.diff(epochs) > 0) and np.all(epochs == np.floor(epochs)):
+                whole = bool(np.isfinite(epochs).all()) and np.array_equal(epochs, np.floor(epochs))
+                if len(epochs) > 1 and whole and np.all(np.diff(epochs) > 0):
                     return name
         return None
 
