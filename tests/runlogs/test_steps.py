@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mhcdiag.errors import SettingError
 from mhcdiag.runlogs import LineReader, Row
 from mhcdiag.runlogs.grammar import Grammar, Rule
 from mhcdiag.runlogs.interface import Keys
@@ -90,3 +91,24 @@ class TestCountersThatAreNotFinite:
         )
         assert [row.step for row in rows] == [1, 2]
         assert not math.isfinite(rows[1].total_steps)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (" iteration {n}/ 97 | tokens: {t} | lm loss: 2.5E+00 |", "megatron"),
+        ("{{'loss': 2.5, 'step': {n}, 'tokens': {t}}}", "hf_stdout"),
+        ('{{"current_steps": {n}, "tokens": {t}, "loss": 2.5}}', "llamafactory"),
+        ("step {n} loss 2.5 tokens {t}", "generic"),
+        ("{n}/97 loss 2.5 tokens {t}", "generic"),
+        ('{{"step": {n}, "tokens": {t}, "loss": 2.5}}', "jsonl"),
+    ],
+)
+def test_the_users_step_counts_in_every_format(read, line, name):
+    log = "".join(line.format(n=n, t=8 * n) + "\n" for n in range(1, 6))
+    table = read(log, step_key="tokens")
+    assert table.format == name
+    assert table.step.tolist() == [8, 16, 24, 32, 40]
+    assert [row.step for row in followed(log.encode(), step_key="tokens")] == [8, 16, 24, 32, 40]
+    with pytest.raises(SettingError, match="--step-key token: the log has no such field"):
+        read(log, step_key="token")

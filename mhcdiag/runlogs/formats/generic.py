@@ -68,7 +68,7 @@ class GenericParser:
         step_key = self._keys.step or step_name(values)
         step = values.pop(step_key, None) if step_key else None
         total: float | None = None
-        if step is None:
+        if step is None and self._keys.step is None:
             step, total = _progress(bare)
         if step is None and self._stepped:
             return None
