@@ -92,7 +92,7 @@ class GenericParser:
 def _progress(text: str) -> tuple[float | None, float | None]:
     """Return the count and the total of a progress bar."""
     match = _FRACTION.search(text)
-    if match is None or int(match[1]) > int(match[2]):
+    if match is None or float(match[1]) > float(match[2]):
         return None, None
     return float(match[1]), float(match[2])
 

@@ -105,3 +105,19 @@ def test_a_progress_bar_overwrites_one_line(read):
     table = read(bar + "\n")
     assert table.step.tolist() == [1, 2, 3, 4, 5]
     assert table.line.tolist() == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("bar", "step", "total"),
+    [
+        ("4/5", 4, 5),
+        ("5/5", 5, 5),
+        ("5/3", 0, None),
+        (f"3/{'9' * 5003}", 3, float("inf")),
+        (f"{'9' * 5003}/3", 0, None),
+    ],
+)
+def test_a_fraction_beyond_its_total_is_no_progress(read, bar, step, total):
+    table = read(f"{bar} loss=2.5\n")
+    assert table.step.tolist() == [step]
+    assert (table.total_steps.tolist() if table.total_steps is not None else [None]) == [total]
