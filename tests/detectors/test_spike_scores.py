@@ -33,3 +33,9 @@ def test_the_window_of_a_run_does_not_reach_into_the_next() -> None:
     first = alternating(0.0, 1.0, 140)
     assert repr(scores(first, np.full(60, 99.0))) == repr((NAN, 0.0))
     assert repr(scores(first, np.concatenate([first, [99.0]]))) == repr((NAN, 1 / 281))
+
+
+def test_each_run_fills_its_own_window_of_a_thousand() -> None:
+    first = alternating(0.0, 1.0, 1001)
+    assert scores(first, np.full(60, 99.0)) == (0.0, 0.0)
+    assert scores(np.concatenate([first, [99.0]])) == (1 / 1002, 1 / 1002)
