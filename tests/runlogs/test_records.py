@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mhcdiag.runlogs.records import numbers_of, parse_json
+from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,23 @@ def test_what_strict_parsers_refuse_is_read(text):
 def test_what_is_no_json(text):
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the parser says
         parse_json(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "loss_key", "lost"),
+    [
+        ({"loss": "n/a"}, None, True),
+        ({"train/loss": "###"}, None, True),
+        ({"loss": "2.5"}, None, False),
+        ({"loss": 2.5, "x": "y"}, None, False),
+        ({"loss": None}, None, False),
+        ({"loss": [1]}, None, False),
+        ({"eval_loss": "n/a"}, None, False),
+        ({"loss_scale": "n/a"}, None, False),
+        ({"loss": "n/a", "ce": 2.5}, "ce", False),
+        ({"loss": 2.5, "ce": "n/a"}, "ce", True),
+        ({"nll": "n/a"}, None, False),
+    ],
+)
+def test_a_loss_that_is_there_and_no_number(record, loss_key, lost):
+    assert lost_loss(record, loss_key) == lost
