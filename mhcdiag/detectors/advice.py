@@ -1,5 +1,7 @@
 """What to do about events that did not recover: go back and skip the data, as PaLM's training did."""
 
+import math
+
 from mhcdiag.results.spikes import Advice, Event, Kind, LogResult
 
 BACK = 100
@@ -23,7 +25,8 @@ def advice(result: LogResult) -> tuple[Advice, ...]:
     loss = result.series.get("loss")
     first: dict[int, Event] = {}
     for event in loss.events if loss is not None else ():
-        if event.kind in HARMFUL and not event.recovered:
+        # The message of a NaN before the first record has no step to go back from.
+        if event.kind in HARMFUL and not event.recovered and math.isfinite(event.start):
             first.setdefault(event.run, event)
     return tuple(_advice(result, event) for event in first.values())
 

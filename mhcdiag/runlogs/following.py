@@ -10,7 +10,7 @@ from mhcdiag.runlogs.formats.generic import GENERIC
 from mhcdiag.runlogs.formats.regex import REGEX
 from mhcdiag.runlogs.interface import Entry, Keys, Record, Row, ScalerEvent, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
-from mhcdiag.runlogs.names import bind_names, step_name
+from mhcdiag.runlogs.names import bind_names, other_name, step_name
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.textpass import Found, TextPass
 
@@ -202,9 +202,9 @@ class RowMaker:
             for canonical, source in chosen.items():
                 if source not in self._ours:
                     taken = canonical in self.names or (canonical == "loss" and self._foreign(source))
-                    self._ours[source] = source if taken else canonical
+                    self._ours[source] = other_name(source) if taken else canonical
                     self.names.setdefault(canonical, source) if not taken else None
-            self._ours.setdefault(name, name)
+            self._ours.setdefault(name, other_name(name))
         return self._ours[name]
 
     def _foreign(self, source: str) -> bool:
@@ -240,7 +240,8 @@ class _StepKeeper:
 
     def _offset_of(self, record: Record, raw: float) -> float:
         epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
-        if epoch is not None and epoch == math.floor(epoch):
+        # A run that dies may log a NaN for every number, its epoch among them.
+        if epoch is not None and math.isfinite(epoch) and epoch == math.floor(epoch):
             if epoch > self._epoch and raw < self._raw:
                 self._offset += self._raw + (raw == 0)
             self._epoch, self._raw = epoch, raw

@@ -1,5 +1,6 @@
 """Text formats as data: a mark that opens a record, and the way its fields are written."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class GrammarParser:
     def __init__(self, grammar: Grammar, keys: Keys) -> None:
         self._grammar = grammar
         self._losses = grammar.preferred.get("loss", ()) if keys.loss is None else (keys.loss,)
+        self._key = keys.step
         self._steps = (keys.step,) if keys.step is not None else grammar.step_fields
         self._last = 0.0
 
@@ -78,6 +80,7 @@ class GrammarParser:
     def _record(self, line: int, text: str, rule: Rule, match: re.Match[str]) -> Record:
         groups = {name: parse_number(value) for name, value in match.groupdict().items() if value is not None}
         step, total = groups.pop("step", None), groups.pop("total", None)
+        step = step if self._key is None else None
         values = {name: value for name, value in groups.items() if value is not None}
         if rule.fields is not None:
             values.update(rule.fields(text[match.end() :]))
@@ -86,7 +89,7 @@ class GrammarParser:
                 step = values.pop(name)
                 break
         step = self._last if rule.same_step else step
-        self._last = self._last if step is None else step
+        self._last = step if step is not None and math.isfinite(step) else self._last
         if rule.prefix:
             values = {rule.prefix + name: value for name, value in values.items()}
         garbled = (

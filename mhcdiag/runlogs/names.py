@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from mhcdiag.runlogs.interface import CANONICAL
+
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _EVAL = frozenset({"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"})
@@ -109,6 +111,14 @@ def bind_names(
         chosen = {canonical: name for canonical, name in chosen.items() if name != loss_key}
         chosen["loss"] = loss_key
     return chosen
+
+
+def other_name(name: str) -> str:
+    """Return what a series is called here that bears no canonical name, so that it never stands for the one that does.
+
+    Arguments: name: the name in the log.
+    """
+    return f"log/{name}" if name in CANONICAL else name
 
 
 def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:

@@ -7,10 +7,10 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _PREFIX = re.compile(
     r"\s{0,8}(?:"
     r"(?P<srun>\d{1,5}):[ \t]"  # srun --label
-    r"|\[?[Rr]ank[ _]?(?P<torchrun>\d+)\]?:[ ]?"  # torchrun, deepspeed
-    r"|\[default(?P<local>\d+)\]:[ ]?"  # torchrun --tee
+    r"|\[?[Rr]ank[ _]?(?P<torchrun>\d{1,5})\]?:[ ]?"  # torchrun, deepspeed
+    r"|\[default(?P<local>\d{1,5})\]:[ ]?"  # torchrun --tee
     r"|\[(?P<index>\d{1,5})\]:[ ]?"
-    r"|\[\d+,(?P<mpirun>\d+)\]<std(?:out|err)>:[ ]?"  # mpirun --tag-output
+    r"|\[\d+,(?P<mpirun>\d{1,5})\]<std(?:out|err)>:[ ]?"  # mpirun --tag-output
     r"|\((?:\w+[ ])?pid=\d+(?:,[ ]ip=[\d.]+)?\)[ ]"  # Ray
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)[ ]"  # Kubernetes
     r"(?:std(?:out|err)[ ][FP][ ])?"  # containerd

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 Value = int | bytes
 
+_LARGEST = (1 << 64) - 1
+
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
     """Return a base-128 number and the position behind it.
@@ -20,7 +22,7 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
         position += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return result, position
+            return result & _LARGEST, position
         shift += 7
 
 

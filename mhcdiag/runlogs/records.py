@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mhcdiag.runlogs.names import canonical_rank
 from mhcdiag.runlogs.numbers import parse_number
 
 _DEEPEST = 3
@@ -56,6 +57,24 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
             yield prefix + key, float(value)
         elif isinstance(value, dict) and depth < _DEEPEST:
             yield from _walk(value, f"{prefix}{key}/", depth + 1)
+
+
+def lost_loss(record: dict[str, Any], loss_key: str | None = None) -> bool:
+    """Say whether a JSON object has a loss that is a text and no number: it is there, and cannot be read.
+
+    Arguments: record: the object; loss_key: the user's name of the loss.
+    """
+    return any(
+        isinstance(value, str) and _is_loss(key, loss_key) and not numbers_of({key: value})
+        for key, value in record.items()
+    )
+
+
+def _is_loss(key: str, loss_key: str | None) -> bool:
+    if loss_key is not None:
+        return key == loss_key
+    rank = canonical_rank(key) if "loss" in key else None
+    return rank is not None and rank[0] == "loss"
 
 
 def as_float(value: float) -> float:

@@ -30,15 +30,15 @@ class StepCount:
 
     def _choose(self, keys: Keys, notes: list[str]) -> NDArray[np.float64]:
         builder = self._builder
-        if keys.step is not None:
-            if keys.step not in builder.series:
-                some = ", ".join(list(builder.series)[:8])
-                raise SettingError(f"--step-key {keys.step}: the log has no such field (it has {some})")
+        if keys.step is not None and keys.step in builder.series:
             self.name = keys.step
             return builder.column(keys.step)
         given = builder.steps()
         if np.isfinite(given).any():
             return given
+        if keys.step is not None:
+            some = ", ".join(list(builder.series)[:8])
+            raise SettingError(f"--step-key {keys.step}: the log has no such field (it has {some})")
         enough = 0.5 * max(builder.counts.values(), default=0)
         self.name = step_name([name for name, count in builder.counts.items() if count >= enough])
         if self.name is None:
@@ -53,7 +53,8 @@ class StepCount:
         for name in self._builder.series:
             if plain(name) in _EPOCHS:
                 epochs = self._builder.column(name)
-                if len(epochs) > 1 and np.all(np.diff(epochs) > 0) and np.all(epochs == np.floor(epochs)):
+                whole = bool(np.isfinite(epochs).all()) and np.array_equal(epochs, np.floor(epochs))
+                if len(epochs) > 1 and whole and np.all(np.diff(epochs) > 0):
                     return name
         return None
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import CANONICAL, Keys, LogFormat, LogTable
-from mhcdiag.runlogs.names import bind_names
+from mhcdiag.runlogs.names import bind_names, other_name
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps
 
@@ -32,8 +32,9 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
         preferred=log_format.preferred,
         loss_key=keys.loss,
     )
-    ours = {source: canonical for canonical, source in names.items()}
-    columns = {ours.get(name, name): builder.column(name) for name in builder.counts if name != counted.name}
+    ours = {name: other_name(name) for name in builder.counts}
+    ours |= {source: canonical for canonical, source in names.items()}
+    columns = {ours[name]: builder.column(name) for name in builder.counts if name != counted.name}
     strange = _masks(builder, ours, counted.name)
     _judge_nan(columns, strange, family=NanRules(log_format.nan_family), notes=notes)
     _promote_eval(columns, strange, names, notes)
@@ -76,7 +77,7 @@ def _masks(builder: TableBuilder, ours: Mapping[str, str], step: str | None) -> 
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, rows in builder.strange.items():
         if name != step:
-            mask = masks[ours.get(name, name)] = np.zeros(builder.rows, dtype=np.bool_)
+            mask = masks[ours[name]] = np.zeros(builder.rows, dtype=np.bool_)
             mask[np.frombuffer(rows, dtype=np.int64)] = True
     return masks
 

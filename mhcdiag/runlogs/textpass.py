@@ -78,7 +78,7 @@ class TextPass:
 
     def _keep(self, record: Record, rank: int | None) -> Found:
         self._rank = rank
-        if record.step is not None:
+        if record.step is not None and math.isfinite(record.step):
             self._step = record.step
         if record.values:
             self._names = frozenset(record.values)

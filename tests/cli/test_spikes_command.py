@@ -369,6 +369,18 @@ class TestFollow:
         told = json.loads(seen.read_text())
         assert (told["kind"], told["series"]) == ("loss_scale", "loss_scale")
 
+    @pytest.mark.parametrize("epoch", ["NaN", "Infinity"])
+    def test_an_epoch_that_is_no_number_does_not_hide_a_nan_loss(self, epoch: str, tmp_path):
+        path, seen = tmp_path / "run.jsonl", tmp_path / "ran"
+        lines = [f'{{"step": {step}, "loss": 3.0, "epoch": 0}}' for step in range(101)]
+        lines.append(f'{{"step": 101, "loss": NaN, "epoch": {epoch}}}')
+        path.write_text("\n".join(lines) + "\n")
+        process = self.start(path, "--on-fail", f"echo ran > {seen}", "--idle-timeout", "60")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (1, "")
+        assert "nan in loss, at step 101" in out
+        assert seen.read_text() == "ran\n"
+
     def test_what_cannot_be_read_ends_with_2(self, tmp_path):
         process = self.start(tmp_path)
         _, err = process.communicate(timeout=60)

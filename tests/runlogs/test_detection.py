@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.runlogs.detection import best_text_format, score
+from mhcdiag.runlogs.detection import best_text_format, record_worth, sample_lines, score, unknown
 from mhcdiag.runlogs.formats import GENERIC, TEXT_FORMATS
-from mhcdiag.runlogs.interface import Keys
+from mhcdiag.runlogs.interface import Keys, Record
 
 KEYS = Keys()
 LINES = (
@@ -66,3 +67,50 @@ def test_lines_of_one_format_end_the_others_at_once():
     counting = Counting()
     assert score(counting, [lines], KEYS, to_beat=4 * len(lines)) == 0
     assert counting.fed == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "preferred", "worth"),
+    [
+        ({}, {}, 0),
+        ({"x": 1.0}, {}, 1),
+        ({"lr": 1.0}, {}, 1),
+        ({"val_loss": 1.0}, {}, 2),
+        ({"loss": 1.0}, {}, 4),
+        ({"val_loss": 1.0, "loss": 1.0}, {}, 4),
+        ({"loss": 1.0}, {"eval_loss": ("loss",)}, 2),
+        ({"x": 1.0}, {"loss": ("y", "x")}, 4),
+        ({"y": 1.0}, {"loss": ("x",)}, 1),
+    ],
+)
+def test_what_a_record_is_worth(values, preferred, worth):
+    assert record_worth(Record(line=1, values=values), preferred) == worth
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"", "an empty file"),
+        (b"a" * 7 + b"\x00" * 3, "no training records"),
+        (b"a" * 6 + b"\x00" * 4, "binary data"),
+        (b"a" * 6 + b"\x7f\x80\xff\x08", "binary data"),
+        (b"a" * 6 + b"\t\r\x1b~", "no training records"),
+        (b"a" * 6 + b"\x0e\x1a\x0e\x1a", "binary data"),
+        (b"a" * 4096 + b"\x00" * 9000, "no training records"),
+    ],
+)
+def test_why_a_log_cannot_be_read(head, found):
+    assert found in str(unknown("run.log", head))
+
+
+def test_whole_lines_of_pieces():
+    assert sample_lines([b"a\nb\nc", b"d\ne\nf\n", b"g"]) == [[b"a", b"b"], [b"e", b"f"], [b"g"]]
+    assert sample_lines([b"a"]) == [[b"a"]]
+
+
+@pytest.mark.parametrize(("general", "chosen"), [(2, "csv"), (3, "generic")])
+def test_the_general_format_must_read_twice_as_much(general, chosen):
+    lines = [b"step,loss", b"1,2.5", *[b"step 3 loss 2.5"] * general]
+    choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [lines], KEYS)
+    assert choice is not None
+    assert choice.format.name == chosen

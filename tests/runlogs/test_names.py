@@ -57,3 +57,85 @@ def test_steps_by_preference():
 def test_plain_words():
     assert plain("train/CrossEntropyLoss") == "train_cross_entropy_loss"
     assert plain("_step") == "step"
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("loss", ("loss", 0)),
+        ("train_loss", ("loss", 1)),
+        ("loss_train_total", ("loss", 13)),
+        ("ce_loss", ("loss", 50)),
+        ("aux_loss", ("loss", 150)),
+        ("nll", ("loss", 50)),
+        ("token_nll", ("loss", 50)),
+        ("xent", ("loss", 50)),
+        ("masked_cross_entropy", ("loss", 50)),
+        ("tel", ("eval_loss", 50)),
+        ("eval_loss", ("eval_loss", 0)),
+        ("loss_val", ("eval_loss", 5)),
+        ("test_nll", ("eval_loss", 50)),
+        ("val_aux_loss", ("eval_loss", 150)),
+        ("val_bpb", ("eval_loss", 70)),
+        ("bpb", None),
+        ("train_bpb", None),
+        ("bpb_loss", ("loss", 50)),
+        ("loss_max", None),
+        ("loss_scaling", None),
+        ("grad_norm", ("grad_norm", 0)),
+        ("grad", ("grad_norm", 11)),
+        ("my_grad_norm", ("grad_norm", 53)),
+        ("norm_of_gradient", ("grad_norm", 53)),
+        ("grad_norm_max", None),
+        ("grad_norm_3", None),
+        ("weight_norm", None),
+        ("grad_sum", None),
+        ("lr", ("learning_rate", 1)),
+        ("lr_group_7", ("learning_rate", 50)),
+        ("optim_learning_rate_group0", ("learning_rate", 50)),
+        ("lr_scale", None),
+        ("lr_multiplier", None),
+        ("loss_scale", ("loss_scale", 0)),
+        ("scaler", ("loss_scale", 3)),
+        ("skipped", ("skipped", 0)),
+        ("timestamp", ("time", 0)),
+        ("time_ms", ("time", 3)),
+        ("epoch", None),
+    ],
+)
+def test_how_well_a_name_fits(name, rank):
+    assert canonical_rank(name) == rank
+
+
+@pytest.mark.parametrize(("rare", "chosen"), [(30, "train_loss"), (29, "ce_loss")])
+def test_a_series_counts_from_three_tenths_of_its_most_frequent_rival(rare, chosen):
+    assert bind_names({"train_loss": rare, "ce_loss": 100}, preferred={})["loss"] == chosen
+
+
+@pytest.mark.parametrize("count", [1, 97])
+def test_a_name_that_the_format_prefers_counts_however_rare(count):
+    preferred = {"loss": ("first", "second")}
+    assert bind_names({"loss": 97, "second": count}, preferred=preferred)["loss"] == "second"
+    assert bind_names({"loss": 97, "second": 97, "first": count}, preferred=preferred)["loss"] == "first"
+
+
+def test_of_equal_names_the_first():
+    assert bind_names({"b_loss": 9, "a_loss": 9}, preferred={})["loss"] == "b_loss"
+
+
+def test_a_loss_of_the_user_is_nothing_else_and_must_be_there():
+    assert bind_names({"loss": 9, "grad_norm": 9}, preferred={}, loss_key="grad_norm") == {"loss": "grad_norm"}
+    assert bind_names({"loss": 9}, preferred={}, loss_key="absent") == {"loss": "loss"}
+
+
+def test_names_for_everything():
+    counts = dict.fromkeys(["lr", "loss", "gnorm", "val_loss", "loss_scale", "skipped", "time", "x"], 9)
+    assert bind_names(counts, preferred={}) == {
+        "learning_rate": "lr",
+        "loss": "loss",
+        "grad_norm": "gnorm",
+        "eval_loss": "val_loss",
+        "loss_scale": "loss_scale",
+        "skipped": "skipped",
+        "time": "time",
+    }

@@ -26,6 +26,12 @@ from mhcdiag.runlogs.prefixes import clean_line
         ("[2025-01-03 11:13:17] step 1", "[2025-01-03 11:13:17] step 1", None),
         ("    train/loss=2.5", "    train/loss=2.5", None),
         ("ranking: 3", "ranking: 3", None),
+        ("[rank99999]:step 1", "step 1", 99999),
+        ("[rank999999]:step 1", "[rank999999]:step 1", None),
+        ("[default999999]:step 1", "[default999999]:step 1", None),
+        ("[1,999999]<stdout>:step 1", "[1,999999]<stdout>:step 1", None),
+        ("999999: step 1", "999999: step 1", None),
+        ("[999999]: step 1", "[999999]: step 1", None),
     ],
 )
 def test_prefixes_go_and_the_line_stays(raw, text, rank):

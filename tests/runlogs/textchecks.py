@@ -7,8 +7,8 @@ import numpy as np
 from mhcdiag.runlogs import LineReader, LogTable, Row, read_log
 
 
-def rows_of(content: bytes, name: str, chunk: int) -> list[Row]:
-    reader = LineReader(log_format=name)
+def rows_of(content: bytes, name: str, chunk: int, **options: str) -> list[Row]:
+    reader = LineReader(log_format=name, **options)
     entries = [entry for at in range(0, len(content), chunk) for entry in reader.feed(content[at : at + chunk])]
     return [entry for entry in [*entries, *reader.close()] if isinstance(entry, Row)]
 

@@ -68,7 +68,7 @@ class GenericParser:
         step_key = self._keys.step or step_name(values)
         step = values.pop(step_key, None) if step_key else None
         total: float | None = None
-        if step is None:
+        if step is None and self._keys.step is None:
             step, total = _progress(bare)
         if step is None and self._stepped:
             return None
@@ -92,7 +92,7 @@ class GenericParser:
 def _progress(text: str) -> tuple[float | None, float | None]:
     """Return the count and the total of a progress bar."""
     match = _FRACTION.search(text)
-    if match is None or int(match[1]) > int(match[2]):
+    if match is None or float(match[1]) > float(match[2]):
         return None, None
     return float(match[1]), float(match[2])
 

@@ -1,5 +1,6 @@
 """Golden values of Megatron-LM's functional tests: one JSON object of series."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from mhcdiag.runlogs.documents import load_document, opens_document, read_docume
 from mhcdiag.runlogs.interface import NanFamily, Record, Sample
 from mhcdiag.runlogs.records import numbers_of
 from mhcdiag.runlogs.sources import LogSource
+
+_STEP = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +63,11 @@ def _points(series: Any) -> dict[float, float]:
     values = series.get("values")
     if isinstance(values, list):  # files of before 2025
         first, interval = series.get("start_step", 0), series.get("step_interval", 1)
+        if not isinstance(first, int) or not isinstance(interval, int):
+            return {}
         values = {str(first + number * interval): value for number, value in enumerate(values)}
     found = numbers_of(values) if isinstance(values, dict) else {}
-    return {float(step): value for step, value in found.items() if step.lstrip("-").isdigit()}
+    return {float(step): value for step, value in found.items() if _STEP.fullmatch(step)}
 
 
 GOLDEN_VALUES = GoldenValues()

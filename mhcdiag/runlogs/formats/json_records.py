@@ -8,7 +8,7 @@ from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.documents import load_document, objects_of_list, opens_document, read_document
 from mhcdiag.runlogs.interface import NanFamily, Record, Sample
-from mhcdiag.runlogs.records import numbers_of
+from mhcdiag.runlogs.records import lost_loss, numbers_of
 from mhcdiag.runlogs.sources import LogSource
 
 
@@ -51,7 +51,7 @@ class JsonRecords:
                 expected="a list of records, or a trainer_state.json",
             )
         for number, record in enumerate(records, start=1):
-            table.add(Record(line=number, values=numbers_of(record)))
+            table.add(Record(line=number, values=numbers_of(record), garbled=lost_loss(record)))
         table.lines = len(records)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
-from mhcdiag.runlogs.names import canonical_rank
-from mhcdiag.runlogs.records import loads_strictly, numbers_of, parse_json
+from mhcdiag.runlogs.records import loads_strictly, lost_loss, numbers_of, parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +53,7 @@ class JsonLineParser:
             found = None
         if not isinstance(found, dict):
             return Record(line=line, values={}, garbled=self._names_loss(text))
-        values = numbers_of(found)
-        garbled = any(self._is_loss(key) and isinstance(found[key], str) and key not in values for key in found)
-        return Record(line=line, values=values, garbled=garbled)
+        return Record(line=line, values=numbers_of(found), garbled=lost_loss(found, self._loss))
 
     def finish(self) -> Record | None:
         """Return None: no record is longer than its line."""
@@ -76,12 +73,6 @@ class JsonLineParser:
 
     def _names_loss(self, text: str) -> bool:
         return (f'"{self._loss}"' if self._loss else 'loss"') in text
-
-    def _is_loss(self, key: str) -> bool:
-        if self._loss is not None:
-            return key == self._loss
-        rank = canonical_rank(key) if "loss" in key else None
-        return rank is not None and rank[0] == "loss"
 
 
 def _columns(texts: list[bytes]) -> dict[str, array[float]] | None:

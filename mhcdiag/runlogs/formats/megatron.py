@@ -6,6 +6,7 @@ from mhcdiag.runlogs.fields import piped_fields
 from mhcdiag.runlogs.grammar import Grammar, Rule
 
 _STAMP = r"\s*(?:\[\d{4}-\d\d-\d\d[^\]]*\]\s*)?(?:samples/sec:\s*[\d.]+\s*\|\s*)?"
+_LOSS = re.compile(r"\blm[ _]loss\s*:")
 
 MEGATRON = Grammar(
     name="megatron",
@@ -14,7 +15,7 @@ MEGATRON = Grammar(
         Rule(
             mark=re.compile(_STAMP + r"iteration\s+(?P<step>\d+)\s*/\s*(?P<total>\d+)\s*\|"),
             fields=piped_fields,
-            garbled=re.compile(r"\blm[ _]loss\s*:"),
+            garbled=_LOSS,
         ),
         Rule(
             mark=re.compile(r"[\s|]*(?:-+\s*)?valid\w+ (?:loss|results) at (?:iteration|step) (?P<step>\d+)[^|]*\|"),
@@ -24,6 +25,7 @@ MEGATRON = Grammar(
         Rule(
             mark=re.compile(r"\s*(?=(?:learning rate|lm[ _]loss|number of \w+ iterations)\s*:)"),
             fields=piped_fields,
+            garbled=_LOSS,
             same_step=True,
         ),
     ),

@@ -50,25 +50,25 @@ class MlflowMetric:
 
 def _add(table: TableBuilder, sources: list[tuple[str, LogSource]]) -> None:
     """Take a record per step, all series side by side; a step that was logged twice makes a second record."""
-    rows: dict[tuple[int, int], tuple[int, dict[str, float]]] = {}
+    rows: dict[tuple[int, float], tuple[int, dict[str, float]]] = {}
     for name, source in sources:
         splitter = LineSplitter()
         texts = [text for block in source.blocks() for text in splitter.feed(block).texts] + splitter.finish().texts
-        copies: dict[int, int] = {}
+        copies: dict[float, int] = {}
         for line, text in enumerate(texts, start=1):
             match = _LINE.match(text.decode("utf-8", "replace"))
             value = parse_number(match[2]) if match is not None else None
             if match is None or value is None:
                 table.garbled += "loss" in name and bool(text.strip())
                 continue
-            step = int(match[3])
+            step = float(match[3])
             copies[step] = copies.get(step, 0) + 1
             row = rows.setdefault((copies[step], step), (line, {"timestamp": float(match[1]) / 1000}))
             row[1][name] = value
         table.lines += splitter.count
         source.close()
     for (_, step), (line, values) in sorted(rows.items()):
-        table.add(Record(line=line, step=float(step), values=values))
+        table.add(Record(line=line, step=step, values=values))
 
 
 MLFLOW = MlflowMetric()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import NanFamily, Record, Sample
 from mhcdiag.runlogs.protobuf import fields
-from mhcdiag.runlogs.records import numbers_of, parse_json
+from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
 from mhcdiag.runlogs.sources import LogSource
 
 _MAGIC = b":W&B"
@@ -46,7 +46,8 @@ class WandbFile:
                 for key, value in fields(message):
                     if key == 2 and isinstance(value, bytes):
                         number += 1
-                        table.add(Record(line=number, values=numbers_of(_history(value))))
+                        record = _history(value)
+                        table.add(Record(line=number, values=numbers_of(record), garbled=lost_loss(record)))
         except ValueError as error:
             table.notes.append(f"the file is damaged or cut short ({error}): read up to record {number:,}")
         table.lines = number

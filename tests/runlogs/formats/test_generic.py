@@ -105,3 +105,50 @@ def test_a_progress_bar_overwrites_one_line(read):
     table = read(bar + "\n")
     assert table.step.tolist() == [1, 2, 3, 4, 5]
     assert table.line.tolist() == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("bar", "step", "total"),
+    [
+        ("4/5", 4, 5),
+        ("5/5", 5, 5),
+        ("5/3", 0, None),
+        (f"3/{'9' * 5003}", 3, float("inf")),
+        (f"{'9' * 5003}/3", 0, None),
+    ],
+)
+def test_a_fraction_beyond_its_total_is_no_progress(read, bar, step, total):
+    table = read(f"{bar} loss=2.5\n")
+    assert table.step.tolist() == [step]
+    assert (table.total_steps.tolist() if table.total_steps is not None else [None]) == [total]
+
+
+def test_once_a_step_was_seen_a_line_without_one_is_no_record(read):
+    table = read("loss 9.5\nstep 1 loss 2.5\nloss 8.5\nstep 2 loss 2.25\n")
+    assert table.columns["loss"].tolist() == [9.5, 2.5, 2.25]
+    assert table.unreadable_lines == 0
+
+
+def test_a_norm_alone_is_a_record(read):
+    table = read("step 1 loss 2.5\nstep 2 grad_norm 0.5\nstep 3 lr 0.5 lost\nstep 4 lr 0.25 norms\n")
+    assert table.step.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("line", "unreadable"),
+    [("step 2 loss: ###", 1), ("loss: ###", 0), ("step 2 loss:", 0), ("step 2 closs: ###", 0), ("step 2 loss = x", 1)],
+)
+def test_a_loss_that_is_there_but_unreadable_needs_a_step(read, line, unreadable):
+    assert read(f"step 1 loss 2.5\n{line}\nstep 3 loss 2.25\n").unreadable_lines == unreadable
+
+
+@pytest.mark.parametrize(
+    "line", ["print(f'loss {loss} 3 step 7')", "    return step 7 loss 3", "self.step 7 loss 3", "#step 7 loss 3"]
+)
+def test_source_code_is_no_log(read, line):
+    assert read(f"step 1 loss 2.5\n{line}\n").step.tolist() == [1]
+
+
+def test_the_users_loss_is_read_without_the_word(read):
+    table = read("step 1 objective 2.5\nstep 2 objective 2.25\n", loss_key="objective", log_format="generic")
+    assert table.columns["loss"].tolist() == [2.5, 2.25]

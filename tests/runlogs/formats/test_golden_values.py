@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 
 def golden(**series: dict[str, object]) -> str:
@@ -34,3 +35,15 @@ def test_values_as_a_list_count_by_the_interval(read):
     table = read(golden(lm_loss=[12.5, 12.25, 12.0]))
     assert table.step.tolist() == [1, 6, 11]
     assert table.columns["loss"].tolist() == [12.5, 12.25, 12.0]
+
+
+@pytest.mark.parametrize("step", ["--2", "\u00b2", "1.5", "x"])
+def test_a_step_that_is_no_whole_number_is_left_out(read, step):
+    assert read(golden(lm_loss={"-1": 2.5, step: 9.0, "7": 2.0})).step.tolist() == [-1, 7]
+
+
+@pytest.mark.parametrize("wrong", [{"start_step": "a"}, {"step_interval": None}, {"step_interval": float("nan")}])
+def test_a_list_that_cannot_be_counted_is_no_series(read, wrong):
+    series = {"start_step": 1, "end_step": 15, "step_interval": 5, "values": [2.5, 2.25]}
+    table = read(json.dumps({"lm loss": series, "x": series | wrong}))
+    assert list(table.columns) == ["loss"]

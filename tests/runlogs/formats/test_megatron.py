@@ -54,3 +54,26 @@ def test_neox_names_and_samples_per_second_first(tmp_path):
         eval_loss=[None, None, 5.31],
         learning_rate=[1.3e-4, 1.7e-4, None],
     )
+
+
+def test_a_loss_that_is_there_but_unreadable_is_counted(read):
+    whole = " iteration {n}/ 97 | lm loss: {loss} | grad norm: 1.5 |\n"
+    split = " iteration {n}/ 97 | elapsed time per iteration (ms): 3.5 |\n lm loss: {loss} | grad norm: 1.5 |\n"
+    for line in (whole, split):
+        log = "".join(line.format(n=n, loss=loss) for n, loss in enumerate(["2.5", "###", "2.0"], start=1))
+        table = read(log)
+        assert (table.format, table.unreadable_lines, table.loss_lines) == ("megatron", 1, 3)
+
+
+def test_lines_of_one_step(read):
+    log = " iteration 3/ 97 | elapsed time per iteration (ms): 3.5 |\n lm loss: 2.5 | grad norm: 1.5 |\n"
+    table = read(log + log.replace("3/", "4/"))
+    assert table.step.tolist() == [3, 3, 4, 4]
+    assert table.columns["loss"].tolist()[1::2] == [2.5, 2.5]
+
+
+def test_a_validation_loss_that_is_unreadable_is_no_training_loss(read):
+    log = (
+        " iteration 3/ 97 | lm loss: 2.5 |\n validation loss at iteration 3 | lm loss value: ### | lm loss PPL: 9.5 |\n"
+    )
+    assert read(log).unreadable_lines == 0

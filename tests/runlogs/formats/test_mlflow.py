@@ -23,3 +23,8 @@ def test_a_run_folder_sets_its_series_side_by_side(tmp_path):
     assert table.columns["loss"].tolist() == [2.5, 2.25]
     np.testing.assert_array_equal(table.columns["grad_norm"], [np.nan, 0.5])
     assert (table.unreadable_lines, table.loss_lines) == (1, 3)
+
+
+def test_a_step_of_thousands_of_digits_is_counted_on(read):
+    table = read(f"1628697792090 2.5 6\n1628697793090 2.5 {'9' * 5003}\n", name="loss")
+    assert table.step.tolist() == [6, 7]

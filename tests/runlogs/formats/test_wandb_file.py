@@ -62,3 +62,8 @@ def test_nan_is_an_event(read):
         leveldb([history({"_step": n, "loss": value, "lr": 0.1}) for n, value in enumerate([2.5, float("nan")])])
     )
     assert table.nan_rows["loss"].tolist() == [False, True]
+
+
+def test_a_loss_that_is_no_number_is_counted(read):
+    table = read(leveldb([history({"_step": n, "loss": value}) for n, value in enumerate([2.5, "#?#", 2.25])]))
+    assert (table.unreadable_lines, table.loss_lines) == (1, 3)

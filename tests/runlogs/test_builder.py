@@ -1,0 +1,80 @@
+"""Records to columns: each value in its row."""
+
+from array import array
+
+import numpy as np
+import pytest
+
+from mhcdiag.runlogs import builder as module
+from mhcdiag.runlogs.builder import TableBuilder
+from mhcdiag.runlogs.interface import Record
+
+NAN, INF = float("nan"), float("inf")
+
+
+def filled(*records: Record, ranks: list[int | None] | None = None) -> TableBuilder:
+    table = TableBuilder()
+    for record, rank in zip(records, ranks or [None] * len(records), strict=True):
+        table.add(record, rank=rank)
+    return table
+
+
+def test_series_that_come_and_go_are_padded():
+    table = filled(
+        Record(line=3, step=1.0, values={"a": 1.0}),
+        Record(line=5, values={"b": 2.0}),
+        Record(line=8, step=3.0, values={"a": 3.0}, total_steps=9.0),
+        Record(line=9, step=4.0, values={"c": 5.0}),
+    )
+    assert (table.rows, table.line.tolist(), list(table.series)) == (4, [3, 5, 8, 9], ["a", "b", "c"])
+    np.testing.assert_array_equal(table.column("a"), [1.0, NAN, 3.0, NAN])
+    np.testing.assert_array_equal(table.column("b"), [NAN, 2.0, NAN, NAN])
+    np.testing.assert_array_equal(table.column("c"), [NAN, NAN, NAN, 5.0])
+    np.testing.assert_array_equal(table.steps(), [1.0, NAN, 3.0, 4.0])
+    np.testing.assert_array_equal(table.totals(), [NAN, NAN, 9.0, NAN])
+    assert table.counts == {"a": 2, "b": 1, "c": 1}
+    assert table.ranks() is None
+
+
+def test_nothing_told():
+    table = TableBuilder()
+    assert (table.rows, table.totals(), table.ranks(), table.steps().tolist()) == (0, None, None, [])
+
+
+def test_ranks_are_padded_on_both_sides():
+    records = [Record(line=n, values={"a": 1.0}) for n in range(5)]
+    assert filled(*records, ranks=[None, None, 3, 0, None]).ranks().tolist() == [-1, -1, 3, 0, -1]
+
+
+def test_records_without_values_are_counted_only():
+    table = filled(
+        Record(line=1, values={}, garbled=True),
+        Record(line=2, values={"a": 1.0}, garbled=True),
+        Record(line=3, values={}, step=7.0),
+    )
+    assert (table.garbled, table.rows) == (2, 1)
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_values_that_are_not_finite_are_remembered(value: float):
+    table = filled(Record(line=1, values={"a": 1.0, "b": value}), Record(line=2, values={"a": value, "b": value}))
+    assert {name: rows.tolist() for name, rows in table.strange.items()} == {"b": [0, 1], "a": [1]}
+
+
+def test_blocks_stand_between_records():
+    table = filled(Record(line=1, step=7.0, values={"a": 1.0}))
+    table.add_block([2, 3], {"b": array("d", [4.0, 5.0]), "a": array("d", [2.0, 3.0])})
+    table.add(Record(line=4, step=9.0, values={"b": 6.0}))
+    np.testing.assert_array_equal(table.column("a"), [1.0, 2.0, 3.0, NAN])
+    np.testing.assert_array_equal(table.column("b"), [NAN, 4.0, 5.0, 6.0])
+    np.testing.assert_array_equal(table.steps(), [7.0, NAN, NAN, 9.0])
+    assert (table.line.tolist(), table.counts) == ([1, 2, 3, 4], {"a": 3, "b": 3})
+
+
+def test_a_thousand_series_are_kept(monkeypatch: pytest.MonkeyPatch):
+    assert module.MOST_SERIES == 1000
+    monkeypatch.setattr(module, "MOST_SERIES", 2)
+    table = filled(Record(line=1, values={"a": 1.0, "b": NAN, "c": NAN}), Record(line=2, values={"d": 1.0, "a": 2.0}))
+    table.add_block([3], {"e": array("d", [1.0]), "b": array("d", [2.0])})
+    assert (list(table.series), table.dropped_series, list(table.strange)) == (["a", "b"], 3, ["b"])
+    np.testing.assert_array_equal(table.column("b"), [NAN, NAN, 2.0])

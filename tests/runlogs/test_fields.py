@@ -1,0 +1,69 @@
+"""Names and numbers in a line, one way of writing after the other."""
+
+import math
+
+import pytest
+
+from mhcdiag.runlogs.fields import (
+    LONGEST_TEXT,
+    comma_fields,
+    json_fields,
+    loose_fields,
+    piped_fields,
+    quoted_fields,
+    spaced_fields,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("lm loss: 7.07E-01 | grad norm: 0.7 |", {"lm loss": 0.707, "grad norm": 0.7}),
+        ("loss 7.07 | lr 3e-4 | dt: 13ms", {"loss": 7.07, "lr": 3e-4, "dt": 13.0}),
+        ("loss: nan | norm: -inf", {"loss": "nan", "norm": float("-inf")}),
+        (" : 3 | x: | y | z: ### | w = 2", {"w": 2.0}),
+        ("a=b: 3", {}),
+        ("tok/sec: 38,404 | mem: 2.5GiB (3%)", {"tok/sec": 38404.0, "mem": 2.5}),
+    ],
+)
+def test_pieces_between_pipes(text, fields):
+    assert {name: "nan" if math.isnan(value) else value for name, value in piped_fields(text)} == fields
+
+
+def test_pieces_between_commas_that_separate_no_thousands():
+    assert dict(comma_fields("loss: 10.874, seconds: 1,234.5, lr=2")) == {"loss": 10.874, "seconds": 1234.5, "lr": 2.0}
+    assert dict(comma_fields("loss 4.24,time 35ms")) == {"loss": 4.24, "time": 35.0}
+
+
+def test_objects():
+    assert dict(json_fields('{"loss": "2.5", "a": {"b": 1}}')) == {"loss": 2.5, "a/b": 1.0}
+    assert dict(json_fields("[1, 2]")) == dict(json_fields("{")) == {}
+
+
+def test_printed_dictionaries():
+    assert dict(quoted_fields("{'loss': '2.5', 'lr': 1e-05, 'x': None, 'y': [1]}")) == {"loss": 2.5, "lr": 1e-5}
+
+
+def test_names_before_colons_and_equal_signs():
+    assert dict(spaced_fields("train_loss:4.17 train_time:16ms step_avg:nan x:1:2 at 2025-01-03")) | {
+        "step_avg": 0
+    } == {
+        "train_loss": 4.17,
+        "train_time": 16.0,
+        "step_avg": 0,
+    }
+    assert dict(spaced_fields("step:  1  loss:  8.16  a=2")) == {"step": 1.0, "loss": 8.16, "a": 2.0}
+
+
+def test_whatever_looks_like_a_name_and_its_number():
+    assert dict(loose_fields("lm loss 2.5, grad norm = 0.7")) == {"lm loss": 2.5, "grad norm": 0.7}
+    assert dict(loose_fields('"loss": "2.5"')) == {"loss": 2.5}
+    assert dict(loose_fields("(loss) 2.5")) == {"loss": 2.5}
+
+
+@pytest.mark.parametrize("fields", [quoted_fields, spaced_fields, loose_fields])
+def test_the_first_eight_thousand_characters(fields):
+    assert LONGEST_TEXT == 8192
+    field = "'loss': 2.5, " if fields is quoted_fields else "loss: 2.5 , "
+    assert len(list(fields(" " * (LONGEST_TEXT - 20) + field))) == 1
+    assert list(fields(" " * LONGEST_TEXT + field)) == []

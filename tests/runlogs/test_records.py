@@ -1,0 +1,62 @@
+"""JSON values to numbers."""
+
+import math
+
+import pytest
+
+from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
+
+
+@pytest.mark.parametrize(
+    ("value", "numbers"),
+    [
+        (1, {"a": 1.0}),
+        (2.5, {"a": 2.5}),
+        (True, {"a": 1.0}),
+        (False, {"a": 0.0}),
+        (None, {}),
+        ("2.5", {"a": 2.5}),
+        ("n/a", {}),
+        ("9" * 63, {"a": float("9" * 63)}),
+        ("9" * 64, {}),
+        ([1, 2], {}),
+        ({"b": 1}, {"a/b": 1.0}),
+        ({"b": {"c": {"d": 1}}}, {"a/b/c/d": 1.0}),
+        ({"b": {"c": {"d": {"e": 1}}}}, {}),
+        (10**308, {"a": 1e308}),
+        (10**309, {"a": math.inf}),
+    ],
+)
+def test_what_counts_as_a_number(value, numbers):
+    assert numbers_of({"a": value}) == numbers
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": "x\ty", "b": 1}'])
+def test_what_strict_parsers_refuse_is_read(text):
+    assert "a" in parse_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,]", "[" * 100_000])
+def test_what_is_no_json(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever the parser says
+        parse_json(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "loss_key", "lost"),
+    [
+        ({"loss": "n/a"}, None, True),
+        ({"train/loss": "###"}, None, True),
+        ({"loss": "2.5"}, None, False),
+        ({"loss": 2.5, "x": "y"}, None, False),
+        ({"loss": None}, None, False),
+        ({"loss": [1]}, None, False),
+        ({"eval_loss": "n/a"}, None, False),
+        ({"loss_scale": "n/a"}, None, False),
+        ({"loss": "n/a", "ce": 2.5}, "ce", False),
+        ({"loss": 2.5, "ce": "n/a"}, "ce", True),
+        ({"nll": "n/a"}, None, False),
+    ],
+)
+def test_a_loss_that_is_there_and_no_number(record, loss_key, lost):
+    assert lost_loss(record, loss_key) == lost
