@@ -86,3 +86,12 @@ def test_the_last_run_of_a_log_is_judged(tmp_path: Path) -> None:
 def test_sizes_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     rows = rows_of(4, gain_forward=1.0, **{"mhc/stream_rms": [1.0, math.nan, math.inf, 4.0]})
     assert logged_gains(log_of(tmp_path, rows)).sizes == ((10, 1), (40, 4))
+
+
+def test_the_first_eight_series_are_named_where_none_is_a_gain(tmp_path: Path) -> None:
+    columns = {f"metric_{at}": 1.0 for at in range(9)}
+    with pytest.raises(LogError, match=r"no gain among its series \(([^)]*)\)") as raised:
+        logged_gains(log_of(tmp_path, rows_of(**columns)))
+    named = raised.value.found.partition("(")[2].rstrip(")").split(", ")
+    assert len(named) == 8
+    assert set(named) <= {"loss", *columns}

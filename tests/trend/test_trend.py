@@ -14,7 +14,7 @@ from mhcdiag.results.gain import Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.trend import trend
-from mhcdiag.trend.assembly import TrendOptions
+from mhcdiag.trend.assembly import ASSUMED_RMS, TrendOptions
 
 SITES = 3
 RATE = 0.002
@@ -205,3 +205,30 @@ def test_a_size_that_is_none_leaves_the_range_as_the_limit(tmp_path: Path, rms: 
     log = log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])
     found = trend([log], TrendOptions(stream_rms=rms)).trends[Direction.FORWARD].crossings
     assert next(one.limit for one in found if one.name == "fp16") == FP16_LARGEST
+
+
+def test_the_size_of_the_streams_is_the_newest_unless_one_is_given(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    rows = [{"step": 10 * at, "loss": 3.0, "gain_forward": 1.0, "stream_rms": float(at)} for at in range(1, 6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    newest, given = trend([str(path)]), trend([str(path)], TrendOptions(stream_rms=7.5))
+    assert (newest.stream_rms, given.stream_rms) == (5.0, 7.5)
+    assert (newest.notes, given.notes) == ((), ())
+
+
+def test_a_size_that_nothing_tells_is_assumed_aloud(tmp_path: Path):
+    result = trend([log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])])
+    assert result.stream_rms is None
+    assert result.notes == (ASSUMED_RMS,)
+
+
+def test_the_log_of_checkpoints_tells_the_size_and_its_events(tmp_path: Path):
+    run = run_of_checkpoints(tmp_path)
+    path = tmp_path / "train.jsonl"
+    rows = [{"step": 10 * at, "loss": 3.0, "stream_rms": float(at)} for at in range(1, 16)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert trend([run]).log is None
+    result = trend([run], TrendOptions(log=str(path)))
+    assert result.log is not None
+    assert (result.log.path, result.stream_rms) == (str(path), 15.0)
+    assert (result.path, [point.step for point in result.points]) == (run, list(range(100, 1500, 200)))
