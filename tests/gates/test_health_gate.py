@@ -51,6 +51,7 @@ def test_a_severity_or_a_worse_one_fails(found: list[Severity], fail_on: Severit
 def test_only_failures_fail_where_nothing_is_asked_for() -> None:
     assert judge_health(examined(a_check(WARN))).verdict is PASS
     assert judge_health(examined(a_check(FAILED))).verdict is FAIL
+    assert judge_health(examined(a_check(not_checkable="why"), assumed=("a",))).verdict is PASS
 
 
 def test_the_reason_is_the_first_of_the_worst_findings() -> None:

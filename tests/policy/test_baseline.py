@@ -116,4 +116,7 @@ def test_the_path_has_the_word_over_the_name_and_families_stay_apart():
     assert baseline.find(Family.LOG, "b/x") == {"n": 2}
     assert baseline.find(Family.LOG, "c/x") is None
     assert baseline.find(Family.CHECKPOINT, "a/x") == {"n": 3}
+    assert Baseline(path="b.json", documents=documents | {(Family.LOG, "a/y"): {"n": 4}}).find(Family.LOG, "c/y") == {
+        "n": 4
+    }, "the only one of its name"
     assert Baseline(path="b.json", documents={}).find(Family.LOG, "a/x") is None

@@ -250,6 +250,12 @@ def test_only_fitted_points_have_a_say_in_the_mean():
     assert project(steps, gains, growth, name="x", limit=math.exp(9.0)).expected == pytest.approx(2 + 8)
 
 
+def test_a_gain_of_zero_has_no_say_in_the_mean():
+    gains = [*exp(0.0), 0.0, *exp(2.0)]
+    growth = a_growth(1.0, low=1.0, high=1.0)
+    assert project([0.0, 1.0, 2.0], gains, growth, name="x", limit=math.exp(9.0)).expected == pytest.approx(1 + 8)
+
+
 @pytest.mark.parametrize(
     ("rate", "low", "high", "expected", "earliest", "latest"),
     [
