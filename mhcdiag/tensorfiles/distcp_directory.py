@@ -174,7 +174,7 @@ class _DistributedTensors:
         Raises
         ------
         ContainerError
-            A chunk is broken, or the chunks do not cover the tensor.
+            A chunk is broken, or the chunks do not cover each element of the tensor once.
         """
         import torch
 
@@ -186,29 +186,39 @@ class _DistributedTensors:
             wanted = row_range(shape, rows)
         dtype = getattr(torch, entry.stored.dtype)
         result = torch.empty((len(wanted), *shape[1:]) if shape else (), dtype=dtype)
-        covered = 0
+        covered = torch.zeros_like(result, dtype=torch.bool)
         for chunk in entry.stored.chunks:
-            covered += self._copy(chunk, wanted, into=result)
-        if covered != result.numel():
-            found = f"the chunks of tensor {shown(name)} cover {covered} of {result.numel()} elements"
+            if (wrong := self._copy(chunk, shape, wanted, into=result, covered=covered)) is not None:
+                found = f"a chunk of tensor {shown(name)} {wrong}"
+                raise ContainerError(self.path, found=found, hint="save the checkpoint again")
+        if not covered.all():
+            found = f"the chunks of tensor {shown(name)} cover {int(covered.sum())} of {result.numel()} elements"
             raise ContainerError(self.path, found=found, hint="save the checkpoint again")
         if entry.layer is None:
             return result
         return result[0] if rows is None else result[0][rows].clone()
 
-    def _copy(self, chunk: Chunk, wanted: range, *, into: "Tensor") -> int:
-        """Copy what a chunk has of the wanted rows; returns the number of elements."""
-        if not chunk.sizes:
-            into.copy_(self._load(chunk))
-            return 1
-        first = max(wanted.start, chunk.offsets[0])
-        last = min(wanted.stop, chunk.offsets[0] + chunk.sizes[0])
-        if first >= last:
-            return 0
-        part = self._load(chunk)[first - chunk.offsets[0] : last - chunk.offsets[0]]
-        rest = tuple(slice(o, o + s) for o, s in zip(chunk.offsets[1:], chunk.sizes[1:], strict=True))
-        into[(slice(first - wanted.start, last - wanted.start), *rest)] = part
-        return part.numel()
+    def _copy(
+        self, chunk: Chunk, shape: tuple[int, ...], wanted: range, *, into: "Tensor", covered: "Tensor"
+    ) -> str | None:
+        """Copy what a chunk has of the wanted rows, and mark it; returns what is wrong with the chunk, if anything."""
+        if not _lies_within(chunk, shape):
+            return f"at {list(chunk.offsets)} of shape {list(chunk.sizes)} lies outside of its shape {list(shape)}"
+        place: tuple[slice, ...] = ()
+        taken: tuple[slice, ...] = ()
+        if shape:
+            first = max(wanted.start, chunk.offsets[0])
+            last = min(wanted.stop, chunk.offsets[0] + chunk.sizes[0])
+            if first >= last:
+                return None
+            taken = (slice(first - chunk.offsets[0], last - chunk.offsets[0]),)
+            rest = tuple(slice(o, o + s) for o, s in zip(chunk.offsets[1:], chunk.sizes[1:], strict=True))
+            place = (slice(first - wanted.start, last - wanted.start), *rest)
+        if covered[place].any():
+            return f"at {list(chunk.offsets)} overlaps another"
+        into[place] = self._load(chunk)[taken]
+        covered[place] = True
+        return None
 
     def _load(self, chunk: Chunk) -> "Tensor":
         import torch
@@ -224,6 +234,15 @@ class _DistributedTensors:
             found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
             raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
         return tensor
+
+
+def _lies_within(chunk: Chunk, shape: tuple[int, ...]) -> bool:
+    if not len(chunk.offsets) == len(chunk.sizes) == len(shape):
+        return False
+    return all(
+        min(offset, size) >= 0 and offset + size <= length
+        for offset, size, length in zip(chunk.offsets, chunk.sizes, shape, strict=True)
+    )
 
 
 def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:

@@ -4,6 +4,8 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +88,18 @@ def _stored_bytes(path: str) -> int | None:
 def _load(path: str, *, mmap: bool) -> Any:
     import torch
 
+    from mhcdiag.tensorfiles.numpy_values import NotPlainNumbersError
+
     try:
         # About pickle protocols and storages of former versions of torch: nothing that a user can act upon.
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):
+        with warnings.catch_warnings(action="ignore"), _only_harmless():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
+    except NotPlainNumbersError as error:
+        expected = "NumPy arrays and numbers of plain numeric types"
+        hint = "save the weights alone: torch.save(model.state_dict(), ...), or use safetensors"
+        raise ContainerError(path, found=str(error), expected=expected, hint=hint) from error
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # a damaged pickle is a random program: it can raise anything
@@ -115,32 +123,45 @@ def _refusal(path: str, message: str) -> ContainerError:
     )
 
 
+@contextmanager
+def _only_harmless() -> Iterator[None]:
+    """Let torch load what is harmless, in place of NumPy's own names, which a script may have allowed before."""
+    import torch
+
+    before = torch.serialization.get_safe_globals()
+    foreign = [one for one in before if not _is_of_numpy(one[0] if isinstance(one, tuple) else one)]
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals([*foreign, *_harmless()])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+def _is_of_numpy(allowed: object) -> bool:
+    return str(getattr(allowed, "__module__", "")).partition(".")[0] == "numpy"
+
+
 def _harmless() -> list[Any]:
     """Classes beyond torch's own list that training scripts save and whose making runs no code of the file.
 
-    Options of a script, paths among them, and NumPy's numbers and arrays (best loss, random state). Paths become pure
-    ones: they exist on any system, and no method of theirs touches a file.
+    Options of a script, paths among them, and NumPy's numbers and arrays (best loss, random state), for which stand-ins
+    take plain numbers only. Paths become pure ones: they exist on any system, and no method of theirs touches a file.
     """
     import argparse
     import pathlib
     import types
 
-    import numpy as np
     import torch
 
-    scalar = np.float64(0).__reduce__()[0]
-    reconstruct = np.empty(0).__reduce__()[0]
-    codes = np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"
+    from mhcdiag.tensorfiles.numpy_values import stand_ins
+
     return [
         argparse.Namespace,
         types.SimpleNamespace,
         torch.torch_version.TorchVersion,
         *((pathlib.PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
         *((pathlib.PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
-        # NumPy 2 renamed numpy.core, which files remember.
-        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-        *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-        np.ndarray,
-        np.dtype,
-        *{type(np.dtype(code)) for code in codes},
+        *stand_ins(),
     ]

@@ -71,6 +71,10 @@ class TorchTensors:
         for name, tensor in tensors.items():
             if shard_of is not None and shard_of.get(name, file.path) != file.path:
                 continue
+            if tensor.is_nested:
+                # It has no shape to list, and its rows stand where the file says, inside the storage or not.
+                found = f"tensor {shown(name)} is a nested tensor"
+                raise ContainerError(file.path, found=found, expected="a plain dense tensor", hint="convert it first")
             if name in self._tensors:
                 raise ContainerError(
                     file.path,

@@ -1,6 +1,7 @@
 """Costs by the paper's formulas."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,75 @@ def test_impossible_sizes_are_refused():
         Sizes(width=8, streams=0, blocks=1)
     with pytest.raises(SettingError, match="--dtype fp8"):
         Sizes(width=8, blocks=1, dtype="fp8")
+
+
+@pytest.mark.parametrize(
+    ("streams", "blocks", "block", "whole"),
+    [
+        (1, 1, math.sqrt(2 / 3), 1),  # never less than one site
+        (2, 6, math.sqrt(6), 2),
+        (2, 7, math.sqrt(7), 3),  # 2.65 is rounded to the nearest
+        (4, 30, math.sqrt(40), 6),
+        (4, 31, math.sqrt(124 / 3), 6),
+        (4, 32, math.sqrt(128 / 3), 7),  # 6.53
+    ],
+)
+def test_what_recomputation_keeps_with_the_nearest_whole_block(streams: int, blocks: int, block: float, whole: int):
+    found = cost_of(Sizes(width=11, streams=streams, blocks=blocks, dtype="fp32"), model="m")
+    assert found.recompute_block == pytest.approx(block)
+    entries = -(-2 * blocks // whole)  # the last block may be shorter
+    assert found.recomputed_bytes == 4 * 11 * (streams * entries + (streams + 2) * whole)
+
+
+def test_every_cost_of_one_model_by_hand():
+    found = cost_of(Sizes(width=10, streams=3, blocks=4, dtype="fp16"), model="by hand")
+    assert (found.model, found.width, found.streams, found.sites, found.dtype) == ("by hand", 10, 3, 8, "fp16")
+    assert [(each.topology, each.reads, each.writes) for each in found.traffic] == [
+        ("residual", 20, 10),
+        ("hc", 16 * 10 + 15, 10 * 10 + 15),
+        ("mhc, fused", 160 + 15 - 100 + 40, 100 + 15 - 90 + 30),
+    ]
+    assert found.parameters_hc == 8 * (5 * 10 + 9 + 6 + 3)
+    assert found.parameters_mhc == 8 * (30 * 15 + 15 + 3)
+    assert found.stream_bytes == 3 * 10 * 8 * 2
+    assert found.pipeline_bytes == 3 * 10 * 2
+    # sqrt(24 / 5) = 2.19: blocks of 2 sites, 4 of them
+    assert found.recomputed_bytes == 2 * (30 * 4 + 5 * 10 * 2)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("bf16", 2), ("fp16", 2), ("fp32", 4)])
+def test_bytes_per_element(dtype: str, size: int):
+    assert cost_of(Sizes(width=13, streams=1, blocks=1, dtype=dtype), model="").pipeline_bytes == 13 * size
+
+
+@pytest.mark.parametrize("name", ["width", "streams", "blocks"])
+def test_one_is_the_least_of_every_size(name: str):
+    sizes = {"width": 2, "streams": 2, "blocks": 2}
+    assert getattr(Sizes(**sizes | {name: 1}), name) == 1
+    for least in (0, -1):
+        with pytest.raises(SettingError, match=f"--{name} {least}: expected at least 1"):
+            Sizes(**sizes | {name: least})
+
+
+def test_four_streams_of_bf16_where_nothing_is_said():
+    assert Sizes(width=1, blocks=1) == Sizes(width=1, streams=4, blocks=1, dtype="bf16")
+
+
+@pytest.mark.parametrize("key", ["hc_mult", "hc_count", "streams", "num_residual_streams"])
+def test_every_name_for_the_streams_is_known(tmp_path: Path, key: str):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"hidden_size": 8, "num_hidden_layers": 2, key: 1}))
+    assert read_sizes(str(path), dtype="bf16") == Sizes(width=8, streams=1, blocks=2)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 2.0, "4", [4]])
+def test_a_size_that_is_no_positive_whole_number_is_refused(tmp_path: Path, wrong: object):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"hidden_size": wrong, "num_hidden_layers": 2, "hc_mult": 4}))
+    with pytest.raises(InputError, match=r"hidden_size = .*; expected a whole number of at least 1"):
+        read_sizes(str(path), dtype="bf16")
+
+
+def test_a_missing_configuration_is_told(tmp_path: Path):
+    with pytest.raises(InputError, match=r"config\.json: No such file or directory; expected a config\.json"):
+        read_sizes(str(tmp_path), dtype="bf16")

@@ -91,3 +91,32 @@ def test_another_model_is_refused(change, message):
     refuse_other_model(baseline, before, dict(before))
     with pytest.raises(InputError, match=f"b.json: a baseline of another model: .*{message}|{message}"):
         refuse_other_model(baseline, before, {**before, **change})
+
+
+def test_the_examination_belongs_to_the_checkpoint_alone(tmp_path):
+    health = {"sites": [], "checks": []}
+    both = {"path": "a", "gain": {"layout": "x"}, "spikes": LOG, "health": health}
+    found = written(tmp_path, {**REPORT, "results": [both]}).documents
+    assert found == {(Family.CHECKPOINT, "a"): {"layout": "x", "health": health}, (Family.LOG, "a"): LOG}
+    without = written(tmp_path, {**REPORT, "results": [{**both, "health": None}]}).documents
+    assert without[Family.CHECKPOINT, "a"] == {"layout": "x"}
+
+
+@pytest.mark.parametrize("series", [[], "loss", None])
+def test_a_log_whose_series_are_no_table_is_refused_as_a_whole(tmp_path, series):
+    report = {**REPORT, "results": [{"path": "a", "gain": None, "spikes": {**LOG, "series": series}}]}
+    with pytest.raises(InputError, match="a report with a broken part: "):
+        written(tmp_path, report)
+
+
+def test_the_path_has_the_word_over_the_name_and_families_stay_apart():
+    documents = {(Family.LOG, "a/x"): {"n": 1}, (Family.LOG, "b/x"): {"n": 2}, (Family.CHECKPOINT, "c/x"): {"n": 3}}
+    baseline = Baseline(path="b.json", documents=documents)
+    assert baseline.find(Family.LOG, "a/x") == {"n": 1}
+    assert baseline.find(Family.LOG, "b/x") == {"n": 2}
+    assert baseline.find(Family.LOG, "c/x") is None
+    assert baseline.find(Family.CHECKPOINT, "a/x") == {"n": 3}
+    assert Baseline(path="b.json", documents=documents | {(Family.LOG, "a/y"): {"n": 4}}).find(Family.LOG, "c/y") == {
+        "n": 4
+    }, "the only one of its name"
+    assert Baseline(path="b.json", documents={}).find(Family.LOG, "a/x") is None

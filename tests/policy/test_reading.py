@@ -1,16 +1,16 @@
 """A policy file that is wrong is told so in one line: key, what was found, what was expected."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from mhcdiag.errors import InputError
 from mhcdiag.policy.finding import find_policy
 from mhcdiag.policy.reading import gate_series, read_policy
-from mhcdiag.policy.record import BUILT_IN, Policy
+from mhcdiag.policy.record import BUILT_IN, Gate, Policy
 from mhcdiag.policy.starter import STARTER
 from mhcdiag.policy.writing import policy_tables, setting_lines, toml_value
-from mhcdiag.results.check import Severity
+from mhcdiag.results.check import Relation, Severity
 
 GATE = '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax = 30\n'
 ALLOW = '[[allow]]\nsteps = [1, 2]\nreason = "known"\n'
@@ -61,6 +61,105 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
     with pytest.raises(InputError, match=rf"mhcdiag.toml: .*{message}") as raised:
         read(tmp_path, text)
     assert "\n" not in str(raised.value)
+
+
+FRACTION, FACTOR = "spikes.spike_score.olmo_core", "gain.worst.forward.norm"
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "value"),
+    [
+        (FRACTION, "max", "1"),
+        (FRACTION, "max", "1.0"),
+        (FRACTION, "min", "1"),
+        (FRACTION, "max", "0"),
+        (FRACTION, "max_ratio", "1.5"),
+        (FACTOR, "max", "0"),
+        (FACTOR, "min", "0"),
+        (FACTOR, "max", "1.5"),
+        (FACTOR, "max", "1.7976931348623157e308"),
+        (FACTOR, "max_ratio", "5e-324"),
+        ("spikes.new", "max", "0"),
+        ("spikes.new", "min", "3"),
+    ],
+)
+def test_a_limit_at_the_end_of_what_is_allowed_is_read(tmp_path, metric: str, limit: str, value: str):
+    (gate,) = read(tmp_path, f'[[gates]]\nmetric = "{metric}"\n{limit} = {value}\n').gates
+    found = {name: getattr(gate, name) for name in ("max", "min", "max_ratio")}
+    assert found == {"max": None, "min": None, "max_ratio": None, limit: float(value)}
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "value", "message"),
+    [
+        (FRACTION, "max", "1.0000000000000002", ".* is a fraction between 0 and 1"),
+        (FRACTION, "min", "1.0000000000000002", ".* is a fraction between 0 and 1"),
+        (FRACTION, "max", "-5e-324", "max = -5e-324: expected a finite number that is not negative"),
+        (FACTOR, "max", "-5e-324", "max = -5e-324: expected a finite number that is not negative"),
+        (FACTOR, "min", "-1", "min = -1.0: expected a finite number that is not negative"),
+        (FACTOR, "min", "nan", "min = nan: expected a finite number"),
+        (FACTOR, "min", "inf", "min = inf: expected a finite number"),
+        (FACTOR, "max", "-inf", "max = -inf: expected a finite number"),
+        (FACTOR, "max_ratio", "nan", "max_ratio = nan: expected a finite number"),
+        (FACTOR, "max_ratio", "inf", "max_ratio = inf: expected a finite number"),
+        (FACTOR, "max_ratio", "-1", "max_ratio = -1.0: expected a finite number"),
+        (FACTOR, "max_ratio", "0", "max_ratio = 0.0: expected a finite number"),
+    ],
+)
+def test_a_limit_just_beyond_what_is_allowed_is_refused(tmp_path, metric: str, limit: str, value: str, message: str):
+    with pytest.raises(InputError, match=f"gate number 1: {message}"):
+        read(tmp_path, f'[[gates]]\nmetric = "{metric}"\n{limit} = {value}\n')
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"max": 1, "min": 0}, "max and min"),
+        ({"min": 1, "max_ratio": 2}, "min and max_ratio"),
+        ({"max_ratio": 2, "max": 1, "min": 0}, "max and min and max_ratio"),
+        ({"max": 0, "min": 0}, "max and min"),
+    ],
+)
+def test_two_limits_are_refused_though_they_be_zero(tmp_path, limits: dict[str, int], found: str):
+    text = "".join(f"{name} = {value}\n" for name, value in limits.items())
+    with pytest.raises(InputError, match=f"gate number 1: {found}: expected exactly one of max, min, max_ratio"):
+        read(tmp_path, f'[[gates]]\nmetric = "{FACTOR}"\n{text}')
+
+
+@pytest.mark.parametrize("steps", ["[2, 2]", "[0, inf]", "[-inf, inf]", "[1.5, 1.5000000000000002]"])
+def test_steps_may_be_one_or_without_end(tmp_path, steps: str):
+    (allowed,) = read(tmp_path, ALLOW.replace("[1, 2]", steps)).allow
+    assert list(allowed.steps) == [float(step) for step in steps.strip("[]").split(",")]
+
+
+@pytest.mark.parametrize("steps", ["[2.0000000000000004, 2]", "[nan, 2]", "[2, nan]", "[nan, nan]"])
+def test_steps_in_no_order_are_refused(tmp_path, steps: str):
+    with pytest.raises(InputError, match=r"allow number 1: steps = .*: the first lies behind the last"):
+        read(tmp_path, ALLOW.replace("[1, 2]", steps))
+
+
+def test_the_gate_and_the_entry_that_are_wrong_are_numbered_and_named(tmp_path):
+    named = GATE + 'name = "mine"\n'
+    with pytest.raises(InputError, match=r"gate number 2 'mine': max = -1\.0"):
+        read(tmp_path, GATE + named.replace("30", "-1"))
+    with pytest.raises(InputError, match=r"allow number 2: expected a reason, which every report shows"):
+        read(tmp_path, ALLOW + ALLOW.replace('"known"', '""'))
+    with pytest.raises(InputError, match=r"3 gates are called 'mine'; give each its own name"):
+        read(tmp_path, named * 3)
+    assert [gate.name for gate in read(tmp_path, GATE + named).gates] == ["gain.worst.forward.norm", "mine"]
+
+
+@pytest.mark.parametrize("kind", ["*", "blip", "spike", "shift", "divergence", "nan", "gradspike", "loss_scale"])
+def test_every_kind_of_event_can_be_allowed(tmp_path, kind: str):
+    assert read(tmp_path, ALLOW + f'kind = "{kind}"\n').allow[0].kind == kind
+
+
+@pytest.mark.parametrize(("letters", "shown"), [(57, "'{}'"), (58, "'{:.56}..."), (200, "'{:.56}...")])
+def test_a_long_value_is_cut_in_the_message(tmp_path, letters: int, shown: str):
+    text = "abcdefghij" * 20
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, GATE.replace("30", f'"{text[:letters]}"'))
+    assert f"gates number 1.max: {shown.format(text[:letters])}; expected a valid number" in str(raised.value)
 
 
 def test_a_file_that_is_not_utf8_is_told_where(tmp_path):
@@ -128,8 +227,19 @@ def test_settings_that_nobody_made_are_comments():
     ("value", "text"),
     [
         (True, "true"),
+        (False, "false"),
         (1.0, "1"),
+        (-3.0, "-3"),
         (0.5, "0.5"),
+        (999999999999999.0, "999999999999999"),
+        (-999999999999999.0, "-999999999999999"),
+        (1e15, "1000000000000000.0"),
+        (1e16, "1e+16"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+        (10**15, "1000000000000000"),
+        (PurePosixPath("a/b"), '"a/b"'),
+        ((1.0, "é\x7f"), '[1, "é\\u007f"]'),
         ('a"b\n', '"a\\"b\\n"'),
         (["a", 1], '["a", 1]'),
         (Severity.ERROR, '"error"'),
@@ -143,3 +253,33 @@ def test_series_that_gates_name_are_asked_for(tmp_path):
     text = '[[gates]]\nmetric = "spikes.count.nan"\nmax = 0\nseries = "G_raw"\n'
     assert gate_series(read(tmp_path, text).gates) == ("G_raw",)
     assert gate_series(BUILT_IN.gates) == ()
+
+
+def test_series_are_asked_for_once_in_alphabetical_order_and_not_those_that_are_read_anyway():
+    named = ["z", "a", "*", None, "z", "loss", "grad_norm", "loss_scale"]
+    gates = [Gate(metric="spikes.count.nan", max=0, series=series) for series in named]
+    assert gate_series(gates) == ("a", "z")
+
+
+def test_what_is_judged_without_a_policy():
+    assert [(gate.name, gate.metric, gate.max, gate.series, gate.severity) for gate in BUILT_IN.gates] == [
+        ("finite mappings", "gain.nonfinite", 0, None, Severity.ERROR),
+        ("forward gain", "gain.worst.forward.norm", 1000, None, Severity.ERROR),
+        ("backward gain", "gain.worst.backward.norm", 1000, None, Severity.ERROR),
+        ("no NaN", "spikes.count.nan", 0, "*", Severity.ERROR),
+        ("no divergence", "spikes.count.divergence", 0, "*", Severity.ERROR),
+        ("loss scale", "spikes.count.loss_scale", 0, None, Severity.ERROR),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "relation"),
+    [
+        ({"max": 0.0}, Relation.AT_MOST),
+        ({"min": 0.0}, Relation.AT_LEAST),
+        ({"min": 1.0}, Relation.AT_LEAST),
+        ({"max_ratio": 1.0}, Relation.AT_MOST),
+    ],
+)
+def test_a_lower_limit_passes_above_it_also_at_zero(limits: dict[str, float], relation: Relation):
+    assert Gate(metric=FACTOR, **limits).relation is relation

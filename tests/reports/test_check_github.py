@@ -24,7 +24,7 @@ from reports.check_reports import (
     warning,
 )
 
-from mhcdiag.reports.check_github import check_github, github_outputs, github_summary
+from mhcdiag.reports.check_github import Annotation, Command, _command, check_github, github_outputs, github_summary
 from mhcdiag.reports.check_markdown import check_markdown
 from mhcdiag.reports.escaping import printable
 from mhcdiag.results.check import CheckReport, Severity
@@ -218,3 +218,23 @@ def test_a_delimiter_is_no_part_of_the_value() -> None:
     delimiter = opening.removeprefix("decided-by<<")
     assert lines.count(delimiter) == 1
     assert lines[-1] == delimiter
+
+
+def test_a_carriage_return_begins_no_line_of_its_own() -> None:
+    """The runner ends a command at a carriage return, too, and takes what follows for another one."""
+    made = report(outcome(verdict=Verdict.FAIL, value=2000.0, gate="a\rb", reason="100 %\r::error::of %0D"))
+    assert "\r" not in check_github(made)
+    assert annotations(made)[0][1]["title"] == "FAIL: a\\rb"
+    assert annotations(made)[0][2].endswith("\nwhy this gate: 100 %\\r::error::of %0D")
+
+
+def test_what_no_writer_of_messages_escaped_is_escaped_at_the_end() -> None:
+    """Names and reasons are made printable where messages are written; nothing depends on all of them doing so."""
+    one = Annotation(command=Command.ERROR, title="x", message="100 %\r::error::a\r\nb,c:d %0D", path="p")
+    assert _command(one) == "::error file=p,title=x::100 %25%0D::error::a%0D%0Ab,c:d %250D"
+
+
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])
+def test_an_output_with_any_end_of_line_stands_between_delimiters(ending: str) -> None:
+    text = github_outputs(report(nan_outcome(gate=f"a{ending}verdict=pass")))
+    assert re.search(rf"^decided-by<<(end_\w+)\na{ending}verdict=pass.*\n\1$", text, re.MULTILINE)

@@ -68,30 +68,124 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path):
     assert checkpoint.bytes_read - before < 5_000
 
 
-def test_chunks_of_several_files_are_put_together(tmp_path, monkeypatch):
-    """Two ranks hold rows 0-1 and 2-4; the metadata of the whole are written by hand."""
+def save_chunks(folder: Path, shape: tuple[int, ...], chunks: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> Path:
+    """Save the numbers from 0 on in this shape, each chunk (offsets, sizes) in a file of its own.
+
+    The metadata of the whole are written by hand, sound or not: torch would write no others than sound ones. What lies
+    outside of the shape is cut off from the values and kept in the metadata.
+    """
     from torch.distributed.checkpoint import metadata as m
     from torch.distributed.checkpoint.filesystem import _StorageInfo
 
-    whole = torch.arange(15.0).view(5, 3)
-    chunks, storage = [], {}
-    for file, first, last in (("__0_0.distcp", 0, 2), ("__1_0.distcp", 2, 5)):
-        with (tmp_path / file).open("wb") as out:
+    whole = torch.arange(float(torch.Size(shape).numel())).view(shape)
+    found, storage = [], {}
+    for rank, (offsets, sizes) in enumerate(chunks):
+        values = torch.full(sizes, -1.0)
+        part = whole[tuple(slice(max(o, 0), o + s) for o, s in zip(offsets, sizes, strict=True))]
+        if part.shape == values.shape:
+            values = part.clone()
+        with (folder / f"__{rank}_0.distcp").open("wb") as out:
             out.write(b"padding")
-            torch.save(whole[first:last].clone(), out)
+            torch.save(values, out)
             length = out.tell() - 7
-        offsets = torch.Size((first, 0))
-        chunks.append(m.ChunkStorageMetadata(offsets=offsets, sizes=torch.Size((last - first, 3))))
-        storage[m.MetadataIndex("w", offsets)] = _StorageInfo(file, 7, length)
+        found.append(m.ChunkStorageMetadata(offsets=torch.Size(offsets), sizes=torch.Size(sizes)))
+        storage[m.MetadataIndex("w", torch.Size(offsets))] = _StorageInfo(f"__{rank}_0.distcp", 7, length)
     tensor = m.TensorStorageMetadata(
-        properties=m.TensorProperties(dtype=torch.float32), size=torch.Size((5, 3)), chunks=chunks
+        properties=m.TensorProperties(dtype=torch.float32), size=torch.Size(shape), chunks=found
     )
-    with (tmp_path / ".metadata").open("wb") as out:
+    with (folder / ".metadata").open("wb") as out:
         pickle.dump(m.Metadata(state_dict_metadata={"w": tensor}, storage_data=storage), out)
-    checkpoint = open_checkpoint(tmp_path)
+    return folder
+
+
+def test_chunks_of_several_files_are_put_together(tmp_path):
+    checkpoint = open_checkpoint(save_chunks(tmp_path, (5, 3), [((0, 0), (2, 3)), ((2, 0), (3, 3))]))
+    whole = torch.arange(15.0).view(5, 3)
     assert checkpoint.read("w").equal(whole)
     assert checkpoint.read("w", rows=slice(1, 4)).equal(whole[1:4])
     assert checkpoint.read("w", rows=slice(3, 5)).equal(whole[3:5])
+
+
+def test_chunks_split_along_every_axis_are_put_together(tmp_path):
+    chunks = [((row, column), (2, 2)) for row in (0, 2) for column in (0, 2)] + [((4, 0), (1, 4))]
+    checkpoint = open_checkpoint(save_chunks(tmp_path, (5, 4), chunks))
+    whole = torch.arange(20.0).view(5, 4)
+    assert checkpoint.read("w").equal(whole)
+    for first in range(5):
+        for last in range(first, 6):
+            assert checkpoint.read("w", rows=slice(first, last)).equal(whole[first:last])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        pytest.param([((0, 0), (2, 3))], "the chunks of tensor 'w' cover 6 of 15 elements", id="rows missing"),
+        pytest.param([((0, 0), (5, 2))], "the chunks of tensor 'w' cover 10 of 15 elements", id="a column missing"),
+        pytest.param(
+            [((0, 0), (3, 3)), ((2, 0), (3, 3))],
+            r"a chunk of tensor 'w' at \[2, 0\] overlaps another",
+            id="one row twice",
+        ),
+        pytest.param(
+            [((0, 0), (2, 3)), ((1, 0), (3, 3))],
+            r"a chunk of tensor 'w' at \[1, 0\] overlaps another",
+            id="as many elements as the tensor, one row twice and the last one missing",
+        ),
+        pytest.param(
+            [((0, 0), (5, 2)), ((0, 1), (5, 1))],
+            r"a chunk of tensor 'w' at \[0, 1\] overlaps another",
+            id="as many elements as the tensor, one column twice and the last one missing",
+        ),
+        pytest.param(
+            [((0, 0), (6, 3))], r"at \[0, 0\] of shape \[6, 3\] lies outside of its shape \[5, 3\]", id="one row beyond"
+        ),
+        pytest.param([((0, 1), (5, 3))], r"at \[0, 1\] of shape \[5, 3\] lies outside", id="one column beyond"),
+        pytest.param([((-1, 0), (6, 3))], r"at \[-1, 0\] of shape \[6, 3\] lies outside", id="a row before the first"),
+        pytest.param(
+            [((0, -3), (5, 3))], r"at \[0, -3\] of shape \[5, 3\] lies outside", id="a column before the first"
+        ),
+        pytest.param([((0,), (5,))], r"at \[0\] of shape \[5\] lies outside", id="an axis missing"),
+        pytest.param([((), ())], r"at \[\] of shape \[\] lies outside", id="no axes"),
+        pytest.param([], "cover 0 of 15 elements", id="no chunks"),
+    ],
+)
+def test_chunks_that_do_not_cover_each_element_once_are_refused(tmp_path, chunks, message: str):
+    checkpoint = open_checkpoint(save_chunks(tmp_path, (5, 3), chunks))
+    with pytest.raises(ContainerError, match=message):
+        checkpoint.read("w")
+
+
+def test_a_gap_outside_of_the_rows_that_were_asked_for_does_not_matter(tmp_path):
+    checkpoint = open_checkpoint(save_chunks(tmp_path, (5, 3), [((0, 0), (2, 3))]))
+    assert checkpoint.read("w", rows=slice(0, 2)).tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(ContainerError, match="cover 3 of 6 elements"):
+        checkpoint.read("w", rows=slice(1, 3))
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_single_number_that_stands_in_two_chunks_is_refused(tmp_path, shape: tuple[int, ...]):
+    nowhere = tuple(0 for _ in shape)
+    checkpoint = open_checkpoint(save_chunks(tmp_path, shape, [(nowhere, shape), (nowhere, shape)]))
+    with pytest.raises(ContainerError, match="overlaps another"):
+        checkpoint.read("w")
+
+
+@pytest.mark.parametrize("name", ["../x", "sub/x", "/x"])
+def test_a_shard_that_lies_elsewhere_is_refused(tmp_path, name: str):
+    inside = tmp_path / "checkpoint"
+    inside.mkdir()
+    save_chunks(inside, (5, 3), [((0, 0), (5, 3))])
+    metadata = (inside / ".metadata").read_bytes()
+    usual = b"X\x0c\0\0\0__0_0.distcp" if b"X\x0c\0\0\0" in metadata else b"\x8c\x0c__0_0.distcp"
+    head = b"X" + len(name).to_bytes(4, "little") if usual[:1] == b"X" else b"\x8c" + bytes([len(name)])
+    assert usual in metadata
+    changed = metadata.replace(usual, head + name.encode())
+    # A frame of protocol 4 says how long it is.
+    length = int.from_bytes(changed[3:11], "little") + len(changed) - len(metadata)
+    (inside / ".metadata").write_bytes(changed[:3] + length.to_bytes(8, "little") + changed[11:])
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(ContainerError, match=rf"\.metadata names the shard '{name}'; expected a file beside it"):
+        open_checkpoint(inside)
 
 
 def test_stacked_layers_are_offered_one_by_one(tmp_path):

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pickle
 import types
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -324,3 +325,11 @@ def test_tensors_without_plain_values_are_listed_and_refused_when_read(
     assert checkpoint.tensors["w"].shape == tuple(tensor.shape)
     with pytest.raises(ContainerError, match=message):
         checkpoint.read("w")
+
+
+def test_a_nested_tensor_is_refused(save: Save, tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # nested tensors are a prototype, says torch
+        nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    save({"w": nested}, tmp_path / "model.pt")
+    with pytest.raises(ContainerError, match="tensor 'w' is a nested tensor; expected a plain dense tensor"):
+        open_checkpoint(tmp_path / "model.pt")

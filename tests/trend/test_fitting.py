@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mhcdiag.results.numbers import Huge
-from mhcdiag.trend.fitting import fit_growth, project
+from mhcdiag.results.trend import Growth
+from mhcdiag.trend.fitting import NORMAL, STUDENT, fit_growth, project
 
 STEPS = [float(step) for step in range(0, 1310, 131)]
 
@@ -103,3 +104,199 @@ def test_correlated_residuals_widen_the_interval():
     shuffled = [math.exp(0.1 * step + float(d)) for step, d in zip(steps, noise, strict=True)]
     widths = [(g := fit_growth(steps, gains, fit_from=0.0)).high - g.low for gains in (wave, shuffled)]
     assert widths[0] > 2 * widths[1]
+
+
+# Exact numbers
+
+
+def exp(*logs: float) -> list[float]:
+    return [math.exp(each) for each in logs]
+
+
+@pytest.mark.parametrize(
+    ("logs", "half_width"),
+    [
+        ([0.0, 1.0, 0.0], 12.706 * math.sqrt((2 / 3) / 1 / 2)),
+        ([0.0, 1.0, 1.0, 0.0], 4.303 * math.sqrt(1 / 2 / 5)),
+    ],
+)
+def test_the_interval_of_a_few_points_by_hand(logs: list[float], half_width: float):
+    growth = fit_growth([float(at) for at in range(len(logs))], exp(*logs), fit_from=0.0)
+    assert growth.rate == pytest.approx(0, abs=1e-15)
+    assert growth.high == pytest.approx(half_width)
+    assert growth.low == pytest.approx(-half_width)
+    assert growth.points == len(logs)
+
+
+def by_the_book(logs: list[float], *, student: float, correlation: float) -> float:
+    """Half of the interval's width, by numpy's own fit."""
+    steps = np.arange(len(logs))
+    residuals = np.array(logs) - np.polyval(np.polyfit(steps, logs, 1), steps)
+    variance = (residuals**2).sum() / (len(logs) - 2)
+    widening = math.sqrt((1 + correlation) / (1 - correlation))
+    return student * widening * math.sqrt(variance / ((steps - steps.mean()) ** 2).sum())
+
+
+def neighbours(logs: list[float]) -> float:
+    steps = np.arange(len(logs))
+    residuals = np.array(logs) - np.polyval(np.polyfit(steps, logs, 1), steps)
+    return float((residuals[1:] * residuals[:-1]).sum() / (residuals**2).sum())
+
+
+def half_width(logs: list[float]) -> float:
+    growth = fit_growth([float(at) for at in range(len(logs))], exp(*logs), fit_from=0.0)
+    return (growth.high - growth.low) / 2
+
+
+def bumps(count: int) -> list[float]:
+    """Logarithms that rise, with residuals whose neighbours correlate by some 0.5."""
+    return [0.1 * at + math.sin(at) for at in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "student", "is_widened"),
+    [(9, 2.365, False), (10, 2.306, True), (11, 2.262, True), (31, 2.045, True), (32, 2.042, True), (33, 1.96, True)],
+)
+def test_the_interval_is_student_s_and_widened_from_ten_points_on(count: int, student: float, is_widened: bool):
+    logs = bumps(count)
+    correlation = neighbours(logs)
+    assert 0.3 < correlation < 0.9
+    expected = by_the_book(logs, student=student, correlation=correlation if is_widened else 0.0)
+    assert half_width(logs) == pytest.approx(expected, rel=1e-9)
+
+
+def test_residuals_that_alternate_do_not_narrow_the_interval():
+    logs = [0.1 * at + (-1) ** at for at in range(20)]
+    assert neighbours(logs) < -0.5
+    assert half_width(logs) == pytest.approx(by_the_book(logs, student=2.101, correlation=0.0), rel=1e-9)
+
+
+def test_the_widening_ends_at_a_correlation_of_0_95():
+    logs = [math.sin(at / 30) for at in range(200)]
+    assert neighbours(logs) > 0.96
+    assert half_width(logs) == pytest.approx(by_the_book(logs, student=1.96, correlation=0.95), rel=1e-9)
+
+
+def test_the_table_is_student_s():
+    """Recomputed by integrating the density: each entry leaves 2.5 % above it."""
+    for freedom, entry in enumerate(STUDENT, 1):
+        scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
+        t = np.linspace(0.0, entry, 20001)
+        density = scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+        inside = ((density[1:] + density[:-1]) / 2 * np.diff(t)).sum()
+        assert inside == pytest.approx(0.475, abs=3e-5)
+    assert (len(STUDENT), NORMAL) == (30, 1.96)
+
+
+@pytest.mark.parametrize("count", [3, 10, 12, 40])
+def test_gains_without_any_deviation_have_an_interval_of_no_width(count: int):
+    growth = fit_growth([float(at) for at in range(count)], [1.0] * count, fit_from=0.0)
+    assert (growth.rate, growth.low, growth.high, growth.points) == (0, 0, 0, count)
+
+
+@pytest.mark.parametrize(
+    ("steps", "fit_from", "first", "points"),
+    [
+        ([0, 100, 200, 300, 400, 500, 600, 700, 800], None, 400, 5),  # the middle belongs to the later half
+        ([0, 100, 200, 300, 399, 500, 600, 700, 800], None, 500, 4),
+        ([0, 100, 200, 300, 350, 399, 600, 700, 800], None, 399, 4),  # at least four
+        ([0, 100, 200, 300, 800], None, 100, 4),
+        ([100, 200, 300], None, 100, 3),
+        ([1000, 1100, 1200, 1300, 1400, 1500, 1600, 1700, 1800], None, 1400, 5),
+        ([0, 100, 200, 300, 400, 500, 600, 700, 800], 600.0, 600, 3),
+        ([0, 100, 200, 300, 400, 500, 600, 700, 800], 601.0, 700, 2),
+        ([0, 100, 200, 300, 400, 500, 600, 700, 800], 0.0, 0, 9),
+    ],
+)
+def test_which_points_are_fitted(steps: list[int], fit_from: float | None, first: int, points: int):
+    growth = fit_growth([float(step) for step in steps], [2.0] * len(steps), fit_from=fit_from)
+    assert (growth.first_step, growth.last_step, growth.points) == (first, steps[-1], points)
+
+
+@pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
+def test_what_has_no_finite_logarithm_is_no_point(bad: float):
+    growth = fit_growth([0.0, 1.0, 2.0, 3.0], [1.0, math.e, bad, math.e**3], fit_from=0.0)
+    assert growth.points == 3
+    assert growth.rate == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("gains", "points"), [([math.nan, 3.0], 1), ([math.nan, math.nan], 0)])
+def test_fewer_than_two_points_are_no_line(gains: list[float], points: int):
+    growth = fit_growth([1.0, 2.0], gains, fit_from=1.5)
+    assert growth.points == points
+    assert all(math.isnan(each) for each in (growth.rate, growth.low, growth.high))
+    assert (growth.first_step, growth.last_step) == (1.5, 1.5)
+    crossing = project([1.0, 2.0], [2.0, 3.0], growth, name="30", limit=30.0)
+    assert (crossing.passed, crossing.expected, crossing.earliest, crossing.latest) == (None, None, None, None)
+
+
+def a_growth(rate: float, *, low: float, high: float, first: float = 0.0, last: float = 2.0) -> Growth:
+    return Growth(rate=rate, low=low, high=high, points=3, first_step=first, last_step=last)
+
+
+def test_the_crossing_of_each_rate_by_hand():
+    """The line goes through the mean point: ln(gain) 1 at step 1."""
+    gains = exp(0.0, 1.0, 2.0)
+    crossing = project([0.0, 1.0, 2.0], gains, a_growth(1.0, low=0.5, high=2.0), name="x", limit=math.exp(9.0))
+    assert (crossing.name, crossing.limit, crossing.passed) == ("x", math.exp(9.0), None)
+    assert crossing.expected == pytest.approx(1 + 8 / 1)
+    assert crossing.earliest == pytest.approx(1 + 8 / 2)
+    assert crossing.latest == pytest.approx(1 + 8 / 0.5)
+
+
+def test_only_fitted_points_have_a_say_in_the_mean():
+    steps, gains = [0.0, 1.0, 2.0, 3.0, 4.0], exp(-7.0, 0.0, 1.0, 2.0, 5.0)
+    growth = a_growth(1.0, low=1.0, high=1.0, first=1.0, last=3.0)
+    assert project(steps, gains, growth, name="x", limit=math.exp(9.0)).expected == pytest.approx(2 + 8)
+
+
+def test_a_gain_of_zero_has_no_say_in_the_mean():
+    gains = [*exp(0.0), 0.0, *exp(2.0)]
+    growth = a_growth(1.0, low=1.0, high=1.0)
+    assert project([0.0, 1.0, 2.0], gains, growth, name="x", limit=math.exp(9.0)).expected == pytest.approx(1 + 8)
+
+
+@pytest.mark.parametrize(
+    ("rate", "low", "high", "expected", "earliest", "latest"),
+    [
+        (1.0, 0.0, 2.0, 9.0, 5.0, None),
+        (1.0, -1.0, 2.0, 9.0, 5.0, None),
+        (0.0, -1.0, 1.0, None, 9.0, None),
+        (-1.0, -2.0, 0.0, None, None, None),
+        (1.0, math.nan, math.nan, 9.0, None, None),
+        (math.nan, math.nan, math.nan, None, None, None),
+        (math.inf, 1.0, 2.0, None, None, None),
+    ],
+)
+def test_a_rate_that_does_not_grow_crosses_nothing(rate, low, high, expected, earliest, latest):
+    growth = a_growth(rate, low=low, high=high)
+    crossing = project([0.0, 1.0, 2.0], exp(0.0, 1.0, 2.0), growth, name="x", limit=math.exp(9.0))
+    found = (crossing.expected, crossing.earliest, crossing.latest)
+    assert found == tuple(each if each is None else pytest.approx(each) for each in (expected, earliest, latest))
+
+
+def test_a_line_that_crossed_in_the_past_crosses_at_the_last_step():
+    """The newest gains lie below the fitted line, which is above the limit already."""
+    steps, gains = [0.0, 1.0, 2.0, 3.0], exp(0.0, 3.0, 2.9, 3.0)
+    growth = fit_growth(steps, gains)
+    crossing = project(steps, gains, growth, name="x", limit=math.exp(3.1))
+    assert math.log(crossing.limit) < 8.9 / 4 + growth.rate * 1.5, "the line is above the limit at the last step"
+    assert crossing.passed is None
+    assert (crossing.expected, crossing.earliest) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("gains", "passed"),
+    [
+        ([1.0, 30.0, 30.0], None),
+        ([1.0, math.nextafter(30.0, 31.0), 2.0], 1.0),
+        ([31.0, 40.0, 2.0], 0.0),
+        ([1.0, 2.0, math.inf], 2.0),
+        ([1.0, math.nan, 31.0], 1.0),
+        ([1.0, 2.0, Huge(400.0)], 2.0),
+    ],
+)
+def test_the_first_gain_above_the_limit_has_passed_it(gains: list, passed: float | None):
+    growth = a_growth(-1.0, low=-1.0, high=-1.0)
+    crossing = project([0.0, 1.0, 2.0], gains, growth, name="30", limit=30.0)
+    assert (crossing.passed, crossing.expected) == (passed, None)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import InputError
-from mhcdiag.trend.series import find_checkpoints
+from mhcdiag.trend.series import find_checkpoints, is_checkpoint
 
 
 def checkpoint(path: Path, metadata: dict[str, str] | None = None) -> str:
@@ -73,3 +73,81 @@ def test_shards_of_one_checkpoint_are_no_series(tmp_path: Path):
         checkpoint(tmp_path / f"step_7-0000{shard}-of-00002.safetensors")
     with pytest.raises(InputError, match="1 checkpoint; expected two"):
         find_checkpoints([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("step_7", 7),
+        ("step7", 7),
+        ("step-7", 7),
+        ("step=7", 7),
+        ("steps_7", 7),
+        ("STEP_0007", 7),
+        ("globalstep7", 7),
+        ("global_step_7", 7),
+        ("iter_7", 7),
+        ("iteration-7", 7),
+        ("checkpoint-7", 7),
+        ("ckpt7", 7),
+        ("it7", 7),
+        ("run3_step_5_step_7", 7),  # the last one counts
+        ("step_0", 0),
+    ],
+)
+def test_names_that_tell_a_step(tmp_path: Path, name: str, step: int):
+    paths = [checkpoint(tmp_path / f"{one}.safetensors") for one in (name, "step_99")]
+    assert [each.step for each in find_checkpoints(paths)] == [step, 99]
+
+
+@pytest.mark.parametrize("name", ["epoch_7", "split7", "7", "model-7", "onestep", "step_x7", "step__7"])
+def test_names_that_tell_none(tmp_path: Path, name: str):
+    folder = tmp_path / "run"  # the folder's name counts, too
+    paths = [checkpoint(folder / f"{one}.safetensors") for one in (name, "step_99")]
+    with pytest.raises(InputError, match="no step in its name, its metadata or its configuration"):
+        find_checkpoints(paths)
+
+
+def test_the_name_has_the_word_then_the_folder_then_metadata_then_configuration(tmp_path: Path):
+    named = checkpoint(tmp_path / "step_2" / "step_1.safetensors", {"step": "3"})
+    in_folder = checkpoint(tmp_path / "step_4" / "model.safetensors", {"step": "5"})
+    told = checkpoint(tmp_path / "a" / "model.safetensors", {"iteration": "7", "global_step": "6"})
+    (tmp_path / "a" / "config.json").write_text('{"step": 8}')
+    other = checkpoint(tmp_path / "b" / "model.safetensors", {"step": "9.5", "iteration": "10"})
+    paths = [named, in_folder, told, other]
+    found = find_checkpoints(list(reversed(paths)))
+    assert [(each.path, each.step) for each in found] == list(zip(paths, [1, 4, 6, 10], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("a.safetensors", True), ("a.pt", True), ("a.pth", True), ("a.bin", True), ("a.log", False), ("a.npz", False),
+     ("a", False), ("pt", False)],
+)  # fmt: skip
+def test_a_missing_path_is_a_checkpoint_by_its_name_and_a_folder_always(tmp_path: Path, name: str, is_one: bool):
+    assert is_checkpoint(str(tmp_path / name)) is is_one
+    (tmp_path / name).mkdir()
+    assert is_checkpoint(str(tmp_path / name))
+
+
+def test_files_of_a_folder_count_before_its_folders(tmp_path: Path):
+    for name in ("step_1.safetensors", "step_3.safetensors", "step_2/model.safetensors", "final.safetensors"):
+        checkpoint(tmp_path / name)
+    (tmp_path / "step_5.log").write_text("")
+    (tmp_path / "step_6").mkdir()
+    assert [Path(each.path).name for each in find_checkpoints([str(tmp_path)])] == [
+        "step_1.safetensors", "step_3.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_one_checkpoint_is_one(tmp_path: Path):
+    folders = [str(Path(checkpoint(tmp_path / f"step_{step}" / "model.safetensors")).parent) for step in (20, 3)]
+    assert [(each.path, each.step) for each in find_checkpoints(folders)] == [(folders[1], 3), (folders[0], 20)]
+
+
+def test_folders_without_tensors_are_no_checkpoints(tmp_path: Path):
+    for step in (1, 2):
+        checkpoint(tmp_path / f"step_{step}" / "model.safetensors")
+    (tmp_path / "step_3").mkdir()
+    (tmp_path / "step_3" / "optimizer.log").write_text("")
+    assert [each.step for each in find_checkpoints([str(tmp_path)])] == [1, 2]

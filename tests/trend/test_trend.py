@@ -14,7 +14,7 @@ from mhcdiag.results.gain import Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.trend import trend
-from mhcdiag.trend.assembly import TrendOptions
+from mhcdiag.trend.assembly import ASSUMED_RMS, TrendOptions
 
 SITES = 3
 RATE = 0.002
@@ -142,3 +142,93 @@ def test_a_log_with_one_direction_is_judged_by_it(tmp_path: Path):
     found = judge_trend(trend([str(path)]), TrendGate(max_doubling_rate=1e6))
     assert found.verdict is Verdict.PASS
     assert {limit.metric.partition(".")[0] for limit in found.limits} == {"forward"}
+
+
+def grown(folder: Path, *, first: list[float], last: list[float]) -> str:
+    """Two checkpoints whose sites multiply by exp of these numbers."""
+    for step, logs in ((100, first), (300, last)):
+        maps = {f"layers.{i}.h_res": torch.eye(2, dtype=torch.float64).repeat(3, 1, 1) * math.exp(one)
+                for i, one in enumerate(logs)}  # fmt: skip
+        save_file(maps, folder / f"step_{step}.safetensors")
+    return str(folder)
+
+
+def test_the_drivers_are_the_sites_that_grew_most_with_their_shares(tmp_path: Path):
+    first, last = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.9, 0.3, 0.9, 0.8, 0.4]
+    shares = [0.1, 0.7, 0.0, 0.5, 0.3, -0.2]
+    result = trend([grown(tmp_path, first=first, last=last)])
+    names = ("0.attn", "0.ffn", "1.attn", "1.ffn", "2.attn", "2.ffn")
+    expected = [(names[site], pytest.approx(shares[site] / 1.4)) for site in (1, 3, 4, 0)]
+    for direction in Direction:
+        assert [(one.site, one.share) for one in result.drivers[direction]] == expected
+
+
+@pytest.mark.parametrize(("growth", "count"), [(0.094, 0), (0.096, 2), (-0.5, 0), (0.0, 0)])
+def test_nobody_is_to_blame_for_a_growth_below_a_tenth(tmp_path: Path, growth: float, count: int):
+    result = trend([grown(tmp_path, first=[0.1, 0.1], last=[0.1, 0.1 + growth])])
+    assert math.log(1.1) == pytest.approx(0.0953, abs=1e-4)
+    assert {len(result.drivers[direction]) for direction in Direction} == {count}
+
+
+def test_other_sites_are_not_compared(tmp_path: Path):
+    run = grown(tmp_path, first=[0.1, 0.1], last=[0.1, 0.9])
+    one_more = {f"layers.{i}.h_res": torch.eye(2).repeat(3, 1, 1) for i in range(3)}
+    save_file(one_more, tmp_path / "step_500.safetensors")
+    assert {len(found) for found in trend([run]).drivers.values()} == {0}
+
+
+def test_two_checkpoints_are_a_trend(tmp_path: Path):
+    result = trend([grown(tmp_path, first=[0.0, 0.2], last=[0.0, 0.6])])
+    found = result.trends[Direction.FORWARD]
+    assert found.growth.rate == pytest.approx(0.4 / 200)
+    assert (found.newest, found.peak, found.peak_step) == (pytest.approx(math.exp(0.6)), found.newest, 300)
+
+
+@pytest.mark.parametrize(
+    ("gains", "peak", "step"),
+    [([2.0, 9.0, 3.0], 9.0, 20), ([9.0, 9.0, 3.0], 9.0, 10), ([2.0, math.inf, 9.0], math.inf, 20)],
+)
+def test_the_peak_is_the_first_of_the_largest_and_infinity_wins(tmp_path: Path, gains, peak: float, step: float):
+    found = trend([log_of(tmp_path / "train.jsonl", gains)]).trends[Direction.FORWARD]
+    assert (found.peak, found.peak_step, found.newest) == (peak, step, gains[-1])
+
+
+def test_the_levels_and_ranges_that_are_projected(tmp_path: Path):
+    found = trend([log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0, 8.0])]).trends[Direction.FORWARD]
+    assert [(one.name, one.limit) for one in found.crossings] == [
+        ("3", 3.0), ("30", 30.0), ("1000", 1000.0), ("fp16", 65504.0), ("fp32", 3.4028234663852886e38),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rms", [0.0, -1.0, math.nan])
+def test_a_size_that_is_none_leaves_the_range_as_the_limit(tmp_path: Path, rms: float):
+    log = log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])
+    found = trend([log], TrendOptions(stream_rms=rms)).trends[Direction.FORWARD].crossings
+    assert next(one.limit for one in found if one.name == "fp16") == FP16_LARGEST
+
+
+def test_the_size_of_the_streams_is_the_newest_unless_one_is_given(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    rows = [{"step": 10 * at, "loss": 3.0, "gain_forward": 1.0, "stream_rms": float(at)} for at in range(1, 6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    newest, given = trend([str(path)]), trend([str(path)], TrendOptions(stream_rms=7.5))
+    assert (newest.stream_rms, given.stream_rms) == (5.0, 7.5)
+    assert (newest.notes, given.notes) == ((), ())
+
+
+def test_a_size_that_nothing_tells_is_assumed_aloud(tmp_path: Path):
+    result = trend([log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])])
+    assert result.stream_rms is None
+    assert result.notes == (ASSUMED_RMS,)
+
+
+def test_the_log_of_checkpoints_tells_the_size_and_its_events(tmp_path: Path):
+    run = run_of_checkpoints(tmp_path)
+    path = tmp_path / "train.jsonl"
+    rows = [{"step": 10 * at, "loss": 3.0, "stream_rms": float(at)} for at in range(1, 16)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert trend([run]).log is None
+    result = trend([run], TrendOptions(log=str(path)))
+    assert result.log is not None
+    assert (result.log.path, result.stream_rms) == (str(path), 15.0)
+    assert (result.path, [point.step for point in result.points]) == (run, list(range(100, 1500, 200)))
