@@ -8,7 +8,7 @@ from statistics import fmean
 from toy_study_events import RunSummary
 
 BANDS = (1e3, 1e5, 1e7, 1e9, math.inf)
-"""Upper ends of the bands of prior gain; those of `mhcdiag.results.risk`."""
+"""Upper ends of the bands of prior gain; those of `mhcdiag.results.bands`."""
 
 
 def tables(runs: Sequence[RunSummary]) -> str:

@@ -1,13 +1,18 @@
 """Processes that share one measurement, as `torchrun` starts them."""
 
+import io
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
 
 from mhcdiag.errors import RankError
 
@@ -84,8 +89,6 @@ class Distributed:
         """See `Ranks`."""
         from torch import distributed
 
-        from mhcdiag.packing import packed, unpacked
-
         parts: list[bytes | None] | None = [None] * self.count if self.rank == 0 else None
         with _lost_ranks_named():
             distributed.gather_object(packed(part), parts)
@@ -93,7 +96,6 @@ class Distributed:
 
     def gather_all(self, parts: Iterable[Part]) -> list[Part]:
         """See `Ranks`."""
-        from mhcdiag.packing import packed, unpacked
 
         hands = self.gather([packed(part) for part in parts])
         return [unpacked(part) for hand in hands for part in hand]
@@ -101,8 +103,6 @@ class Distributed:
     def share(self, found: Part | None) -> Part:
         """See `Ranks`."""
         from torch import distributed
-
-        from mhcdiag.packing import packed, unpacked
 
         box = [packed(found)]
         with _lost_ranks_named():
@@ -189,3 +189,27 @@ def _lost_ranks_named() -> Iterator[None]:
     except (RuntimeError, OSError, ValueError) as error:  # ValueError: MASTER_ADDR is not set
         reason = str(error).partition("\n")[0]
         raise RankError(f"rank {os.environ.get('RANK', '?')} lost the others: {reason}") from error
+
+
+def packed(found: object) -> bytes:
+    """The bytes of an object that can be pickled."""
+    file = io.BytesIO()
+    _Packer(file, protocol=pickle.HIGHEST_PROTOCOL).dump(found)
+    return file.getvalue()
+
+
+def unpacked(data: bytes) -> Any:
+    """What `packed` took, in another process of the same job: never for bytes from anywhere else."""
+    return pickle.loads(data)
+
+
+class _Packer(pickle.Pickler):
+    """Pickles tensors as NumPy arrays: torch writes an archive for each, which takes longer than measuring a chunk."""
+
+    def reducer_override(self, found: Any) -> Any:
+        if type(found) is not Tensor or found.requires_grad or found.is_sparse:
+            return NotImplemented
+        try:
+            return torch.from_numpy, (found.cpu().numpy(),)
+        except TypeError:  # an element type that NumPy does not know
+            return NotImplemented

@@ -4,11 +4,10 @@ from copy import deepcopy
 from itertools import product
 from typing import Any
 
-from mhcdiag.contracts.numbers import number
 from mhcdiag.metrics import Metric
 from mhcdiag.metrics.health import FINDINGS, NUMBERS, SPELLED
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
-from mhcdiag.results.numbers import Number
+from mhcdiag.results.numbers import Number, number
 from mhcdiag.results.spikes import Kind as Event
 
 SITES = ("0.attn", "0.ffn", "1.attn")

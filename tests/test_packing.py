@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mhcdiag.kernels.scaled import Scaled
-from mhcdiag.packing import packed, unpacked
+from mhcdiag.ranks import packed, unpacked
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool)
 

@@ -10,9 +10,6 @@ from pathlib import Path
 
 from mhcdiag.cli.check_inputs import Input
 from mhcdiag.cli.output import or_unreadable
-from mhcdiag.contracts.gain import gain_document
-from mhcdiag.contracts.health import health_document
-from mhcdiag.contracts.spikes import spikes_document
 from mhcdiag.errors import SettingError
 from mhcdiag.gates.allowing import without_allowed
 from mhcdiag.gates.check import gates_for, judge_gate, overall, unjudged
@@ -21,6 +18,9 @@ from mhcdiag.metrics import Document
 from mhcdiag.policy.baseline import Baseline, refuse_other_model
 from mhcdiag.policy.record import Policy
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
+from mhcdiag.results.documents.gain import gain_document
+from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable

@@ -9,12 +9,12 @@ from contextlib import suppress
 from mhcdiag.cli.openmp import environment_of_others
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
-from mhcdiag.contracts.spikes import event_document
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.gates.spikes import SpikeGate, judge, tripping_event
 from mhcdiag.logapi import Change, LiveLog, tail
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import event_line
+from mhcdiag.results.documents.spikes import event_document
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import Verdict

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from mhcdiag.contracts.numbers import number
 from mhcdiag.gates.allowing import applies
 from mhcdiag.metrics import METRICS, Document, Question, Reading
 from mhcdiag.policy.record import Gate
 from mhcdiag.results.check import Family, GateOutcome, Relation, Severity
-from mhcdiag.results.numbers import Huge, Number, text, within
+from mhcdiag.results.numbers import Huge, Number, number, text, within
 from mhcdiag.results.verdict import Verdict, combine
 
 JUDGEABLE = "judgeable"

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from mhcdiag.contracts.numbers import parse_number
 from mhcdiag.metrics.extremes import extreme
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.results.numbers import parse_number
 
 _COMPOSITES = ("worst", "prefix", "suffix", "bound")
 """Metrics of composites; in a layout whose streams end at each layer they are formal numbers."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mhcdiag.contracts.numbers import parse_number
 from mhcdiag.metrics.extremes import extreme
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.health import Severity
+from mhcdiag.results.numbers import parse_number
 
 FINDINGS = {"failed": Severity.FAIL, "warned": Severity.WARN, "noted": Severity.NOTE}
 """Metrics that count findings."""

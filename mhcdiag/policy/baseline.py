@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mhcdiag.contracts.check import FORMAT_VERSION, check_document
 from mhcdiag.errors import InputError
 from mhcdiag.metrics import METRICS, Document, Question
 from mhcdiag.metrics.spikes import EVERY
 from mhcdiag.results.check import CheckReport, Family
+from mhcdiag.results.documents.check import FORMAT_VERSION, check_document
 
 _HINT = "`mhcdiag check --update-baseline` writes a new one"
 _FAMILIES = {Family.CHECKPOINT: "gain", Family.LOG: "spikes"}

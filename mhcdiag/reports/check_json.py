@@ -2,8 +2,8 @@
 
 import json
 
-from mhcdiag.contracts.check import check_document
 from mhcdiag.results.check import CheckReport
+from mhcdiag.results.documents.check import check_document
 
 
 def check_json(report: CheckReport) -> str:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mhcdiag.contracts.gain import measurement, provenance
-from mhcdiag.contracts.numbers import number
+from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
+from mhcdiag.results.numbers import number
 
 FORMAT_VERSION = 1
 

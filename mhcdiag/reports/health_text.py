@@ -4,8 +4,8 @@ import json
 import textwrap
 from collections.abc import Sequence
 
-from mhcdiag.contracts.health import health_document
 from mhcdiag.reports.escaping import printable
+from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from mhcdiag.contracts.numbers import step
-from mhcdiag.contracts.spikes import log_facts, log_series
+from mhcdiag.results.documents.spikes import log_facts, log_series
 from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.numbers import step
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import Limit
 

@@ -4,9 +4,9 @@ import json
 import math
 from typing import Any
 
-from mhcdiag.contracts.numbers import number
+from mhcdiag.results.bands import RISK
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.risk import RISK
+from mhcdiag.results.numbers import number
 from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend
 
 FORMAT_VERSION = 1

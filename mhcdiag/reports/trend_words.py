@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from mhcdiag.results.bands import RISK, risk_of
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import Number, is_finite, text
-from mhcdiag.results.risk import RISK, risk_of
 from mhcdiag.results.spikes import Event, Kind
 from mhcdiag.results.trend import Crossing, Driver, Growth, TrendResult
 

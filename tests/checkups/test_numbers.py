@@ -8,9 +8,9 @@ from stacks import hyper_connections_tensors, write
 
 import mhcdiag
 from mhcdiag.cli.main import run
-from mhcdiag.contracts.health import health_document
 from mhcdiag.metrics import METRICS, Question
 from mhcdiag.metrics.health import NUMBERS
+from mhcdiag.results.documents.health import health_document
 
 
 def test_every_metric_is_a_number_of_its_check(tmp_path):

@@ -5,16 +5,15 @@ import json
 import pytest
 
 import mhcdiag
-from mhcdiag.contracts.gain import gain_document
-from mhcdiag.contracts.numbers import number, parse_number
-from mhcdiag.contracts.spikes import spikes_document
 from mhcdiag.errors import SettingError
 from mhcdiag.logapi import spikes
 from mhcdiag.metrics import METRICS, Question, find_metric
 from mhcdiag.metrics.extremes import extreme
 from mhcdiag.results.check import Family, Relation
+from mhcdiag.results.documents.gain import gain_document
+from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
-from mhcdiag.results.numbers import Huge
+from mhcdiag.results.numbers import Huge, number, parse_number
 
 SAMPLES = "sample_checkpoints"
 

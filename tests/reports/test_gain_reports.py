@@ -9,14 +9,13 @@ from rich.console import Console
 from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
 
 import mhcdiag
-from mhcdiag.contracts.numbers import number
 from mhcdiag.gates.gain import judge_gain
 from mhcdiag.reports.gain_console import gain_report, verdict_line
 from mhcdiag.reports.gain_json import gain_json
 from mhcdiag.reports.sizes import in_bytes
 from mhcdiag.reports.sparkline import BLOCKS, log_range, sparkline
 from mhcdiag.results.judged import JudgedGain, Unreadable
-from mhcdiag.results.numbers import Huge
+from mhcdiag.results.numbers import Huge, number
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mhcdiag.reports.trend_words import crossing_words, growth_words, risk_words
-from mhcdiag.results.risk import RISK, risk_of
+from mhcdiag.results.bands import RISK, risk_of
 from mhcdiag.results.trend import Crossing, Growth
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "toy_study.csv"

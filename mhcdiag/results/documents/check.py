@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from mhcdiag.contracts.gain import gain_document
-from mhcdiag.contracts.health import health_document
-from mhcdiag.contracts.numbers import number, step
-from mhcdiag.contracts.spikes import spikes_document
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome
+from mhcdiag.results.documents.gain import gain_document
+from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import LogResult
 
 FORMAT_VERSION = 1

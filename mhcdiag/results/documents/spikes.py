@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from mhcdiag.contracts.numbers import step
+from mhcdiag.results.numbers import step
 from mhcdiag.results.spikes import Companion, Event, LogResult, RunSpan, SeriesResult
 
 Json = dict[str, Any]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mhcdiag.contracts.numbers import number
 from mhcdiag.results.gain import Bound, Curve, GainResult, SinkhornQuality, Span, SpanKey
+from mhcdiag.results.numbers import number
 
 Json = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mhcdiag.contracts.numbers import number
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
+from mhcdiag.results.numbers import number
 
 Json = dict[str, Any]
 
