@@ -19,7 +19,7 @@ from timing import RUNS, print_machine
 from torch import Tensor
 
 from mhcdiag.kernels.choice import choose_kernel
-from mhcdiag.kernels.interface import Kernel, Outputs
+from mhcdiag.kernels.composite.interface import Kernel, Outputs
 
 SMALLEST = """
 import time, torch, numpy

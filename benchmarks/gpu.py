@@ -26,8 +26,8 @@ def composites_are_right(device: str) -> bool:
     import torch
     from composites import mappings
 
-    from mhcdiag.kernels import gpu
-    from mhcdiag.kernels.interface import Outputs
+    from mhcdiag.kernels.composite import gpu
+    from mhcdiag.kernels.composite.interface import Outputs
     from mhcdiag.kernels.reference import Reference
 
     gpu.Reference = None  # it answers where a chunk is not safe, and must not do so here
@@ -59,7 +59,7 @@ def sinkhorn_is_right(device: str) -> bool:
     import torch
 
     from mhcdiag.kernels.sinkhorn import sinkhorn
-    from mhcdiag.kernels.sinkhorn_rule import SinkhornRule
+    from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
 
     right = True
     for streams in STREAMS:
@@ -83,7 +83,7 @@ def main() -> None:
         missing = "a GPU that torch can use" if not torch.cuda.is_available() else "Triton: pip install 'mhcdiag[gpu]'"
         print(f"benchmarks/gpu.py needs {missing}", file=sys.stderr)
         sys.exit(2)
-    from mhcdiag.kernels.gpu_probe import try_out
+    from mhcdiag.kernels.gpu_launch import try_out
 
     try_out("cuda")  # its traceback says what Triton lacks
     right = [composites_are_right("cuda"), sinkhorn_is_right("cuda")]

@@ -12,7 +12,7 @@ import torch
 from composites import in_turns, kernel_for, mappings
 from timing import print_machine
 
-from mhcdiag.kernels.interface import Outputs
+from mhcdiag.kernels.composite.interface import Outputs
 
 TOKENS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 SITES = (12, 30, 60, 120, 240)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mhcdiag.kernels.choice import choose_sinkhorn
 from mhcdiag.kernels.sinkhorn import sinkhorn
-from mhcdiag.kernels.sinkhorn_rule import SinkhornRule
+from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
 
 RULE = SinkhornRule()
 MANY = 1 << 40

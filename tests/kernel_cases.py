@@ -3,10 +3,10 @@
 import importlib.util
 import os
 
-from mhcdiag.kernels.interface import Kernel
+from mhcdiag.kernels.composite.interface import Kernel
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.sinkhorn_interface import SinkhornKernel
-from mhcdiag.kernels.sinkhorn_reference import ReferenceSinkhorn
+from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
+from mhcdiag.kernels.sinkhorn.rule import SinkhornKernel
 
 
 def has(package: str) -> bool:
@@ -23,11 +23,11 @@ def all_kernels() -> list[Kernel]:
     """Every implementation that runs on this machine; Triton's on the CPU, through its interpreter."""
     found: list[Kernel] = [Reference()]
     if has("numba"):
-        from mhcdiag.kernels.cpu import NumbaKernel
+        from mhcdiag.kernels.composite.cpu import NumbaKernel
 
         found.append(NumbaKernel())
     if runs_triton():
-        from mhcdiag.kernels.gpu import TritonKernel
+        from mhcdiag.kernels.composite.gpu import TritonKernel
 
         found.append(TritonKernel())
     return found
@@ -37,11 +37,11 @@ def all_sinkhorns() -> list[SinkhornKernel]:
     """As `all_kernels`, of the Sinkhorn-Knopp iteration."""
     found: list[SinkhornKernel] = [ReferenceSinkhorn()]
     if has("numba"):
-        from mhcdiag.kernels.cpu_sinkhorn import NumbaSinkhorn
+        from mhcdiag.kernels.sinkhorn.cpu import NumbaSinkhorn
 
         found.append(NumbaSinkhorn())
     if runs_triton():
-        from mhcdiag.kernels.gpu_sinkhorn import TritonSinkhorn
+        from mhcdiag.kernels.sinkhorn.gpu import TritonSinkhorn
 
         found.append(TritonSinkhorn())
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.ranks import packed, unpacked
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool)

@@ -5,10 +5,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.interface import Kernel
+from mhcdiag.kernels.composite.interface import Kernel
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.sinkhorn_interface import SinkhornKernel
-from mhcdiag.kernels.sinkhorn_reference import ReferenceSinkhorn
+from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
+from mhcdiag.kernels.sinkhorn.rule import SinkhornKernel
 
 WORTH_COMPILING = 1_000_000
 """Matrices above which Numba is used: below, plain torch is done before Numba is imported, let alone compiled."""
@@ -62,7 +62,7 @@ def choose_sinkhorn(logits: Tensor, *, matrices: int) -> SinkhornKernel:
 @cache
 def _numba() -> Kernel | None:
     try:
-        from mhcdiag.kernels.cpu import NumbaKernel
+        from mhcdiag.kernels.composite.cpu import NumbaKernel
     except NO_NUMBA:
         return None
     return NumbaKernel()
@@ -71,8 +71,8 @@ def _numba() -> Kernel | None:
 @cache
 def _triton() -> Kernel | None:
     try:
-        from mhcdiag.kernels.gpu import TritonKernel
-        from mhcdiag.kernels.gpu_probe import try_out
+        from mhcdiag.kernels.composite.gpu import TritonKernel
+        from mhcdiag.kernels.gpu_launch import try_out
 
         try_out("cuda")
     except NO_TRITON:
@@ -83,7 +83,7 @@ def _triton() -> Kernel | None:
 @cache
 def _numba_sinkhorn() -> SinkhornKernel | None:
     try:
-        from mhcdiag.kernels.cpu_sinkhorn import NumbaSinkhorn
+        from mhcdiag.kernels.sinkhorn.cpu import NumbaSinkhorn
     except NO_NUMBA:
         return None
     return NumbaSinkhorn()
@@ -92,8 +92,8 @@ def _numba_sinkhorn() -> SinkhornKernel | None:
 @cache
 def _triton_sinkhorn() -> SinkhornKernel | None:
     try:
-        from mhcdiag.kernels.gpu_probe import try_out
-        from mhcdiag.kernels.gpu_sinkhorn import TritonSinkhorn
+        from mhcdiag.kernels.gpu_launch import try_out
+        from mhcdiag.kernels.sinkhorn.gpu import TritonSinkhorn
 
         try_out("cuda")
     except NO_TRITON:

@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains, products
-from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
-from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
-from mhcdiag.kernels.scaled import Scaled, widened
-from mhcdiag.kernels.spans import span_sums
+from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
+from mhcdiag.kernels.composite.products import gains, products, span_sums
+from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.scaled import Scaled, widened
 from mhcdiag.results.gain import SpanKey
 
 

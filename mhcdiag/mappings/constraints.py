@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.sinkhorn import sinkhorn
-from mhcdiag.kernels.sinkhorn_rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
+from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
 
 __all__ = ["COLUMNS", "ROWS", "Constraint", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
 

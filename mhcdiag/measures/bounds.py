@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains, products
-from mhcdiag.kernels.spans import span_sums
+from mhcdiag.kernels.composite.products import gains, products, span_sums
 from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.measures.worst import worst_span

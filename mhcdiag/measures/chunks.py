@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.interface import ChunkGains, Kernel, KindGains, Outputs
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.interface import ChunkGains, Kernel, KindGains, Outputs
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
 from mhcdiag.measures.reductions import KindSums, TokenQuantiles, chunk_sums, positions_of_others
 from mhcdiag.measures.sinkhorn import ResidualSums, residual_sums

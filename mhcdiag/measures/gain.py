@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.choice import choose_kernel
-from mhcdiag.kernels.interface import Kernel
+from mhcdiag.kernels.composite.interface import Kernel
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
 from mhcdiag.measures.reductions import TokenQuantiles, curves, mean_matrices

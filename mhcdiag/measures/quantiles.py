@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.interface import Kernel
-from mhcdiag.kernels.quantiles import BINS, INFINITY, NAN, ZERO, OctaveCounts
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.interface import Kernel
+from mhcdiag.kernels.composite.quantiles import BINS, INFINITY, NAN, ZERO, OctaveCounts
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.results.numbers import Number, from_log2
 
 EXACT_TOKENS = 65_536

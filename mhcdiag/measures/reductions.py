@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains
-from mhcdiag.kernels.interface import KEYS, ChunkGains, Kernel, KindGains
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, Kernel, KindGains
+from mhcdiag.kernels.composite.products import gains
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, merged, quantiles_for
 from mhcdiag.results.gain import Curve, CurveKey, Kind, Matrix, Reduction
 

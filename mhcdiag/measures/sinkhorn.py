@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composites import prefixes
+from mhcdiag.kernels.composite.products import prefixes
 from mhcdiag.results.gain import Direction, SinkhornQuality
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, distributed
 
 from mhcdiag.kernels.choice import choose_kernel
-from mhcdiag.kernels.interface import KEYS, Kernel, Outputs
+from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.monitor.agreeing import is_distributed
 from mhcdiag.monitor.catching import stacked
 from mhcdiag.results.gain import Definition, Direction, Kind

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mhcdiag.kernels.composites import gains, prefixes
+from mhcdiag.kernels.composite.products import gains, prefixes
 from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.toy.model import SiteRecord, ToyModel
 

@@ -10,10 +10,10 @@ from kernel_cases import ALL_KERNELS, has, runs_triton
 from reference import reference
 
 from mhcdiag.kernels import choice
-from mhcdiag.kernels.interface import KEYS, Kernel, Outputs
-from mhcdiag.kernels.quantiles import BINS, ZERO, bin_bounds
+from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
+from mhcdiag.kernels.composite.quantiles import BINS, ZERO, bin_bounds
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled
 
 EVERYTHING = Outputs.PER_TOKEN | Outputs.MATRICES
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -193,8 +193,8 @@ def test_a_large_one_takes_numba_for_the_streams_it_knows(streams: int, name: st
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_without_numba_and_triton_torch_does_everything(device: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.cpu", None)
-    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.gpu", None)
+    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.composite.cpu", None)
+    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.composite.gpu", None)
     choice._numba.cache_clear()
     choice._triton.cache_clear()
     chosen = choice.choose_kernel(device=device, streams=4, matrices=10**9, dtype=torch.float32)
@@ -206,7 +206,7 @@ def test_without_numba_and_triton_torch_does_everything(device: str, monkeypatch
 @pytest.mark.skipif(not has("triton"), reason="triton is not installed")
 def test_where_triton_is_installed_but_cannot_compile_torch_does_everything(monkeypatch: pytest.MonkeyPatch):
     """Triton's errors, a compiler's that ended badly, ...: none of them is a RuntimeError of its own accord."""
-    from mhcdiag.kernels import gpu_probe
+    from mhcdiag.kernels import gpu_launch as gpu_probe
 
     def fail(*_arguments: object) -> None:
         raise CalledProcessError(1, "gcc")
@@ -221,7 +221,7 @@ def test_where_triton_is_installed_but_cannot_compile_torch_does_everything(monk
 
 @pytest.mark.skipif(not runs_triton(), reason="triton is not installed, or not told to interpret")
 def test_the_smallest_program_writes_and_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch):
-    from mhcdiag.kernels import gpu_probe
+    from mhcdiag.kernels import gpu_launch as gpu_probe
 
     place = torch.zeros(1)
     gpu_probe._store_one[(1,)](place)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mhcdiag.kernels.sharing import share
+from mhcdiag.kernels.threads import share
 
 
 @pytest.fixture(autouse=True)

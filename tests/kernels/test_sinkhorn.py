@@ -10,9 +10,8 @@ from kernel_cases import ALL_SINKHORNS, has
 from mhcdiag.kernels import choice
 from mhcdiag.kernels import sinkhorn as module
 from mhcdiag.kernels.sinkhorn import sinkhorn
-from mhcdiag.kernels.sinkhorn_interface import SinkhornKernel
-from mhcdiag.kernels.sinkhorn_reference import ReferenceSinkhorn
-from mhcdiag.kernels.sinkhorn_rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
+from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
+from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornKernel, SinkhornRule, Start
 
 RULES = {
     "softmax, columns first": SinkhornRule(),
@@ -205,7 +204,7 @@ def test_many_take_numba():
 
 
 def test_without_numba_torch_does_everything(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.cpu_sinkhorn", None)
+    monkeypatch.setitem(sys.modules, "mhcdiag.kernels.sinkhorn.cpu", None)
     choice._numba_sinkhorn.cache_clear()
     found = choice.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=10**9)
     choice._numba_sinkhorn.cache_clear()
@@ -214,7 +213,7 @@ def test_without_numba_torch_does_everything(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.skipif(not has("numba"), reason="numba is not installed")
 def test_no_bit_depends_on_how_blocks_are_split_over_threads():
-    from mhcdiag.kernels import cpu_sinkhorn_loops as loops
+    from mhcdiag.kernels.sinkhorn import cpu as loops
 
     start = logits_of(4, 5 * loops.BLOCK + 3, matrices=2).exp().float().numpy()
     fixed = (start, np.float32(1e-6), loops.ADDED, 1, 9)

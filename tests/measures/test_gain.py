@@ -10,9 +10,9 @@ import torch
 from kernel_cases import ALL_KERNELS
 from reference import reference
 
-from mhcdiag.kernels.interface import ChunkGains, Kernel, Outputs
+from mhcdiag.kernels.composite.interface import ChunkGains, Kernel, Outputs
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
 from mhcdiag.measures import quantiles as quantiles_module
 from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains

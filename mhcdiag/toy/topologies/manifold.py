@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from mhcdiag.kernels.sinkhorn import sinkhorn
-from mhcdiag.kernels.sinkhorn_rule import ROWS, SinkhornRule
+from mhcdiag.kernels.sinkhorn.rule import ROWS, SinkhornRule
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies.interface import RMS_EPS, Packed, SiteMaps, Streams, one_hot_by_site
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.scaled import Scaled
 
 BINS = 256
 """Bins of an octave: the middle of a bin is within 2**(1/512), 0.14 %, of every value in it."""

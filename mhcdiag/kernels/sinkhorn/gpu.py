@@ -8,10 +8,9 @@ import torch
 import triton
 import triton.language as tl
 
-from mhcdiag.kernels.gpu_device import device_of
-from mhcdiag.kernels.gpu_sinkhorn_programs import backward_program, forward_program
-from mhcdiag.kernels.sinkhorn_interface import Matrices, Normalised
-from mhcdiag.kernels.sinkhorn_rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
+from mhcdiag.kernels.gpu_launch import device_of
+from mhcdiag.kernels.sinkhorn.gpu_programs import backward_program, forward_program
+from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, Matrices, Normalised, SinkhornRule, Start
 
 WARPS = 4
 GUARDS = {Guard.ADDED: 0, Guard.FLOOR: 1, Guard.SKIP: 2}

@@ -9,13 +9,12 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.gpu_device import device_of
-from mhcdiag.kernels.gpu_programs import composite_program
-from mhcdiag.kernels.gpu_span_programs import span_program
-from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.gpu_programs import composite_program, span_program
+from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
+from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.scaled import Scaled, widened
+from mhcdiag.kernels.gpu_launch import device_of
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled, widened
 from mhcdiag.results.gain import Kind, SpanKey
 
 REGISTERS = 128

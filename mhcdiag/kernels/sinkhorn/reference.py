@@ -6,9 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.scaled import widened
-from mhcdiag.kernels.sinkhorn_interface import Matrices, Normalised
-from mhcdiag.kernels.sinkhorn_rule import Guard, SinkhornRule, Start
+from mhcdiag.kernels.composite.scaled import widened
+from mhcdiag.kernels.sinkhorn.rule import Guard, Matrices, Normalised, SinkhornRule, Start
 
 
 @dataclass(frozen=True, slots=True)

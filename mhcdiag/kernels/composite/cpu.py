@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels import cpu_loops, cpu_selection
-from mhcdiag.kernels.cpu_loops import BLOCK, FORWARD_NORM, MAXIMUM, MINIMUM, SUM
-from mhcdiag.kernels.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite import cpu_loops, cpu_selection
+from mhcdiag.kernels.composite.cpu_loops import BLOCK, FORWARD_NORM, MAXIMUM, MINIMUM, SUM
+from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
+from mhcdiag.kernels.composite.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.scaled import Scaled, widened
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.scaled import Scaled, widened
-from mhcdiag.kernels.sharing import share
+from mhcdiag.kernels.threads import share
 from mhcdiag.results.gain import Kind, SpanKey
 
 TINY = sys.float_info.min

@@ -1,8 +1,15 @@
 """Sinkhorn-Knopp as loops for Numba, over blocks of tokens that stay in the cache: tokens inside, as vectors."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numba
+import torch
+
+from mhcdiag.kernels.composite.scaled import widened
+from mhcdiag.kernels.sinkhorn.reference import raised, start_of, through_softmax
+from mhcdiag.kernels.sinkhorn.rule import COLUMNS, Guard, Matrices, Normalised, SinkhornRule
+from mhcdiag.kernels.threads import share
 
 BLOCK = 128
 """Tokens that are normalised together: wide enough for vector instructions, small enough for the first cache."""
@@ -97,3 +104,39 @@ def backward(
                     for t in range(end - begin):
                         slope[t] = (slope[t] - inner[t]) / total[t]
                         entry[t] *= total[t]
+
+
+GUARDS = {Guard.ADDED: ADDED, Guard.FLOOR: FLOOR, Guard.SKIP: SKIP}
+
+
+@dataclass(frozen=True, slots=True)
+class NumbaSinkhorn:
+    """See `SinkhornKernel`; any number of streams."""
+
+    name: ClassVar[str] = "numba"
+
+    def forward(self, logits: Matrices, rule: SinkhornRule, *, keep: bool) -> Normalised:
+        """See `SinkhornKernel`."""
+        start = start_of(widened(logits.detach()), rule)
+        matrix = raised(start, rule, keep=keep).contiguous()
+        count, streams, _, tokens = matrix.shape
+        sums = matrix.new_empty(count, rule.steps if keep else 1, streams, tokens)
+        result = torch.empty_like(matrix) if keep else matrix
+        eps = matrix.new_tensor(rule.eps).numpy()[()]  # a plain float would make every sum a float64
+        fixed = (eps, GUARDS[rule.guard], int(rule.first == COLUMNS), rule.steps)
+        arguments = (matrix.numpy(), *fixed, sums.numpy(), result.numpy())
+        share(forward, count * -(-tokens // BLOCK), arguments)
+        if keep:
+            return Normalised(result=result, start=start, sums=sums)
+        return Normalised(result=result.to(logits.dtype))
+
+    def backward(self, gradient: Matrices, kept: Normalised, rule: SinkhornRule) -> Matrices:
+        """See `SinkhornKernel`."""
+        assert kept.sums is not None
+        result = kept.result
+        found = torch.empty_like(result)
+        given = gradient.to(result.dtype).contiguous()
+        fixed = (int(rule.first == COLUMNS), rule.steps)
+        arguments = (given.numpy(), result.numpy(), *fixed, kept.sums.numpy(), found.numpy())
+        share(backward, len(result) * -(-result.shape[-1] // BLOCK), arguments)
+        return through_softmax(found, kept, rule)

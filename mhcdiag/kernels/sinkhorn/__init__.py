@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.choice import choose_sinkhorn
-from mhcdiag.kernels.sinkhorn_interface import Matrices, Normalised, SinkhornKernel
-from mhcdiag.kernels.sinkhorn_rule import SinkhornRule
+from mhcdiag.kernels.sinkhorn.rule import Matrices, Normalised, SinkhornKernel, SinkhornRule
 
 Logits = Float[Tensor, "*batch row column token"]
 

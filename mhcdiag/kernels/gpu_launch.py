@@ -1,8 +1,11 @@
 """Whether Triton runs programs here: it needs a C compiler and headers of Python, which images for GPUs often lack."""
 
+from contextlib import AbstractContextManager
+
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 
 @triton.jit
@@ -28,3 +31,9 @@ def try_out(device: str) -> None:
         raise RuntimeError(f"Triton cannot run programs here: {type(error).__name__}: {error}") from error
     if place.item() != 1:
         raise RuntimeError("a Triton program ran and did nothing")
+
+
+def device_of(tensor: Tensor) -> AbstractContextManager[None]:
+    """Make the device of a tensor the current one, which Triton takes whatever its arguments say; nothing on a CPU."""
+    found: AbstractContextManager[None] = torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
+    return found

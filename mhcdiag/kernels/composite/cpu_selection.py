@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import numpy
 
-from mhcdiag.kernels.quantiles import BINS, bin_bounds
+from mhcdiag.kernels.composite.quantiles import BINS, bin_bounds
 
 PARTS = 1024
 """Parts into which the range of a row is cut before values are looked at one by one."""

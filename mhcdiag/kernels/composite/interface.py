@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.quantiles import OctaveCounts
-from mhcdiag.kernels.scaled import Scaled
+from mhcdiag.kernels.composite.quantiles import OctaveCounts
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.results.gain import Definition, Direction, Kind, SpanKey
 
 Maps = Float[Tensor, "site stream stream token"]
