@@ -9,16 +9,15 @@ import torch
 
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import Layout, recognise
-from mhcdiag.layouts.first_site import read_first_site
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
-from mhcdiag.measures.gain import Gains, measure_gains
-from mhcdiag.measures.identity import identity_gains
+from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.weight_readers.first_site import read_first_site
 
 MANY_MATRICES = 1_000_000
 """Sites times tokens above which a GPU (with `device="auto"`) or more than one thread pays."""

@@ -11,18 +11,17 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.alternatives import predictions
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.layouts.observed import read_activations, read_branch_scales, read_residual_scales
 from mhcdiag.layouts.plain import Plain
-from mhcdiag.layouts.plain_weights import plain_weights
-from mhcdiag.layouts.site_gates import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.weight_readers.alternatives import predictions
+from mhcdiag.weight_readers.observed import SiteActivations, read_activations, read_branch_scales, read_residual_scales
+from mhcdiag.weight_readers.plain_weights import plain_weights
+from mhcdiag.weight_readers.site_gates import read_gates
 
 TOKENS = 64
 

@@ -12,16 +12,15 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.alternatives import predictions
-from mhcdiag.layouts.first_site import Projecting
 from mhcdiag.layouts.interface import Settings
 from mhcdiag.livemaps.lucidrains import Lucidrains, apply_wrapper
-from mhcdiag.mappings.given import given_maps
 from mhcdiag.mappings.interface import Orientation
-from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
 from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.weight_readers.alternatives import given_maps, predictions
+from mhcdiag.weight_readers.first_site import Projecting
+from mhcdiag.weight_readers.observed import SiteActivations
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from math import isnan
 
 from mhcdiag.checkups.interface import Outcome, Subject, above, largest, not_checkable, smallest
-from mhcdiag.mappings.query_key import LogitBound, logit_bound
 from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.weight_readers.query_key import LogitBound, logit_bound
 
 NAME = "attention"
 FORMULA = (

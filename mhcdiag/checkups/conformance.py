@@ -8,9 +8,9 @@ from torch import Tensor
 
 from mhcdiag.checkups.explained import explain, written
 from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable
-from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.weight_readers.observed import SiteActivations
 
 NAME = "conformance"
 FORMULA = (

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.checkups.interface import Subject
-from mhcdiag.mappings.given import Prediction
-from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.results.health import Finding, Severity
+from mhcdiag.weight_readers.alternatives import Prediction
+from mhcdiag.weight_readers.observed import SiteActivations
 
 BETTER = 10.0
 """How many times smaller another reading's error must be to be named."""

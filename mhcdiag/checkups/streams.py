@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
-from mhcdiag.mappings.observed import SiteActivations, SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
 
 NAME = "streams"
 FORMULA = (

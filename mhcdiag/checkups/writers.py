@@ -5,8 +5,8 @@ from math import isfinite
 from statistics import median
 
 from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
-from mhcdiag.mappings.plain_weights import Writer
 from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.weight_readers.plain_weights import Writer
 
 NAME = "writers"
 FORMULA = (

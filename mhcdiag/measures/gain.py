@@ -1,6 +1,7 @@
 """Gains of a stack of residual mappings: single, prefix, suffix and worst composite, forward and backward."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,12 +12,53 @@ from torch import Tensor
 from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.choice import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel
-from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
+from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Stack
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
 from mhcdiag.measures.reductions import TokenQuantiles, curves, mean_matrices
-from mhcdiag.measures.worst import worst_spans
 from mhcdiag.ranks import Alone, Ranks
-from mhcdiag.results.gain import Curve, CurveKey, Direction, Kind, Matrix, Reduction, SinkhornQuality, Span, SpanKey
+from mhcdiag.results.gain import (
+    Curve,
+    CurveKey,
+    Definition,
+    Direction,
+    Kind,
+    Matrix,
+    Reduction,
+    SinkhornQuality,
+    Span,
+    SpanKey,
+)
+from mhcdiag.results.numbers import Huge, Number, is_finite
+
+TIE = 1e-12
+"""Relative difference below which two spans count as equally bad: rounding must not decide which one is named."""
+
+
+def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> Span:
+    """The largest of all P(a,b); of equal ones the shortest, then the first.
+
+    Parameters
+    ----------
+    spans
+        Row a, entry b: token mean of the gain of P(a,b); entries below the diagonal are ignored.
+    sites
+        Names of the sites.
+    """
+    cells = [(row[b], b - a, a) for a, row in enumerate(spans) for b in range(a, len(sites))]
+    broken = [(length, a) for value, length, a in cells if not is_finite(value)]
+    if broken:
+        length, a = min(broken)
+        return Span(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
+    largest: Number = max(value for value, _, _ in cells)
+    close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
+    length, a = min((length, a) for value, length, a in cells if value >= close)
+    return Span(value=largest, from_site=sites[a], to_site=sites[a + length])
+
+
+def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, Span]:
+    """`worst_span` per direction and definition."""
+    return {key: worst_span(matrix, sites) for key, matrix in spans.items()}
+
 
 SPAN_TOKENS = 1024
 """Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
@@ -169,3 +211,30 @@ def _spans(maps: SampledMaps, curves: dict[CurveKey, Curve], kernel: Kernel) -> 
             row[-1] = suffix
         found[key] = tuple(tuple(row) for row in matrix)
     return found
+
+
+REDUCTIONS = (Reduction.MEAN, Reduction.P50, Reduction.P99, Reduction.MAX, Reduction.OF_MEAN)
+
+
+def identity_gains(stack: Stack) -> Gains:
+    """The record that measuring identity mappings would give."""
+    sites = len(stack.sites)
+    ones: Curve = (1.0,) * sites
+    curves: dict[CurveKey, Curve] = {
+        (kind, direction, definition, reduction): ones
+        for kind in Kind
+        for direction in Direction
+        for definition in Definition
+        for reduction in REDUCTIONS
+    }
+    triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
+    spans = {(direction, definition): triangle for direction in Direction for definition in Definition}
+    return Gains(
+        curves=curves,
+        spans=spans,
+        worst=worst_spans(spans, stack.sites),
+        tokens=1,
+        span_tokens=1,
+        sinkhorn=None,
+        nonfinite_tokens=(0,) * sites,
+    )

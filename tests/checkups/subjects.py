@@ -9,10 +9,10 @@ import torch
 from mhcdiag.checkups.interface import Check, Outcome, Subject
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
 from mhcdiag.mappings.interface import Orientation, Stack
-from mhcdiag.mappings.observed import Gate, SiteActivations, SiteGates
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.mappings.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
-from mhcdiag.mappings.query_key import QueryKey
+from mhcdiag.weight_readers.observed import Gate, SiteActivations, SiteGates
+from mhcdiag.weight_readers.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
+from mhcdiag.weight_readers.query_key import QueryKey
 
 SITES, STREAMS, TOKENS = 5, 3, 7
 """Primes that differ, so that no axis passes for another."""

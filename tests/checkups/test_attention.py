@@ -9,7 +9,7 @@ import torch
 from checkups.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.checkups import attention
-from mhcdiag.mappings.query_key import QueryKey
+from mhcdiag.weight_readers.query_key import QueryKey
 
 CHANNELS, INPUTS, HEADS = 3, 11, 2
 

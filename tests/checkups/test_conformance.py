@@ -8,8 +8,8 @@ import torch
 from checkups.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, stochastic_maps, subject
 
 from mhcdiag.checkups import conformance
-from mhcdiag.mappings.given import Prediction
 from mhcdiag.results.gain import Direction
+from mhcdiag.weight_readers.alternatives import Prediction
 
 WIDTH = 11
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})

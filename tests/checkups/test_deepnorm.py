@@ -4,7 +4,7 @@ import pytest
 from checkups.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.checkups import deepnorm
-from mhcdiag.mappings.plain_weights import DeepNormScales
+from mhcdiag.weight_readers.plain_weights import DeepNormScales
 
 LAYERS = 8
 ALPHA, BETA = 2.0, 8**-0.5

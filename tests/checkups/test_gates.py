@@ -9,8 +9,8 @@ from checkups.subjects import parameters, random_maps, run, said, speaks_above, 
 
 from mhcdiag.checkups import gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
-from mhcdiag.mappings.observed import Gate
 from mhcdiag.mappings.parametric import Activation
+from mhcdiag.weight_readers.observed import Gate
 
 SINKHORN = SoftmaxSinkhorn()
 STREAMS = 3

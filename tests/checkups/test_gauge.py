@@ -8,7 +8,7 @@ from checkups.subjects import SITES, STREAMS, gates, random_maps, run, said, spe
 from reference import composite
 
 from mhcdiag.checkups import gauge
-from mhcdiag.mappings.observed import Gate
+from mhcdiag.weight_readers.observed import Gate
 
 
 def scalings(*factors: float):

@@ -7,7 +7,7 @@ import pytest
 from checkups.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.checkups import writers
-from mhcdiag.mappings.plain_weights import Writer
+from mhcdiag.weight_readers.plain_weights import Writer
 
 
 def model(sites: int, **kinds):

@@ -7,11 +7,11 @@ from layouts.formulas import CASES, Model
 from stacks import write
 
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.alternatives import OWN, predictions
 from mhcdiag.layouts.interface import Settings
 from mhcdiag.mappings.interface import Orientation
-from mhcdiag.mappings.observed import SiteActivations
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.weight_readers.alternatives import OWN, predictions
+from mhcdiag.weight_readers.observed import SiteActivations
 
 TOKENS = 7
 FUSED = {"deepseek-v4", "deepseek-v4.1", "nanowhale", "deepseek-v4-gguf", "openpangu", "liger", "magi-2"}

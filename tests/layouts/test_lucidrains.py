@@ -8,8 +8,8 @@ from stacks import write
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Settings
-from mhcdiag.mappings.given import given_maps
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.weight_readers.alternatives import given_maps
 
 SITES, STREAMS, WIDTH, VIEWS, TOKENS, PROPOSALS = 2, 3, 7, 2, 5, 2
 ITERATIONS = 2

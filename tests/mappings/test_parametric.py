@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, LogSinkhorn, SoftmaxSinkhorn
-from mhcdiag.mappings.embedding import EmbeddingMaps, fold_streams
-from mhcdiag.mappings.given import given_maps
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
-from mhcdiag.mappings.observed import Gate, SiteGates
 from mhcdiag.mappings.parametric import Activation, Blend, BlendTarget, ParametricStack, Recipe
+from mhcdiag.measures.bounds import entry_bounds
 from mhcdiag.results.gain import Direction
+from mhcdiag.weight_readers.alternatives import given_maps
+from mhcdiag.weight_readers.first_site import EmbeddingMaps, fold_streams
+from mhcdiag.weight_readers.observed import Gate, SiteGates
 
 SITES, STREAMS, WIDTH, TOKENS = 2, 3, 5, 7
 SOURCE, TARGET = Orientation.SOURCE_ROWS, Orientation.TARGET_ROWS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mhcdiag.mappings.query_key import QueryKey, logit_bound
+from mhcdiag.weight_readers.query_key import QueryKey, logit_bound
 
 HEADS, GROUPS, CHANNELS, INPUTS, SCALE = 6, 2, 3, 11, 0.3
 

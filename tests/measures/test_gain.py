@@ -14,9 +14,9 @@ from mhcdiag.kernels.composite.interface import ChunkGains, Kernel, Outputs
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
-from mhcdiag.measures import quantiles as quantiles_module
+from mhcdiag.measures import reductions as quantiles_module
 from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
-from mhcdiag.measures.quantiles import ExactQuantiles, HistogramQuantiles, rank_of
+from mhcdiag.measures.reductions import ExactQuantiles, HistogramQuantiles, rank_of
 from mhcdiag.results.gain import Direction, Reduction
 from mhcdiag.results.numbers import Huge, log10_of
 

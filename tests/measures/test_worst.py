@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from mhcdiag.measures.worst import worst_span
+from mhcdiag.measures.gain import worst_span
 from mhcdiag.results.numbers import Huge
 
 SITES = ("a", "b", "c")

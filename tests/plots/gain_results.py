@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.measures.gain import Gains, measure_gains
-from mhcdiag.measures.identity import identity_gains
+from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
 from mhcdiag.results.gain import Bound, Curve, Definition, Direction, GainResult, Kind, Span
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 

@@ -4,23 +4,60 @@ Where a running implementation follows one of them better than the layout, that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.errors import SettingError
-from mhcdiag.layouts.first_site import Projecting
 from mhcdiag.layouts.interface import Layout, Recognition, Settings, Site
-from mhcdiag.layouts.site_gates import FUSED
-from mhcdiag.mappings.given import Prediction, given_maps
 from mhcdiag.mappings.inputs import project
 from mhcdiag.mappings.interface import Orientation
-from mhcdiag.mappings.observed import SiteActivations
-from mhcdiag.mappings.parametric import Activation, ParametricStack
+from mhcdiag.mappings.parametric import Activation, ParametricStack, finish
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, prefetch
+from mhcdiag.weight_readers.first_site import Projecting
+from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.site_gates import FUSED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What weights say of the captured sites under one reading of them."""
+
+    h_res: tuple[Float[Tensor, "token stream stream"], ...]
+    """Per site."""
+    post: tuple[Float[Tensor, "token stream"] | None, ...]
+    """Per site, where the layout's records tell which logits those are."""
+
+
+def given_maps(
+    parameters: ParametricStack, projection: Tensor | None, x: Float[Tensor, "token stream width"]
+) -> Float[Tensor, "token stream stream"]:
+    """H_res of the first site for these streams.
+
+    Parameters
+    ----------
+    projection
+        W [n*C, logit] of a flattened norm or [C, logit] of one per stream, norm weight folded in; None where nothing
+        depends on the input.
+    """
+    recipe, (rows, columns) = parameters.recipe, parameters.base.shape[-2:]
+    logits = parameters.base[0].unsqueeze(-1).expand(recipe.proposals, rows, columns, len(x))
+    if projection is not None:
+        if recipe.norm.per_stream:
+            projected = project(x.flatten(0, 1), projection.float(), recipe.norm)
+            moving = projected.view(len(x), rows, recipe.proposals, columns).permute(2, 1, 3, 0)
+        else:
+            projected = project(x.flatten(1), projection.float(), recipe.norm)
+            moving = projected.T.reshape(recipe.proposals, rows, columns, -1)
+        if recipe.activation is Activation.TANH:
+            moving = torch.tanh(moving)
+        logits = logits + parameters.scale[0] * moving
+    return finish(logits.clone()[None], parameters, slice(0, 1))[0].permute(2, 0, 1).float()
+
 
 OWN = "the layout"
 ITERATIONS = (1, 2, 3, 5, 10, 20, 40, 100)

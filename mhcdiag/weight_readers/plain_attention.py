@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.checks import read_float
-from mhcdiag.mappings.query_key import QueryKey
 from mhcdiag.namedtensors import NamedTensors, prefetch
+from mhcdiag.weight_readers.query_key import QueryKey
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 PAIRS = (

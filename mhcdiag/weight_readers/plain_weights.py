@@ -1,19 +1,76 @@
 """Norms, writers and residual scales of an ordinary transformer, under the names of the usual implementations."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import exp, fsum, log, nan, prod, sqrt
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.layouts import config as configuration
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.layouts.depth import natural_key
-from mhcdiag.layouts.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
-from mhcdiag.mappings.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
 from mhcdiag.namedtensors import NamedTensors, prefetch
+from mhcdiag.weight_readers.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
+from mhcdiag.weight_readers.query_key import QueryKey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NormWeight:
+    """The weight of one norm, as it is applied."""
+
+    name: str
+    """Full tensor name."""
+    weight: Float[Tensor, " channel"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Writer:
+    """A projection whose output is added to the residual stream."""
+
+    name: str
+    """Full tensor name."""
+    kind: str
+    """"attention" or "feed-forward"."""
+    rms: float
+    """RMS of its output per unit RMS of an isotropic input: Frobenius norm / sqrt(number of outputs)."""
+    spectral: float
+    """Largest singular value, by subspace iteration: never above the true one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepNormScales:
+    """What the configuration and the weights say of DeepNorm (arXiv 2203.00555)."""
+
+    layers: int
+    """Number N of blocks."""
+    alpha: float | None
+    """Factor on the residual stream in the configuration; None where it only says that there is DeepNorm."""
+    gain: float | None
+    """Standard deviation of the writers over that of queries and keys, each times sqrt(fan in + fan out), as a
+    geometric mean; None where one of them is not found."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlainWeights:
+    """Readers of one plain model."""
+
+    attention: Callable[[], Iterator[QueryKey]]
+    """Query and key projections, block by block."""
+    unread_attention: str
+    """Why there are none, or not of all blocks; empty where there are."""
+    norms: Callable[[], Iterator[NormWeight]]
+    """All norms, in depth order."""
+    writers: Callable[[], Iterator[Writer]]
+    """All writers outside experts, in depth order."""
+    deepnorm: Callable[[], DeepNormScales | None]
+    """None where the configuration does not say DeepNorm."""
+    config_scales: dict[str, float]
+    """Factors on every branch that the configuration states, by key."""
+
 
 _NORM = re.compile(r"(?:^|\.)(?:\w*(?:layer_?norm|rms_?norm|norm)\w*|ln_?\w+)\.weight$", re.IGNORECASE)
 _GROUPED = re.compile(r"(?:q|k)_(?:layer)?norm\.weight$")

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.layouts.interface import Recognition, Site
-from mhcdiag.mappings.observed import Gate, SiteGates
 from mhcdiag.namedtensors import NamedTensors, prefetch
+from mhcdiag.weight_readers.observed import Gate, SiteGates
 
 FUSED = ("base", "branch_beta", "bias", "b")
 """Roles of a bias over n pre, n post and n*n residual entries."""
