@@ -11,8 +11,8 @@ from mhcdiag.checkups import examine
 from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
 from mhcdiag.layouts import recognise
+from mhcdiag.layouts.families.plain import Plain
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
-from mhcdiag.layouts.plain import Plain
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
 from mhcdiag.namedtensors import NamedTensors

@@ -6,27 +6,26 @@
 from collections.abc import Sequence
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.bytedance import BYTEDANCE, BYTEDANCE_STATIC
-from mhcdiag.layouts.captured import Captured
-from mhcdiag.layouts.deepseek_v4 import DEEPSEEK_V4, DEEPSEEK_V41, GLM5_NEXT, NANOWHALE
-from mhcdiag.layouts.gguf_names import GGUF_V4
-from mhcdiag.layouts.identity import HY_V4, QWEN4_EXP
+from mhcdiag.layouts.families.bytedance import BYTEDANCE, BYTEDANCE_STATIC
+from mhcdiag.layouts.families.captured import Captured
+from mhcdiag.layouts.families.deepseek_v4 import DEEPSEEK_V4, DEEPSEEK_V41, GLM5_NEXT, NANOWHALE
+from mhcdiag.layouts.families.gguf_names import GGUF_V4
+from mhcdiag.layouts.families.identity import HY_V4, QWEN4_EXP
+from mhcdiag.layouts.families.liger import LIGER
+from mhcdiag.layouts.families.lucidrains import HyperConnections, ManifoldHyperConnections
+from mhcdiag.layouts.families.magi import MAGI
+from mhcdiag.layouts.families.megatron import MEGATRON, MEGATRON_BRIDGE
+from mhcdiag.layouts.families.mhc_cu import MHC_CU
+from mhcdiag.layouts.families.mhc_lite import KROM_HC, MHC_LITE, MHC_LITE_MHC, TBP_MHC
+from mhcdiag.layouts.families.mhc_pytorch import MHC_PYTORCH
+from mhcdiag.layouts.families.motif import MOTIF
+from mhcdiag.layouts.families.openpangu import OPENPANGU
+from mhcdiag.layouts.families.plain import Plain
+from mhcdiag.layouts.families.telechat import TELECHAT
+from mhcdiag.layouts.families.tokenbender import TOKENBENDER
+from mhcdiag.layouts.families.toy import Toy
 from mhcdiag.layouts.interface import Layout, Recognition
-from mhcdiag.layouts.liger import LIGER
-from mhcdiag.layouts.lucidrains import HyperConnections, ManifoldHyperConnections
-from mhcdiag.layouts.magi import MAGI
-from mhcdiag.layouts.megatron import MEGATRON, MEGATRON_BRIDGE
-from mhcdiag.layouts.mhc_cu import MHC_CU
-from mhcdiag.layouts.mhc_lite import KROM_HC, MHC_LITE
-from mhcdiag.layouts.mhc_lite_mhc import MHC_LITE_MHC, TBP_MHC
-from mhcdiag.layouts.mhc_pytorch import MHC_PYTORCH
-from mhcdiag.layouts.motif import MOTIF
-from mhcdiag.layouts.openpangu import OPENPANGU
-from mhcdiag.layouts.plain import Plain
 from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
-from mhcdiag.layouts.telechat import TELECHAT
-from mhcdiag.layouts.tokenbender import TOKENBENDER
-from mhcdiag.layouts.toy import Toy
 from mhcdiag.namedtensors import NamedTensors
 
 LAYOUTS: tuple[Layout, ...] = (

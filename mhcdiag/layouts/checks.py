@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from torch import Tensor
 
@@ -80,3 +81,68 @@ def refuse_settings(settings: Settings, layout: str, *names: str) -> None:
         if getattr(settings, name) is not None:
             option = "--" + name.replace("_", "-")
             raise SettingError(f"{option} means nothing for layout {layout}: it has no such setting")
+
+
+def section(checkpoint: NamedTensors, *nested: str) -> Mapping[str, Any]:
+    """The configuration, or its first nested section of one of these names; empty where there is none."""
+    config = checkpoint.config or {}
+    for name in nested:
+        if isinstance(config.get(name), Mapping):
+            return dict(config[name])
+    return config
+
+
+def integer(checkpoint: NamedTensors, config: Mapping[str, Any], *keys: str, at_least: int = 1) -> int | None:
+    """The first of the keys that is set, as a whole number; None where none is."""
+    for key in keys:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+            raise _wrong(checkpoint, key, value, f"a whole number of at least {at_least}")
+        return value
+    return None
+
+
+def positive(checkpoint: NamedTensors, config: Mapping[str, Any], *keys: str) -> float | None:
+    """The first of the keys that is set, as a number not below 0; None where none is."""
+    for key in keys:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise _wrong(checkpoint, key, value, "a finite number of at least 0")
+        return float(value)
+    return None
+
+
+def _wrong(checkpoint: NamedTensors, key: str, value: object, expected: str) -> LayoutError:
+    return LayoutError(
+        checkpoint.path, found=f"config.json says {key} = {value!r}", expected=expected, hint="correct it"
+    )
+
+
+def iterations(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: int = 20) -> int:
+    """Sinkhorn iterations; the default is said in `assumed`."""
+    config = section(checkpoint, "text_config")
+    found = settings.sinkhorn_iters or integer(checkpoint, config, *keys)
+    if found is None:
+        found = default
+        assumed.append(f"Sinkhorn iterations: {found} ({_not_said(keys)}; --sinkhorn-iters)")
+    return found
+
+
+def sinkhorn_eps(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: float) -> float:
+    """Sinkhorn eps; where the implementation has a key for it, its default is said in `assumed`."""
+    config = section(checkpoint, "text_config")
+    found = settings.sinkhorn_eps
+    found = positive(checkpoint, config, *keys) if found is None else found
+    if found is None:
+        found = default
+        if keys:
+            assumed.append(f"Sinkhorn eps: {found:g} ({_not_said(keys)}; --sinkhorn-eps)")
+    return found
+
+
+def _not_said(keys: tuple[str, ...]) -> str:
+    return "not in config.json" if keys else "not stored"

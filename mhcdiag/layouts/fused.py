@@ -1,11 +1,16 @@
 """Parameters fused over pre, post and residual entries: n + n + n*n in this order, the last row by row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
 
 from torch import Tensor
 
-from mhcdiag.layouts.interface import Site
+from mhcdiag.layouts.block_sites import Modules, find_modules, recognise_modules
+from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.mappings.constraints import Constraint
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
 
 
@@ -47,3 +52,56 @@ def residual_columns(
     projection = values[role] if input_major else values[role].T
     columns = projection[:, 2 * streams :]
     return columns if weight is None else columns * weight[:, None]
+
+
+ROLES = (
+    "static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma", "static_beta", "delta_logit",
+    "pre_branch_scale", "dynamic_beta_fn", "h_post_scale",
+)  # fmt: skip
+NEEDED = ("static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma")
+NORM = InputNorm(per_stream=False, eps=1e-12, clamped=True)
+TYPE_KEY = "hyper_conn_type"
+
+
+def modules_of(checkpoint: NamedTensors, mixers: Sequence[str], *, rank: int) -> Modules:
+    """The modules of this family whose `static_alpha` has `rank` axes; none where any differs."""
+    modules = find_modules(checkpoint, mixers, probes=("static_alpha", "residual_scale"), roles=ROLES)
+    with_scale = [roles for roles in modules.values() if "residual_scale" in roles]
+    ranks = {len(_shape(checkpoint, roles, "static_alpha")) for roles in with_scale if "static_alpha" in roles}
+    flat = {len(_shape(checkpoint, roles, "dynamic_alpha_fn")) for roles in with_scale if "dynamic_alpha_fn" in roles}
+    return modules if ranks == {rank} and flat <= {2} else {}
+
+
+def recognise_flat(checkpoint: NamedTensors, modules: Modules, *, model: str) -> Recognition:
+    """The modules as sites in depth order."""
+    return recognise_modules(checkpoint, modules, needed=NEEDED, model=model)
+
+
+def streams_of_beta(checkpoint: NamedTensors, roles: Mapping[str, str]) -> int:
+    """Number of streams from `static_beta` [n]; 0 where it is not there."""
+    shape = _shape(checkpoint, roles, "static_beta") if "static_beta" in roles else ()
+    return shape[0] if len(shape) == 1 else 0
+
+
+def streams_of_site(checkpoint: NamedTensors, site: Site) -> int:
+    """The same for a recognised site."""
+    return streams_of_beta(checkpoint, site.tensors)
+
+
+def configured_type(checkpoint: NamedTensors) -> str:
+    """`hyper_conn_type` in lower case; "" where the configuration has none."""
+    return str((checkpoint.config or {}).get(TYPE_KEY, "")).lower()
+
+
+def flat_recipe(constraint: Constraint, settings: Settings) -> Recipe:
+    """The recipe of this family around one constraint."""
+    return Recipe(
+        norm=NORM,
+        activation=Activation.NONE,
+        constraint=constraint,
+        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+    )
+
+
+def _shape(checkpoint: NamedTensors, roles: Mapping[str, str], role: str) -> tuple[int, ...]:
+    return checkpoint.tensors[roles[role]].shape

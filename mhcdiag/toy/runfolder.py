@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import InputError, OutputError, SettingError
-from mhcdiag.layouts.toy import METADATA_KEY, MODEL_TYPE
+from mhcdiag.layouts.families.toy import METADATA_KEY, MODEL_TYPE
 from mhcdiag.results.toy import StepRow
 from mhcdiag.toy.model import CONNECTION, Parameters, SiteRecord
 from mhcdiag.toy.settings import ToySettings, differing

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.layouts.block_sites import natural_key
 from mhcdiag.layouts.checks import read_float, require_shape
-from mhcdiag.layouts.depth import natural_key
 from mhcdiag.layouts.interface import Recognition
 from mhcdiag.namedtensors import NamedTensors, prefetch
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as configuration
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.weight_readers.query_key import QueryKey

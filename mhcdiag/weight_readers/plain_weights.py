@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts.block_sites import natural_key
 from mhcdiag.layouts.checks import read_float
-from mhcdiag.layouts.depth import natural_key
 from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.weight_readers.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
 from mhcdiag.weight_readers.query_key import QueryKey

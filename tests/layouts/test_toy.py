@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts import recognise
+from mhcdiag.layouts.families.toy import METADATA_KEY
 from mhcdiag.layouts.interface import Settings
-from mhcdiag.layouts.toy import METADATA_KEY
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.toy.runfolder import config_of, named_tensors, write_checkpoint
 from mhcdiag.toy.settings import ToySettings

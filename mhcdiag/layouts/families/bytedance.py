@@ -9,8 +9,8 @@ from math import sqrt
 
 from torch import Tensor
 
+from mhcdiag.layouts.block_sites import Modules, find_modules, recognise_modules
 from mhcdiag.layouts.interface import Recognition, Settings, Site
-from mhcdiag.layouts.module_sites import Modules, find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation

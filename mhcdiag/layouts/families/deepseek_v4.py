@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from mhcdiag.layouts import chosen
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as chosen
+from mhcdiag.layouts import checks as configuration
 from mhcdiag.layouts.block_sites import Blocks, BlockSpelling, Place, group_blocks, model_type, recognise_blocks
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mhcdiag.layouts.block_sites import natural_key
 from mhcdiag.layouts.checks import refuse_settings
-from mhcdiag.layouts.depth import natural_key
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.layouts.smell import smelling_keys
 from mhcdiag.mappings.interface import Stack

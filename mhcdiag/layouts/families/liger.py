@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts import checks as chosen
+from mhcdiag.layouts import fused
+from mhcdiag.layouts.block_sites import find_modules, recognise_modules
 from mhcdiag.layouts.interface import Recognition, Settings, Site
-from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm

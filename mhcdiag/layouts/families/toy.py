@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as configuration
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_layers, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.birkhoff import PermutationMixture

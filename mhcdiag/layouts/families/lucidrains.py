@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts.block_sites import Modules, find_modules, recognise_modules
 from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
-from mhcdiag.layouts.module_sites import Modules, find_modules, recognise_modules
 from mhcdiag.mappings.constraints import ExpSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import chosen, fused
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as chosen
+from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts import fused
+from mhcdiag.layouts.block_sites import find_modules, recognise_modules
 from mhcdiag.layouts.interface import Recognition, Settings, Site
-from mhcdiag.layouts.module_sites import find_modules, recognise_modules
 from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
 from mhcdiag.mappings.birkhoff import Orthostochastic
 from mhcdiag.mappings.constraints import ROWS, Constraint, LogSinkhorn

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import config as configuration
+from mhcdiag.layouts import checks as configuration
 from mhcdiag.layouts.checks import refuse_settings, require_layers
 from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
 from mhcdiag.mappings.interface import Stack

@@ -7,7 +7,8 @@ from math import sqrt
 
 from torch import Tensor
 
-from mhcdiag.layouts import chosen, fused
+from mhcdiag.layouts import checks as chosen
+from mhcdiag.layouts import fused
 from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
 from mhcdiag.layouts.interface import Recognition, Settings, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
