@@ -5,24 +5,25 @@ from dataclasses import dataclass
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles import (
-    captured_directory,
-    deepspeed_directory,
-    distcp_directory,
-    gguf_file,
-    megatron_directory,
-    npz_file,
-    remote_checkpoint,
-    safetensors_directory,
-    safetensors_file,
-    torch_directory,
-    torch_file,
+from mhcdiag.tensorfiles.containers import captured as captured_directory
+from mhcdiag.tensorfiles.containers import deepspeed as deepspeed_directory
+from mhcdiag.tensorfiles.containers import distcp as distcp_directory
+from mhcdiag.tensorfiles.containers import gguf as gguf_file
+from mhcdiag.tensorfiles.containers import megatron as megatron_directory
+from mhcdiag.tensorfiles.containers import npz as npz_file
+from mhcdiag.tensorfiles.containers import remote as remote_checkpoint
+from mhcdiag.tensorfiles.containers import (
+    safetensors_files as safetensors_directory,
 )
-from mhcdiag.tensorfiles.huggingface_cache import main_snapshot
+from mhcdiag.tensorfiles.containers import (
+    safetensors_files as safetensors_file,
+)
+from mhcdiag.tensorfiles.containers import torch_files as torch_directory
+from mhcdiag.tensorfiles.containers import torch_files as torch_file
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
-from mhcdiag.tensorfiles.remote_places import is_remote
-from mhcdiag.tensorfiles.shards import listed
+from mhcdiag.tensorfiles.shards import listed, main_snapshot
+from mhcdiag.tensorfiles.stores.addresses import is_remote
 
 CONTAINERS: tuple[Container, ...] = (
     remote_checkpoint,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import TensorInfo
-from mhcdiag.tensorfiles.clean_names import clean_names
-from mhcdiag.tensorfiles.element_types import torch_dtype
+from mhcdiag.tensorfiles.element_types import clean_names, torch_dtype
 from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.row_ranges import row_range
+from mhcdiag.tensorfiles.local_file import row_range
 from mhcdiag.tensorfiles.safetensors_header import Header, read_header
 from mhcdiag.tensorfiles.strict_json import shown
 

@@ -8,10 +8,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.config_json import read_object
 from mhcdiag.tensorfiles.local_file import LocalFile
-from mhcdiag.tensorfiles.places import Place
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.places import Place, look
+from mhcdiag.tensorfiles.strict_json import read_object, shown
 
 _NUMBERED = re.compile(r"(?P<stem>.*)-(?P<number>\d{3,})-of-(?P<count>\d{3,})(?P<suffix>\.\w+)")
 
@@ -166,3 +165,36 @@ def listed(names: Iterable[str], *, limit: int = 6) -> str:
     every = list(names)
     more = f" and {len(every) - limit} more" if len(every) > limit else ""
     return ", ".join(shown(name) for name in every[:limit]) + more
+
+
+def main_snapshot(place: Place) -> Place:
+    """The snapshot of a model's folder: the only one, or that of the branch `main`.
+
+    Anything else is returned as it is.
+
+    Raises
+    ------
+    ContainerError
+        No snapshot, or several of which none is `main`.
+    """
+    if not {"blobs", "snapshots"} <= set(place.names):
+        return place
+    snapshots = look(place.beside("snapshots"))
+    if len(snapshots.names) == 1:
+        return look(snapshots.beside(snapshots.names[0]))
+    revision = _main_revision(place)
+    if revision not in snapshots.names:
+        raise ContainerError(
+            place.path,
+            found=f"{len(snapshots.names)} snapshots: {listed(snapshots.names) or 'none'}",
+            expected="one, or a branch main that names one",
+            hint="pass the path of a snapshot",
+        )
+    return look(snapshots.beside(revision))
+
+
+def _main_revision(place: Place) -> str:
+    if "refs" not in place.names or "main" not in look(place.beside("refs")).names:
+        return ""
+    reference = LocalFile(place.beside("refs/main"))
+    return reference.read(0, min(reference.size, 100)).decode("ascii", "replace").strip()

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import TensorInfo
-from mhcdiag.tensorfiles.clean_names import clean_names
-from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.tensorfiles.element_types import clean_names, spelling_of
 from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.row_ranges import row_range
+from mhcdiag.tensorfiles.local_file import row_range
 from mhcdiag.tensorfiles.state_dicts import config_in, weights
 from mhcdiag.tensorfiles.strict_json import shown
 from mhcdiag.tensorfiles.torch_load import LoadedFile, load_file

@@ -21,8 +21,8 @@ from mhcdiag.results.trend import (
     TrendResult,
 )
 from mhcdiag.results.verdict import Skipped
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
 from mhcdiag.trend.fitting import fit_growth, project
-from mhcdiag.trend.series import find_checkpoints, is_checkpoint
 
 if TYPE_CHECKING:
     from mhcdiag.results.gain import GainResult

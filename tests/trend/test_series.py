@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import InputError
-from mhcdiag.trend.series import find_checkpoints, is_checkpoint
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
 
 
 def checkpoint(path: Path, metadata: dict[str, str] | None = None) -> str:

@@ -1,12 +1,11 @@
-"""Container: a directory with `pytorch_model.bin`, its shards, or one other file of `torch.save`."""
+"""Container: one file of `torch.save`, usually named .pt, .pth or .bin."""
 
 import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.config_json import config_beside, read_object
 from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.places import Place
+from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.shards import (
     find_index,
     listed,
@@ -15,7 +14,35 @@ from mhcdiag.tensorfiles.shards import (
     read_index,
     refuse_incomplete,
 )
+from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
+
+TITLE = "file of `torch.save`"
+LOOKS = "`.pt`, `.pth`, `.bin`, told by content; tensors and plain data only, never executed"
+
+
+def recognises(place: Place) -> bool:
+    """A zip archive or a pickle, whatever its name."""
+    return place.content in (Content.ZIP, Content.PICKLE)
+
+
+def open_place(place: Place, *, key: str | None) -> NamedTensors:
+    """Load names and shapes, and the `config.json` beside the file.
+
+    Raises
+    ------
+    ContainerError
+        The file is damaged, asks for code, or holds no state dict that could be chosen.
+    """
+    config = config_beside(place)
+    return TorchTensors(
+        place.path,
+        files=[place.path],
+        key=key,
+        config=read_object(config) if config else None,
+        others=[config] if config else [],
+    )
+
 
 _SUFFIXES = (".pt", ".pth", ".bin")
 _USUAL = "pytorch_model.bin"
@@ -23,18 +50,18 @@ _INDEX_SUFFIX = ".bin.index.json"
 # What the Trainer of transformers writes beside the model in checkpoint-N/.
 _TRAINER_STATE = re.compile(r"(?:optimizer|scheduler|scaler|training_args)\.(?:pt|bin|pth)$|rng_state.*\.pth$")
 
-TITLE = "directory of `torch.save` files"
-LOOKS = "`pytorch_model.bin`, its index, numbered shards, or one other file"
+DIRECTORY_TITLE = "directory of `torch.save` files"
+DIRECTORY_LOOKS = "`pytorch_model.bin`, its index, numbered shards, or one other file"
 
 
-def recognises(place: Place) -> bool:
+def recognises_directory(place: Place) -> bool:
     """A directory with files named like torch's or an index of such shards, or the index itself."""
     if place.content is not None:
         return place.path.endswith(_INDEX_SUFFIX)
     return any(name.endswith((*_SUFFIXES, _INDEX_SUFFIX)) for name in place.names)
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def open_directory(place: Place, *, key: str | None) -> NamedTensors:
     """Load names and shapes of all shards, the index and `config.json`.
 
     Raises

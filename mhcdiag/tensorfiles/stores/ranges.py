@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.http_client import Answer, Resource, get, header_number
+from mhcdiag.tensorfiles.stores.http import Answer, Resource, get, header_number
 
 HEAD = 1 << 17
 """Bytes of the first request: most headers of safetensors shards are within."""

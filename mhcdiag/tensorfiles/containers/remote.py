@@ -6,13 +6,13 @@ from typing import Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.http_client import get
+from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
 from mhcdiag.tensorfiles.places import Content, Place
-from mhcdiag.tensorfiles.remote_file import RemoteFile, fetch_heads, fetch_spans
-from mhcdiag.tensorfiles.remote_places import RemoteFolder, find_folder, shown_address
-from mhcdiag.tensorfiles.safetensors_file import refuse_key
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 from mhcdiag.tensorfiles.shards import shards_in
+from mhcdiag.tensorfiles.stores.addresses import RemoteFolder, find_folder, shown_address
+from mhcdiag.tensorfiles.stores.http import get
+from mhcdiag.tensorfiles.stores.ranges import RemoteFile, fetch_heads, fetch_spans
 from mhcdiag.tensorfiles.strict_json import parse_object
 
 TITLE = "safetensors on a server"

@@ -4,10 +4,9 @@ import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.config_json import config_beside, read_object
 from mhcdiag.tensorfiles.places import Place
-from mhcdiag.tensorfiles.rank_files import by_rank, follow_pointer, refuse_missing_ranks
-from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage
+from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
+from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 TITLE = "DeepSpeed folder"

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError, MissingExtraError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
 from mhcdiag.tensorfiles.element_types import torch_dtype
 from mhcdiag.tensorfiles.gguf_header import TYPES, GgufTensor, read_gguf_header, size_of
-from mhcdiag.tensorfiles.local_file import LocalFile
+from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Content, Place, look
-from mhcdiag.tensorfiles.row_ranges import row_range
-from mhcdiag.tensorfiles.safetensors_file import refuse_key
 from mhcdiag.tensorfiles.shards import listed, numbered, refuse_incomplete
 from mhcdiag.tensorfiles.strict_json import shown
 

@@ -9,11 +9,10 @@ import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles import distcp_directory
-from mhcdiag.tensorfiles.config_json import config_beside, read_object
+from mhcdiag.tensorfiles.containers import distcp as distcp_directory
 from mhcdiag.tensorfiles.places import Place, look
-from mhcdiag.tensorfiles.rank_files import by_rank, follow_pointer, refuse_missing_ranks
-from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage
+from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
+from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 TITLE = "Megatron-LM legacy folder"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.http_client import Resource, get, token_for
 from mhcdiag.tensorfiles.shards import listed, refuse_incomplete_names
+from mhcdiag.tensorfiles.stores.http import Resource, get, token_for
 from mhcdiag.tensorfiles.strict_json import parse_object
 
 ENDPOINT = "https://huggingface.co"

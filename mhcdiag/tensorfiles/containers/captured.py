@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.local_file import LocalFile
+from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Content, Place, look
-from mhcdiag.tensorfiles.row_ranges import row_range
-from mhcdiag.tensorfiles.safetensors_file import refuse_key
 from mhcdiag.tensorfiles.safetensors_header import read_header
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.clean_names import clean_names
-from mhcdiag.tensorfiles.config_json import config_beside, read_object
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
-from mhcdiag.tensorfiles.element_types import spelling_named
-from mhcdiag.tensorfiles.local_file import LocalFile
+from mhcdiag.tensorfiles.element_types import clean_names, spelling_named
+from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Place
-from mhcdiag.tensorfiles.row_ranges import row_range
 from mhcdiag.tensorfiles.shards import listed
 from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.strict_json import config_beside, read_object, shown
 from mhcdiag.tensorfiles.torch_load import load_file
 
 if TYPE_CHECKING:

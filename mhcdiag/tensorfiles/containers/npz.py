@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
 from mhcdiag.tensorfiles.element_types import spelling_named
-from mhcdiag.tensorfiles.local_file import unreadable
+from mhcdiag.tensorfiles.local_file import row_range, unreadable
 from mhcdiag.tensorfiles.places import Content, Place
-from mhcdiag.tensorfiles.row_ranges import row_range
-from mhcdiag.tensorfiles.safetensors_file import refuse_key
 from mhcdiag.tensorfiles.strict_json import shown
 
 if TYPE_CHECKING:
