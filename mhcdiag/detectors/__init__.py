@@ -1,13 +1,8 @@
 """Detection rules: ours, and those that others have published, one file per rule."""
 
-from mhcdiag.detectors.interface import Flagger, Points, Records, Rule
-from mhcdiag.detectors.kill_loss_spike import KillLossSpike
+from mhcdiag.detectors.interface import Flagger, Points, Records, Rule, Settings, Thresholds, adjusted
 from mhcdiag.detectors.log import LogWatcher, Message
-from mhcdiag.detectors.megatron_spiky import MegatronSpiky
-from mhcdiag.detectors.olmo2 import Olmo2
-from mhcdiag.detectors.olmo_core import OlmoCore
-from mhcdiag.detectors.settings import Settings, Thresholds, adjusted
-from mhcdiag.detectors.zclip import ZClip
+from mhcdiag.detectors.published import KillLossSpike, MegatronSpiky, Olmo2, OlmoCore, ZClip
 
 OURS = "mhcdiag"
 """Name of the default rule."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
-from mhcdiag.detectors.interface import Floats
-from mhcdiag.detectors.settings import Settings, Thresholds
+from mhcdiag.detectors.interface import Floats, Settings, Thresholds
 from mhcdiag.detectors.tails import WINDOWS, Doubt, Tail
 
 PARTS = 8

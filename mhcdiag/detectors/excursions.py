@@ -22,8 +22,7 @@ import numpy as np
 
 from mhcdiag.detectors.baseline import sliding_baselines
 from mhcdiag.detectors.course import Course, Limits
-from mhcdiag.detectors.interface import Points
-from mhcdiag.detectors.settings import Settings, Thresholds
+from mhcdiag.detectors.interface import Points, Settings, Thresholds
 from mhcdiag.detectors.tails import Doubt
 from mhcdiag.results.spikes import Event, Kind
 

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from mhcdiag.detectors.curves import CurveBuilder
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.flagged import FlagTracker
-from mhcdiag.detectors.interface import Floats, Points, Rule, Tracker
-from mhcdiag.detectors.nonfinite import NonfiniteTracker
+from mhcdiag.detectors.interface import Floats, Points, Rule, Settings, Tracker
+from mhcdiag.detectors.published import SpikeScores
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
-from mhcdiag.detectors.settings import Settings
-from mhcdiag.detectors.spike_scores import SpikeScores
+from mhcdiag.detectors.scaler import NonfiniteTracker
 from mhcdiag.results.spikes import Event, Kind
 
 GRADIENT_NORM = "grad_norm"

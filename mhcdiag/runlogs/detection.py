@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.runlogs.interface import FileFormat, Keys, Record, Sample, TextFormat
-from mhcdiag.runlogs.lines import LineSplitter
+from mhcdiag.runlogs.lines import LineSplitter, clean_line
 from mhcdiag.runlogs.names import canonical_rank
-from mhcdiag.runlogs.prefixes import clean_line
 
 _WORTH = {"loss": 4, "eval_loss": 2, None: 1}
 _MOST = max(_WORTH.values())

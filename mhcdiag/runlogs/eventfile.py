@@ -11,7 +11,54 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.protobuf import Value, fields, read_varint
+Value = int | bytes
+
+_LARGEST = (1 << 64) - 1
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return a base-128 number and the position behind it.
+
+    Arguments: data: a message; position: of the number. Raises: ValueError when it does not end.
+    """
+    if position < len(data) and data[position] < 0x80:
+        return data[position], position + 1
+    result = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise ValueError("a number that does not end")
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result & _LARGEST, position
+        shift += 7
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Value]]:
+    """Yield number and value of each field; fixed-width values stay bytes.
+
+    Arguments: data: a message. Raises: ValueError when it is none.
+    """
+    position, end = 0, len(data)
+    while position < end:
+        key, position = read_varint(data, position)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, position = read_varint(data, position)
+            yield number, value
+            continue
+        if kind == 2:
+            size, position = read_varint(data, position)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"wire type {kind}")
+        if position + size > end:
+            raise ValueError("a field that is longer than its message")
+        yield number, data[position : position + size]
+        position += size
+
 
 LONGEST_EVENT = 1 << 30
 """Bytes; a longer event is a sign of damage."""

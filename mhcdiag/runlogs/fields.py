@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from mhcdiag.runlogs.numbers import NUMBER, parse_number
-from mhcdiag.runlogs.records import numbers_of, parse_json
+from mhcdiag.runlogs.records import NUMBER, numbers_of, parse_json, parse_number
 
 LONGEST_TEXT = 8192
 """Characters of a line that are searched for fields."""

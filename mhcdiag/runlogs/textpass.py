@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mhcdiag.runlogs.interface import LineParser, Record, ScalerEvent
-from mhcdiag.runlogs.lines import Lines
+from mhcdiag.runlogs.lines import Lines, clean_line
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
-from mhcdiag.runlogs.prefixes import clean_line
 
 HALF_WRITTEN = "the last line is half-written: left out"
 

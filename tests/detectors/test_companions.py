@@ -5,7 +5,7 @@ import math
 import pytest
 from detectors.builders import NAN, an_event
 
-from mhcdiag.detectors.companions import LEAD, NEAREST, with_companions
+from mhcdiag.detectors.log import LEAD, NEAREST, with_companions
 from mhcdiag.results.spikes import Companion, Event
 
 LOSS = an_event()  # three points from 100 to 102: a logging interval of one step

@@ -8,7 +8,7 @@ from detectors.builders import INF, alternating
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.course import Course, Limits
-from mhcdiag.detectors.settings import Settings, Thresholds
+from mhcdiag.detectors.interface import Settings, Thresholds
 from mhcdiag.detectors.tails import WINDOWS
 
 SMALL = Settings(window=16, warmup=8)

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import Points
-from mhcdiag.detectors.settings import LOSS, Settings
+from mhcdiag.detectors.interface import LOSS, Points, Settings
 from mhcdiag.results.spikes import Event, Kind
 
 START = 701

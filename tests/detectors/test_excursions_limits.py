@@ -7,7 +7,7 @@ import pytest
 from detectors.builders import alternating, points
 
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS, STABLE, ExcursionTracker
-from mhcdiag.detectors.settings import Settings, Thresholds
+from mhcdiag.detectors.interface import Settings, Thresholds
 from mhcdiag.results.spikes import Event, Kind
 
 SMALL = Settings(window=16, warmup=8)

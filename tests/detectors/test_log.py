@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from detectors.builders import INF, NAN, alternating
 
-from mhcdiag.detectors.interface import Records
+from mhcdiag.detectors.interface import Records, Settings
 from mhcdiag.detectors.log import OVERFLOWS, LogWatcher, Message
 from mhcdiag.detectors.scaler import FAIRSEQ_MINIMUM
-from mhcdiag.detectors.settings import Settings
 from mhcdiag.results.spikes import Kind
 
 

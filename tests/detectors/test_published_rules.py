@@ -6,10 +6,7 @@ from detectors.builders import alternating
 
 from mhcdiag.detectors import RULES
 from mhcdiag.detectors.interface import Rule
-from mhcdiag.detectors.kill_loss_spike import KillLossSpike
-from mhcdiag.detectors.megatron_spiky import MegatronSpiky
-from mhcdiag.detectors.olmo2 import Olmo2
-from mhcdiag.detectors.olmo_core import OlmoCore
+from mhcdiag.detectors.published import KillLossSpike, MegatronSpiky, Olmo2, OlmoCore
 
 
 def flags(rule: Rule, *values: float | np.ndarray, piece: int = 10**6) -> list[int]:

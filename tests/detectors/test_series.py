@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from detectors.builders import NAN, alternating, an_event
 
-from mhcdiag.detectors.megatron_spiky import MegatronSpiky
+from mhcdiag.detectors.interface import Settings, adjusted
+from mhcdiag.detectors.published import MegatronSpiky
 from mhcdiag.detectors.running_minimum import SMOOTHED
 from mhcdiag.detectors.series import SeriesWatcher, settled
-from mhcdiag.detectors.settings import Settings, adjusted
 from mhcdiag.results.spikes import Kind
 
 

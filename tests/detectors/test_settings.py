@@ -2,8 +2,8 @@
 
 import pytest
 
-from mhcdiag.detectors import words
-from mhcdiag.detectors.settings import GRADIENT_NORM, LOSS, Settings, Thresholds, adjusted
+from mhcdiag.detectors.interface import GRADIENT_NORM, LOSS, Settings, Thresholds, adjusted
+from mhcdiag.reports import explaining as words
 
 
 def test_the_defaults() -> None:

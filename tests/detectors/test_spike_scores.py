@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detectors.builders import NAN, alternating
 
-from mhcdiag.detectors.spike_scores import SpikeScores
+from mhcdiag.detectors.published import SpikeScores
 
 
 def scores(*runs: np.ndarray) -> tuple[float, float]:

@@ -5,8 +5,7 @@ import pytest
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import Points
-from mhcdiag.detectors.settings import LOSS, Settings
+from mhcdiag.detectors.interface import LOSS, Points, Settings
 from mhcdiag.detectors.tails import BLOCKS, LARGEST_ECHO, MOST, RECENT, WINDOWS, Tail, carry_over
 
 POINTS = 20_011

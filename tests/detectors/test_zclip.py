@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mhcdiag.detectors.zclip import WARMUP, ZClip
+from mhcdiag.detectors.published import WARMUP, ZClip
 
 # One value at the mean and twelve pairs around it that make mean 1 and variance 0.04.
 SPREAD = (0.04 * WARMUP / (WARMUP - 1)) ** 0.5

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mhcdiag.runlogs.blocks import BlockGrammar
+from mhcdiag.runlogs.grammar import BlockGrammar
 from mhcdiag.runlogs.interface import Keys, Record
 
 BLOCKS = BlockGrammar(

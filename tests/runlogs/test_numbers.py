@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.runlogs.numbers import parse_decimal_comma, parse_number
+from mhcdiag.runlogs.records import parse_decimal_comma, parse_number
 
 
 @given(st.floats(allow_nan=False))

@@ -1,6 +1,6 @@
 import pytest
 
-from mhcdiag.runlogs.prefixes import clean_line
+from mhcdiag.runlogs.lines import clean_line
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from mhcdiag.runlogs.formats.frameworks import OLMO
 from mhcdiag.runlogs.formats.jsonl import JSONL
-from mhcdiag.runlogs.formats.nanogpt import NANOGPT
-from mhcdiag.runlogs.formats.olmo import OLMO
+from mhcdiag.runlogs.formats.small_trainers import NANOGPT
 from mhcdiag.runlogs.interface import Keys, Record, ScalerEvent, TextFormat
 from mhcdiag.runlogs.lines import Lines
 from mhcdiag.runlogs.textpass import HALF_WRITTEN, TextPass

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
 from mhcdiag.runlogs.names import STEPS, canonical_rank, plain
-from mhcdiag.runlogs.numbers import parse_decimal_comma, parse_number
+from mhcdiag.runlogs.records import parse_decimal_comma, parse_number
 
 _DELIMITERS = ("\t", ";", ",")
 _NAME = re.compile(r"[^:={}<>]*[A-Za-z][^:={}<>]*$")

@@ -8,7 +8,7 @@ from pathlib import Path
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import NanFamily, Record, Sample
 from mhcdiag.runlogs.lines import LineSplitter
-from mhcdiag.runlogs.numbers import NUMBER, parse_number
+from mhcdiag.runlogs.records import NUMBER, parse_number
 from mhcdiag.runlogs.sources import LogSource, open_source
 
 _LINE = re.compile(rf"(\d{{12,14}}) ({NUMBER}) (-?\d+)(?: \S+)*\s*$")

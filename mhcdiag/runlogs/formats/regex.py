@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mhcdiag.errors import SettingError
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
-from mhcdiag.runlogs.numbers import parse_number
+from mhcdiag.runlogs.records import parse_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mhcdiag.runlogs.builder import TableBuilder
+from mhcdiag.runlogs.eventfile import fields
 from mhcdiag.runlogs.interface import NanFamily, Record, Sample
-from mhcdiag.runlogs.protobuf import fields
 from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
 from mhcdiag.runlogs.sources import LogSource
 
