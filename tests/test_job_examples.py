@@ -13,7 +13,7 @@ import pytest
 import yaml
 from readme_blocks import README, ROOT
 
-from mhcdiag.policy.reading import read_policy
+from mhcdiag.policies.policy_files import read_policy
 
 TEXT = README.read_text(encoding="utf-8")
 SLURM, TORCHRUN = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)

@@ -48,8 +48,8 @@ def test_importing_the_package_imports_nothing_heavy():
         "mhcdiag.cli",
         "mhcdiag.errors",
         "mhcdiag.results.gain",
-        "mhcdiag.gates.gain",
-        "mhcdiag.gates.trend",
+        "mhcdiag.policies.verdicts",
+        "mhcdiag.policies.verdicts",
         "mhcdiag.results.trend",
     ],
 )

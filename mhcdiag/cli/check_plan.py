@@ -8,20 +8,18 @@ from typing import NoReturn
 
 import typer
 
-from mhcdiag.cli.check_inputs import Input, from_paths, from_patterns
 from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
 from mhcdiag.cli.output import check_writable, write_text
 from mhcdiag.cli.stages import examination, log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
-from mhcdiag.gates.allowing import applies
-from mhcdiag.gates.check import gates_for
 from mhcdiag.logapi import spikes
 from mhcdiag.metrics import METRICS
-from mhcdiag.policy.baseline import baseline_of, read_baseline
-from mhcdiag.policy.reading import gate_series
-from mhcdiag.policy.record import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
-from mhcdiag.policy.starter import STARTER
+from mhcdiag.policies.baseline import baseline_of, read_baseline
+from mhcdiag.policies.gates import applies, gates_for
+from mhcdiag.policies.inputs import Input, from_paths, from_patterns
+from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
+from mhcdiag.policies.policy_files import STARTER, gate_series
 from mhcdiag.reports.check_json import check_json
 from mhcdiag.results.check import CheckReport, Family
 from mhcdiag.results.spikes import LogResult

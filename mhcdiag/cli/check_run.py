@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mhcdiag.cli.check_inputs import Input
 from mhcdiag.cli.output import or_unreadable
 from mhcdiag.errors import SettingError
-from mhcdiag.gates.allowing import without_allowed
-from mhcdiag.gates.check import gates_for, judge_gate, overall, unjudged
-from mhcdiag.gates.spikes import SpikeGate, judge
 from mhcdiag.metrics import Document
-from mhcdiag.policy.baseline import Baseline, refuse_other_model
-from mhcdiag.policy.record import Policy
+from mhcdiag.policies.baseline import Baseline, refuse_other_model
+from mhcdiag.policies.gates import gates_for, judge_gate, overall, unjudged, without_allowed
+from mhcdiag.policies.inputs import Input
+from mhcdiag.policies.policy import Policy
+from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
 from mhcdiag.results.documents.gain import gain_document
 from mhcdiag.results.documents.health import health_document

@@ -11,8 +11,8 @@ def config(ctx: typer.Context, _isolated: Isolated = False, _config: Config = No
     What is printed is a policy file itself; values that are not set anywhere stand in comments.
     """
     from mhcdiag.cli.effective import effective
-    from mhcdiag.policy.record import BUILT_IN, BUILT_IN_NAME
-    from mhcdiag.policy.writing import policy_tables, setting_lines
+    from mhcdiag.policies.policy import BUILT_IN, BUILT_IN_NAME
+    from mhcdiag.policies.policy_files import policy_tables, setting_lines
 
     path, policy = ctx.meta.get(POLICY, (None, None))
     if policy is None or not policy.gates:

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperOption
 from mhcdiag.errors import InputError, SettingError
 
 if TYPE_CHECKING:
-    from mhcdiag.policy.record import Policy
+    from mhcdiag.policies.policy import Policy
 
 PANEL = "Configuration"
 ISOLATED = "mhcdiag.isolated"
@@ -74,14 +74,14 @@ def _load(ctx: typer.Context, config: Path | None) -> Path | None:
         config = None  # a flag wins over the environment
     path = config
     if path is None and not isolated:
-        from mhcdiag.policy.finding import find_policy
+        from mhcdiag.policies.policy_files import find_policy
 
         found = find_policy(Path.cwd())
         path = None if found is None else Path(os.path.relpath(found))
     if path is None:
         ctx.meta.pop(POLICY, None)
         return None
-    from mhcdiag.policy.reading import read_policy
+    from mhcdiag.policies.policy_files import read_policy
 
     policy = read_policy(path)
     ctx.default_map = _defaults(ctx, path, policy)

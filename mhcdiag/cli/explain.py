@@ -25,7 +25,7 @@ def explain(
 
     from mhcdiag.errors import SettingError
     from mhcdiag.metrics import METRICS
-    from mhcdiag.policy.record import BUILT_IN
+    from mhcdiag.policies.policy import BUILT_IN
     from mhcdiag.reports.explaining import gate_words, metric_words, overview, rule_words
 
     _, policy = ctx.meta.get(POLICY, (None, None))

@@ -7,7 +7,7 @@ import typer
 
 from mhcdiag.cli import options
 from mhcdiag.cli.configured import Config, Isolated
-from mhcdiag.gates.gain import DEFAULT_MAX_GAIN, GateOn, judge_gain
+from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, GateOn, judge_gain
 
 
 def gain(

@@ -56,7 +56,7 @@ def health(
     """
     from mhcdiag.cli import output
     from mhcdiag.diagnosis import health as examine
-    from mhcdiag.gates.health import judge_health
+    from mhcdiag.policies.verdicts import judge_health
     from mhcdiag.reports.health_text import health_json, health_text, verdict_line
     from mhcdiag.results.judged import JudgedHealth
     from mhcdiag.results.verdict import EXIT_CODES, combine

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mhcdiag.gates.gain import GateOn
+from mhcdiag.policies.verdicts import GateOn
 
 INPUT = "What to read"
 MAPS = "How to read the mappings"

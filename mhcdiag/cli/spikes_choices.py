@@ -4,7 +4,7 @@ import math
 import re
 
 from mhcdiag.errors import SettingError
-from mhcdiag.gates.spikes import SpikeGate
+from mhcdiag.policies.verdicts import SpikeGate
 from mhcdiag.results.spikes import Kind
 
 NEVER = "never"

@@ -10,8 +10,8 @@ from mhcdiag.cli.openmp import environment_of_others
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.gates.spikes import SpikeGate, judge, tripping_event
 from mhcdiag.logapi import Change, LiveLog, tail
+from mhcdiag.policies.verdicts import SpikeGate, judge, tripping_event
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import event_line
 from mhcdiag.results.documents.spikes import event_document

@@ -8,8 +8,8 @@ from pathlib import Path
 from mhcdiag import api
 from mhcdiag.cli.output import console, save_figure
 from mhcdiag.errors import MhcdiagError, SettingError
-from mhcdiag.gates.toy import judge_toys
 from mhcdiag.logapi import spikes
+from mhcdiag.policies.verdicts import judge_toys
 from mhcdiag.reports.toy_console import TopologyRow, comparison_table, toy_lines, toy_verdict
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import text

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mhcdiag.cli import options
-from mhcdiag.gates.gain import DEFAULT_MAX_GAIN
+from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN
 
 PROJECTION = "Fit and projection"
 
@@ -113,7 +113,7 @@ def trend(
     """
     from mhcdiag.cli import trend_output as output
     from mhcdiag.cli.output import check_figure_path, check_writable
-    from mhcdiag.gates.trend import TrendGate
+    from mhcdiag.policies.verdicts import TrendGate
     from mhcdiag.ranks import joined_ranks
 
     check_figure_path(plot)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mhcdiag.cli.output import complain, console, save_figure, write_text
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.policies.verdicts import TrendGate, judge_trend
 from mhcdiag.ranks import Ranks
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.trend import JudgedTrend

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from mhcdiag.metrics.extremes import extreme
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
+from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import parse_number

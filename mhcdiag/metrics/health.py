@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mhcdiag.metrics.extremes import extreme
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
+from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.health import Severity
 from mhcdiag.results.numbers import parse_number

@@ -1,11 +1,12 @@
 """What a metric is: a named number of a JSON document, and everything a user may ask about it."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mhcdiag.results.check import Family, Place, Relation
-from mhcdiag.results.numbers import Number
+from mhcdiag.results.numbers import Huge, Number
 
 Document = Mapping[str, Any]
 """A record as `contracts` writes it: of one checkpoint (`gain_document`, and `health_document` under "health") or
@@ -68,3 +69,15 @@ class Metric:
     """Series of the log it is taken from unless a gate names another; None where it has none."""
     needs_baseline: bool = False
     """Whether it means nothing without a baseline."""
+
+
+def extreme(numbers: Sequence[Number], relation: Relation) -> int:
+    """Return the index of the number that decides: a NaN if there is one, else the largest (or smallest).
+
+    Arguments: numbers: at least one; relation: of the limit. `max` of Python would drop a NaN that does not come first.
+    """
+    for index, number in enumerate(numbers):
+        if not isinstance(number, Huge) and math.isnan(number):
+            return index
+    pick = max if relation is Relation.AT_MOST else min
+    return pick(range(len(numbers)), key=numbers.__getitem__)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mhcdiag.metrics.extremes import extreme
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
+from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
 from mhcdiag.results.check import Family, Place
 from mhcdiag.results.spikes import Kind
 

@@ -7,7 +7,7 @@ from mhcdiag.detectors import OURS, RULES, running_minimum, tails
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS
 from mhcdiag.detectors.interface import Settings
 from mhcdiag.metrics import METRICS, Metric
-from mhcdiag.policy.record import ANY, Gate
+from mhcdiag.policies.policy import ANY, Gate
 from mhcdiag.results.numbers import text
 
 TITLE = "the default: excursions from the series' own course, and divergence"

@@ -8,8 +8,8 @@ import pytest
 from checkinputs import make
 
 from mhcdiag.cli.main import run
-from mhcdiag.policy.reading import read_policy
-from mhcdiag.policy.record import BUILT_IN
+from mhcdiag.policies.policy import BUILT_IN
+from mhcdiag.policies.policy_files import read_policy
 
 
 def lines_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from mhcdiag.cli.main import run
 from mhcdiag.metrics import METRICS
-from mhcdiag.policy.record import BUILT_IN
+from mhcdiag.policies.policy import BUILT_IN
 
 HEADINGS = ("Measures", "Source", "False alarms", "What to do")
 

@@ -10,10 +10,9 @@ from checkdocuments import CHECKPOINT, LOG, SITES, checkpoint, event, is_curve, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.gates.allowing import applies, without_allowed
-from mhcdiag.gates.check import JUDGEABLE, gates_for, judge_gate, overall, unjudged
 from mhcdiag.metrics import METRICS, Metric
-from mhcdiag.policy.record import Allow, Gate
+from mhcdiag.policies.gates import JUDGEABLE, applies, gates_for, judge_gate, overall, unjudged, without_allowed
+from mhcdiag.policies.policy import Allow, Gate
 from mhcdiag.results.check import Family, Place, Relation, Severity
 from mhcdiag.results.numbers import Huge, Number, number
 from mhcdiag.results.spikes import Kind

@@ -8,7 +8,7 @@ import torch
 from stacks import captured_tensors, write
 
 import mhcdiag
-from mhcdiag.gates.gain import GateOn, judge_gain
+from mhcdiag.policies.verdicts import GateOn, judge_gain
 from mhcdiag.results.gain import Definition, Direction, NonFinite
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Skipped, Verdict, combine

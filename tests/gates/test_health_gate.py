@@ -2,7 +2,7 @@
 
 import pytest
 
-from mhcdiag.gates.health import judge_health
+from mhcdiag.policies.verdicts import judge_health
 from mhcdiag.results.health import Basis, CheckResult, Finding, HealthResult, Severity
 from mhcdiag.results.verdict import Verdict
 

@@ -8,8 +8,8 @@ import pytest
 
 from mhcdiag.cli.spikes_choices import parse_kinds, parse_steps
 from mhcdiag.errors import SettingError
-from mhcdiag.gates.spikes import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
 from mhcdiag.logapi import LogOptions, spikes
+from mhcdiag.policies.verdicts import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
 from mhcdiag.results.spikes import Curve, Event, Kind, LogResult, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Verdict
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mhcdiag.gates.toy import judge_toys
+from mhcdiag.policies.verdicts import judge_toys
 from mhcdiag.results.toy import StepRow, ToyRun
 from mhcdiag.results.verdict import Verdict
 

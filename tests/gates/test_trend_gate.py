@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.policies.verdicts import TrendGate, judge_trend
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import Huge, Number
 from mhcdiag.results.trend import Crossing, DirectionTrend, Growth, Source, TrendPoint, TrendResult

@@ -10,7 +10,7 @@ from stacks import write
 
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.gates.gain import judge_gain
+from mhcdiag.policies.verdicts import judge_gain
 
 
 def saved(tmp_path, model: Model, **changes: torch.Tensor):

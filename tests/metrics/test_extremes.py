@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mhcdiag.metrics.extremes import extreme
+from mhcdiag.metrics.interface import extreme
 from mhcdiag.results.check import Relation
 from mhcdiag.results.numbers import Huge, Number
 

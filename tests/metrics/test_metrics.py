@@ -8,7 +8,7 @@ import mhcdiag
 from mhcdiag.errors import SettingError
 from mhcdiag.logapi import spikes
 from mhcdiag.metrics import METRICS, Question, find_metric
-from mhcdiag.metrics.extremes import extreme
+from mhcdiag.metrics.interface import extreme
 from mhcdiag.results.check import Family, Relation
 from mhcdiag.results.documents.gain import gain_document
 from mhcdiag.results.documents.spikes import spikes_document

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mhcdiag.errors import InputError
-from mhcdiag.policy.baseline import Baseline, read_baseline, refuse_other_model
+from mhcdiag.policies.baseline import Baseline, read_baseline, refuse_other_model
 from mhcdiag.results.check import Family
 
 LOSS = {"points": 9, "events": [], "spike_score": {"olmo2": None, "olmo_core": None}}

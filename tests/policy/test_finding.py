@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mhcdiag.errors import InputError
-from mhcdiag.policy.finding import find_policy, read_toml
+from mhcdiag.policies.policy_files import find_policy, read_toml
 
 GATES = '[[gates]]\nmetric = "gain.nonfinite"\nmax = 0\n'
 TABLE = '[[tool.mhcdiag.gates]]\nmetric = "gain.nonfinite"\nmax = 0\n'

@@ -5,11 +5,16 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from mhcdiag.errors import InputError
-from mhcdiag.policy.finding import find_policy
-from mhcdiag.policy.reading import gate_series, read_policy
-from mhcdiag.policy.record import BUILT_IN, Gate, Policy
-from mhcdiag.policy.starter import STARTER
-from mhcdiag.policy.writing import policy_tables, setting_lines, toml_value
+from mhcdiag.policies.policy import BUILT_IN, Gate, Policy
+from mhcdiag.policies.policy_files import (
+    STARTER,
+    find_policy,
+    gate_series,
+    policy_tables,
+    read_policy,
+    setting_lines,
+    toml_value,
+)
 from mhcdiag.results.check import Relation, Severity
 
 GATE = '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax = 30\n'

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhcdiag.metrics import METRICS
-from mhcdiag.policy.reading import read_policy
-from mhcdiag.policy.record import BUILT_IN, Allow, Gate, Inputs, Policy
-from mhcdiag.policy.starter import STARTER
-from mhcdiag.policy.writing import policy_tables, setting_lines, toml_value
+from mhcdiag.policies.policy import BUILT_IN, Allow, Gate, Inputs, Policy
+from mhcdiag.policies.policy_files import STARTER, policy_tables, read_policy, setting_lines, toml_value
 from mhcdiag.results.check import Family, Severity
 from mhcdiag.results.spikes import Kind
 

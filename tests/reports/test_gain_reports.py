@@ -9,7 +9,7 @@ from rich.console import Console
 from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
 
 import mhcdiag
-from mhcdiag.gates.gain import judge_gain
+from mhcdiag.policies.verdicts import judge_gain
 from mhcdiag.reports.gain_console import gain_report, verdict_line
 from mhcdiag.reports.gain_json import gain_json
 from mhcdiag.reports.sizes import in_bytes

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from trainlogs import healthy, spiky, write_jsonl
 
-from mhcdiag.gates.spikes import SpikeGate, judge
 from mhcdiag.logapi import LogOptions, spikes
+from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.reports.spikes_console import log_report, verdict_line
 from mhcdiag.reports.spikes_csv import COLUMNS, spikes_csv
 from mhcdiag.reports.spikes_json import spikes_json

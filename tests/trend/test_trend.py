@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import InputError, LogError, SettingError
-from mhcdiag.gates.trend import TrendGate, judge_trend
+from mhcdiag.policies.verdicts import TrendGate, judge_trend
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.policy.record import Inputs
+from mhcdiag.policies.policy import Inputs
 from mhcdiag.results.check import Family
 
 TENSOR_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".npz")

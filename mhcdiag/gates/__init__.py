@@ -1,1 +1,0 @@
-"""Verdicts: a result and its limits in, pass, fail or "could not judge" out. Gates fail closed."""
