@@ -20,11 +20,11 @@ from spike_logs import KINDS, Planted, synthetic_loss
 from mhcdiag.detectors import OURS, RULES
 from mhcdiag.detectors.interface import Records
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.logapi import LogOptions, judge_table, read_table
 from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.spikes import Event, Kind
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.runlogs import LogTable
+from mhcdiag.usecases.spikes import LogOptions, judge_table, read_table
 
 NEAR = 2
 CLOSE = 10

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy
 from timing import MEGABYTE, Run, alternate, mhcdiag, print_machine, run_once
 
-from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.usecases.capture import MapShape, MapWriter
 
 SITES, STREAMS, PIECE = 6, 4, 100_000
 FILES, FILE_TOKENS, FEW = 4, 2_500_000, 1000

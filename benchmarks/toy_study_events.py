@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from statistics import fmean, median
 
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.logapi import spikes
 from mhcdiag.results.toy import StepRow, ToyRun
 from mhcdiag.toy.settings import ToySettings
+from mhcdiag.usecases.spikes import spikes
 
 WINDOW = 30
 """Steps before a loss that its height is measured from, by their median."""

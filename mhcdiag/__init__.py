@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from mhcdiag.version import __version__
 
 if TYPE_CHECKING:
-    from mhcdiag.api import gain
-    from mhcdiag.diagnosis import health
     from mhcdiag.errors import MhcdiagError
-    from mhcdiag.inspecting import inspect
-    from mhcdiag.module_conformance import conformance
     from mhcdiag.monitor import Monitor
     from mhcdiag.results.gain import GainResult
     from mhcdiag.results.health import HealthResult
     from mhcdiag.results.inspection import Inspection
+    from mhcdiag.usecases.conformance import conformance
+    from mhcdiag.usecases.gain import gain
+    from mhcdiag.usecases.health import health
+    from mhcdiag.usecases.inspect import inspect
 
 __all__ = [
     "GainResult",
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "gain": "mhcdiag.api",
-    "conformance": "mhcdiag.module_conformance",
-    "health": "mhcdiag.diagnosis",
-    "inspect": "mhcdiag.inspecting",
+    "gain": "mhcdiag.usecases.gain",
+    "conformance": "mhcdiag.usecases.conformance",
+    "health": "mhcdiag.usecases.health",
+    "inspect": "mhcdiag.usecases.inspect",
     "HealthResult": "mhcdiag.results.health",
     "GainResult": "mhcdiag.results.gain",
     "Inspection": "mhcdiag.results.inspection",

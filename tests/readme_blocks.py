@@ -63,16 +63,16 @@ def bands_table() -> str:
 
 def layout_rows() -> str:
     """One row per layout."""
-    from mhcdiag.inspecting import catalogue
     from mhcdiag.reports.catalogue_text import layouts_table
+    from mhcdiag.usecases.inspect import catalogue
 
     return layouts_table(catalogue())
 
 
 def container_rows() -> str:
     """One row per container."""
-    from mhcdiag.inspecting import catalogue
     from mhcdiag.reports.catalogue_text import containers_table
+    from mhcdiag.usecases.inspect import catalogue
 
     return containers_table(catalogue())
 

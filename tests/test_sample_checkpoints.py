@@ -150,7 +150,7 @@ def test_checkpoints_of_the_runs_can_be_read(file: str):
 
 
 def test_the_gain_of_hc_grows_over_its_checkpoints_and_that_of_mhc_does_not():
-    from mhcdiag.trend import trend
+    from mhcdiag.usecases.trend import trend
 
     hc, mhc = (trend([str(SAMPLES / "runs" / run)]) for run in ("hc", "mhc"))
     assert [point.step for point in hc.points] == list(STEPS)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mhcdiag.detectors import Settings
-from mhcdiag.logapi import LogOptions, spikes
 from mhcdiag.results.spikes import Event
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 
 def healthy(points: int = 800, *, seed: int = 0, noise: float = 0.02) -> np.ndarray:

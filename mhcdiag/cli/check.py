@@ -37,7 +37,7 @@ def check(
     """
     from mhcdiag.cli.check_outputs import parse_format, parse_targets, print_report, refuse_overwriting, write_reports
     from mhcdiag.cli.check_plan import accept, make_plan, write_starter
-    from mhcdiag.cli.check_run import run_check
+    from mhcdiag.usecases.check import run_check
 
     if init:
         write_starter()

@@ -8,12 +8,10 @@ from typing import NoReturn
 
 import typer
 
-from mhcdiag.cli.check_run import Plan, judge_all, look_at_all
 from mhcdiag.cli.effective import effective
 from mhcdiag.cli.output import check_writable, write_text
 from mhcdiag.cli.stages import examination, log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
-from mhcdiag.logapi import spikes
 from mhcdiag.metrics import METRICS
 from mhcdiag.policies.baseline import baseline_of, read_baseline
 from mhcdiag.policies.gates import applies, gates_for
@@ -23,6 +21,8 @@ from mhcdiag.policies.policy_files import STARTER, gate_series
 from mhcdiag.reports.check_json import check_json
 from mhcdiag.results.check import CheckReport, Family
 from mhcdiag.results.spikes import LogResult
+from mhcdiag.usecases.check import Plan, judge_all, look_at_all
+from mhcdiag.usecases.spikes import spikes
 
 _JOBS = 2
 

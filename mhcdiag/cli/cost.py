@@ -48,7 +48,7 @@ def cost(
       mhcdiag cost --measure
     """
     from mhcdiag.cli.cost_sizes import chosen_sizes
-    from mhcdiag.cost import cost_of
+    from mhcdiag.usecases.cost import cost_of
 
     name, sizes = chosen_sizes(config, preset, width=width, streams=streams, blocks=blocks, dtype=dtype)
     result = cost_of(sizes, model=name)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from mhcdiag.cost import PRESETS, Sizes, read_sizes
 from mhcdiag.errors import SettingError
+from mhcdiag.usecases.cost import PRESETS, Sizes, read_sizes
 
 DEFAULT = "27b"
 

@@ -55,11 +55,11 @@ def health(
       mhcdiag health model --captured maps.safetensors --only conformance
     """
     from mhcdiag.cli import output
-    from mhcdiag.diagnosis import health as examine
     from mhcdiag.policies.verdicts import judge_health
     from mhcdiag.reports.health_text import health_json, health_text, verdict_line
     from mhcdiag.results.judged import JudgedHealth
     from mhcdiag.results.verdict import EXIT_CODES, combine
+    from mhcdiag.usecases.health import health as examine
 
     measure = partial(
         examine, against=against, captured=captured, inputs=inputs, tokens=tokens, seed=seed, key=key, layout=layout,

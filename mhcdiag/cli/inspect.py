@@ -25,10 +25,10 @@ def inspect(
       mhcdiag inspect checkpoints/step_12000 --verbose
     """
     from mhcdiag.cli import output
-    from mhcdiag.inspecting import inspect as look
     from mhcdiag.reports.inspection_text import inspection_json, inspection_text
     from mhcdiag.results.inspection import Inspection
     from mhcdiag.results.verdict import EXIT_CODES, Verdict
+    from mhcdiag.usecases.inspect import inspect as look
 
     judge = partial(look, key=key, layout=layout)
     found = [output.or_unreadable(path, judge) for path in output.with_progress(checkpoints, doing="looking at")]

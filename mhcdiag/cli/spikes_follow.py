@@ -10,7 +10,6 @@ from mhcdiag.cli.openmp import environment_of_others
 from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_run import Request, make_report
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.logapi import Change, LiveLog, tail
 from mhcdiag.policies.verdicts import SpikeGate, judge, tripping_event
 from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import event_line
@@ -18,6 +17,7 @@ from mhcdiag.results.documents.spikes import event_document
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.usecases.follow import Change, LiveLog, tail
 
 
 def follow_log(request: Request, *, on_fail: str | None, idle_timeout: float | None, quiet: bool) -> SpikesReport:

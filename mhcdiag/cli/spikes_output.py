@@ -14,8 +14,8 @@ from mhcdiag.results.verdict import EXIT_CODES, Verdict
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mhcdiag.logapi import LogOptions
     from mhcdiag.runlogs import LogTable
+    from mhcdiag.usecases.spikes import LogOptions
 
 
 def log_paths(paths: Sequence[str]) -> list[str | Unreadable]:
@@ -53,7 +53,7 @@ def print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: bo
 
 def list_series(paths: Sequence[str], options: "LogOptions") -> int:
     """Print the series of every log; return 2 if one could not be read, else 0."""
-    from mhcdiag.logapi import read_table
+    from mhcdiag.usecases.spikes import read_table
 
     tables = [or_unreadable(path, lambda path: read_table(path, options)) for path in paths]
     for table in tables:
@@ -95,7 +95,7 @@ def _plain(text: str) -> "Text":
 
 
 def _context(log: JudgedLog, count: int) -> dict[int, list[tuple[int, str]]]:
-    from mhcdiag.logapi import context_lines
+    from mhcdiag.runlogs.sources import context_lines
 
     lines = {event.line for series in log.result.series.values() for event in series.events}
     return context_lines(log.result.path, lines, count)

@@ -7,12 +7,12 @@ from mhcdiag.cli.output import or_unreadable
 from mhcdiag.cli.spikes_output import log_paths
 from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
-from mhcdiag.logapi import LogOptions, compare, spikes
 from mhcdiag.policies.verdicts import SpikeGate, judge, mostly_unreadable
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.usecases.spikes import LogOptions, compare, spikes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

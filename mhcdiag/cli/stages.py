@@ -5,9 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mhcdiag.logapi import LogOptions
     from mhcdiag.results.gain import GainResult
     from mhcdiag.results.health import HealthResult
+    from mhcdiag.usecases.spikes import LogOptions
 
 MEASURE = (
     "inputs",
@@ -38,8 +38,8 @@ def measurement(options: Mapping[str, Any]) -> Callable[..., "GainResult"]:
     """
     import gc
 
-    from mhcdiag import api
     from mhcdiag.cli.options import parse_sites
+    from mhcdiag.usecases import gain as api
 
     gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
     sites = options["sites"]
@@ -55,7 +55,7 @@ def examination(options: Mapping[str, Any]) -> Callable[[str], "HealthResult"]:
 
     Arguments: options: of `mhcdiag gain`, by the names of its parameters.
     """
-    from mhcdiag import diagnosis
+    from mhcdiag.usecases import health as diagnosis
 
     given = {name: options[name] for name in EXAMINE}
     given["inputs"] = given["inputs"] if given["inputs"] in ("static", "random") else None
@@ -69,7 +69,7 @@ def log_options(options: Mapping[str, Any]) -> "LogOptions":
     """
     from mhcdiag.cli.spikes_choices import parse_steps
     from mhcdiag.detectors import adjusted
-    from mhcdiag.logapi import LogOptions
+    from mhcdiag.usecases.spikes import LogOptions
 
     first_step, last_step = parse_steps(options["steps"])
     return LogOptions(

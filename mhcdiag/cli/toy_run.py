@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mhcdiag import api
 from mhcdiag.cli.output import console, save_figure
 from mhcdiag.errors import MhcdiagError, SettingError
-from mhcdiag.logapi import spikes
 from mhcdiag.policies.verdicts import judge_toys
 from mhcdiag.reports.toy_console import TopologyRow, comparison_table, toy_lines, toy_verdict
 from mhcdiag.results.gain import GainResult
@@ -19,6 +17,8 @@ from mhcdiag.toy.runfolder import CAPTURED, LOG, checkpoint_name
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.together import OnStepOf, PlannedRun, jobs_for, train_together
 from mhcdiag.toy.topologies import topology_for
+from mhcdiag.usecases import gain as api
+from mhcdiag.usecases.spikes import spikes
 
 FIGURE = "compare.png"
 

@@ -24,8 +24,7 @@ def measured(
     stream_rms: float | None,
 ) -> JudgedTrend | Unreadable:
     """Measure and judge; what gives no trend is a record, and one line on stderr."""
-    from mhcdiag.trend import trend
-    from mhcdiag.trend.assembly import TrendOptions
+    from mhcdiag.usecases.trend import TrendOptions, trend
 
     options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
     try:

@@ -39,7 +39,7 @@ def comparison_figure(
     logs
         Reports on logs; those without a loss are left out.
     comparisons
-        Gaps of these logs to another one, from `mhcdiag.logapi.compare`.
+        Gaps of these logs to another one, from `mhcdiag.usecases.spikes.compare`.
     width
         Inches.
 

@@ -17,10 +17,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import mhcdiag
-from mhcdiag.capture.running import capture
-from mhcdiag.capture.writer import MapShape, MapWriter
 from mhcdiag.cli.main import run
 from mhcdiag.errors import InputError, LayoutError, MissingExtraError, OutputError, SettingError
+from mhcdiag.usecases.capture import MapShape, MapWriter, capture
 
 WORDS = " ".join(f"w{3 + 7 * i % 50}" for i in range(53))
 

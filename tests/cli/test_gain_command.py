@@ -141,7 +141,7 @@ def test_a_bug_is_exit_3_with_its_traceback(calm: str, monkeypatch, capsys):
     def bug(*_args: object, **_kwargs: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("mhcdiag.api.gain", bug)
+    monkeypatch.setattr("mhcdiag.usecases.gain.gain", bug)
     assert run(["gain", calm]) == 3
     error = capsys.readouterr().err
     assert "ZeroDivisionError" in error
@@ -152,7 +152,7 @@ def test_ctrl_c_is_exit_130(calm: str, monkeypatch):
     def interrupted(*_args: object, **_kwargs: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("mhcdiag.api.gain", interrupted)
+    monkeypatch.setattr("mhcdiag.usecases.gain.gain", interrupted)
     assert run(["gain", calm]) == 130
 
 

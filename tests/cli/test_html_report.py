@@ -22,8 +22,8 @@ from reports.html_reports import (
 from trainlogs import healthy, write_jsonl
 
 from mhcdiag.cli.html_report import html_report
-from mhcdiag.logapi import spikes
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.usecases.spikes import spikes
 
 WIDTHS = (360, 1600)
 MISSING = "no Chromium was found: install the package chromium to run this test"

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.cost import PRESETS, Sizes, cost_of, read_sizes
-from mhcdiag.cost.formulas import fused_traffic, hyper_traffic, recompute_block
 from mhcdiag.errors import InputError, SettingError
+from mhcdiag.usecases.cost import PRESETS, Sizes, cost_of, fused_traffic, hyper_traffic, read_sizes, recompute_block
 
 
 def test_table_2_at_four_streams():

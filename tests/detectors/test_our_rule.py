@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trainlogs import events_of, healthy, spiky, write_jsonl
 
-from mhcdiag.logapi import LogOptions, spikes
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 LAW = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

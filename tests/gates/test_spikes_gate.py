@@ -8,10 +8,10 @@ import pytest
 
 from mhcdiag.cli.spikes_choices import parse_kinds, parse_steps
 from mhcdiag.errors import SettingError
-from mhcdiag.logapi import LogOptions, spikes
 from mhcdiag.policies.verdicts import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
 from mhcdiag.results.spikes import Curve, Event, Kind, LogResult, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 
 def verdict(folder: Path, losses: list[object], gate: SpikeGate | None = None) -> Verdict:

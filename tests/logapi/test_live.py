@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhcdiag.logapi import LiveLog, LogOptions, spikes
 from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.usecases.follow import LiveLog
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 OPTIONS = LogOptions(log_format="jsonl")
 

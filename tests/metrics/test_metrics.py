@@ -6,7 +6,6 @@ import pytest
 
 import mhcdiag
 from mhcdiag.errors import SettingError
-from mhcdiag.logapi import spikes
 from mhcdiag.metrics import METRICS, Question, find_metric
 from mhcdiag.metrics.interface import extreme
 from mhcdiag.results.check import Family, Relation
@@ -14,6 +13,7 @@ from mhcdiag.results.documents.gain import gain_document
 from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Huge, number, parse_number
+from mhcdiag.usecases.spikes import spikes
 
 SAMPLES = "sample_checkpoints"
 

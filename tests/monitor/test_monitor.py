@@ -19,10 +19,10 @@ from mhcdiag import Monitor
 from mhcdiag.errors import GainAlarmError, OutputError, SettingError
 from mhcdiag.kernels import choice
 from mhcdiag.kernels.reference import Reference
-from mhcdiag.logapi import LogOptions, read_table
 from mhcdiag.monitor import reducing
 from mhcdiag.monitor.catching import spread
 from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.usecases.spikes import LogOptions, read_table
 
 SITES, STREAMS = 6, 3
 

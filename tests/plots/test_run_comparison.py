@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from trainlogs import healthy, spiky, write_jsonl
 
-from mhcdiag.logapi import LogOptions, compare, spikes
 from mhcdiag.plots.run_comparison import comparison_figure
+from mhcdiag.usecases.spikes import LogOptions, compare, spikes
 
 
 def log(path, loss):

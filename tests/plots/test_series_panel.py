@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainlogs import healthy, spiky, write_jsonl
 
-from mhcdiag.logapi import LogOptions, spikes
 from mhcdiag.plots.series_panel import MOST_BINS, series_figure, series_tips, thinned
 from mhcdiag.results.spikes import Curve
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0, 9)), min_size=1, max_size=97), st.integers(1, 40))

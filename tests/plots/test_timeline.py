@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from trainlogs import healthy, spiky, write_jsonl
 
-from mhcdiag.logapi import LogOptions, compare, spikes
 from mhcdiag.plots.timeline import timeline_figure
+from mhcdiag.usecases.spikes import LogOptions, compare, spikes
 
 
 def result(path, loss, **others):

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import mhcdiag
-from mhcdiag.logapi import spikes
 from mhcdiag.results.check import (
     AllowedEvent,
     CheckedInput,
@@ -20,6 +19,7 @@ from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.numbers import Number, within
 from mhcdiag.results.spikes import Kind, LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.usecases.spikes import spikes
 
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 CREATED = "2026-02-03T04:05:06Z"

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 from trainlogs import healthy, spiky, write_jsonl
 
-from mhcdiag.logapi import LogOptions, spikes
 from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.reports.spikes_console import log_report, verdict_line
 from mhcdiag.reports.spikes_csv import COLUMNS, spikes_csv
 from mhcdiag.reports.spikes_json import spikes_json
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
+from mhcdiag.usecases.spikes import LogOptions, spikes
 
 EVENT_KEYS = {
     "kind", "run", "line", "start", "peak", "end", "value", "baseline", "z", "points", "duration", "area", "recovered",

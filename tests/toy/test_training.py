@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 
 import mhcdiag
 from mhcdiag.errors import InputError, OutputError, SettingError
-from mhcdiag.logapi import spikes
 from mhcdiag.toy import training
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.training import read_run, train
+from mhcdiag.usecases.spikes import spikes
 
 TINY = {
     "depth": 2, "width": 6, "heads": 1, "streams": 3, "batch": 2, "context": 5, "steps": 7, "log_every": 3,

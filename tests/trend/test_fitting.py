@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from mhcdiag.measures.growth import NORMAL, STUDENT, fit_growth, project
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.trend import Growth
-from mhcdiag.trend.fitting import NORMAL, STUDENT, fit_growth, project
 
 STEPS = [float(step) for step in range(0, 1310, 131)]
 

@@ -9,7 +9,7 @@ import pytest
 
 from mhcdiag.errors import LogError
 from mhcdiag.results.gain import Direction
-from mhcdiag.trend.logged import logged_gains
+from mhcdiag.usecases.trend import logged_gains
 
 FORWARD, BACKWARD = Direction.FORWARD, Direction.BACKWARD
 

@@ -13,8 +13,7 @@ from mhcdiag.policies.verdicts import TrendGate, judge_trend
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.trend import trend
-from mhcdiag.trend.assembly import ASSUMED_RMS, TrendOptions
+from mhcdiag.usecases.trend import ASSUMED_RMS, TrendOptions, trend
 
 SITES = 3
 RATE = 0.002

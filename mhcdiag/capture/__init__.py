@@ -1,1 +1,0 @@
-"""From a model on disk and a text to a file of captured mappings."""
