@@ -36,7 +36,7 @@ def command{number}() -> None:
 
 def count_commands() -> int:
     """Number of commands of mhcdiag."""
-    from mhcdiag.cli.commands import COMMANDS
+    from mhcdiag.cli.main import COMMANDS
 
     return len(COMMANDS)
 

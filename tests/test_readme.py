@@ -17,7 +17,7 @@ def test_outputs_and_tables_are_those_of_the_code():
 
 
 def test_every_command_is_documented_with_its_help():
-    from mhcdiag.cli.commands import COMMANDS
+    from mhcdiag.cli.main import COMMANDS
 
     names = [*(name for name in COMMANDS if name != "toy"), "toy train", "toy compare"]
     assert {f"mhcdiag {name} --help" for name in names} <= set(commands(TEXT))

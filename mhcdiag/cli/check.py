@@ -1,25 +1,117 @@
 """`mhcdiag check`: a policy over checkpoints and logs."""
 
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from mhcdiag.cli import check_options as options
 from mhcdiag.cli.configured import POLICY, Config, Isolated
+from mhcdiag.cli.output import check_writable, complain, console, write_text
+from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.results.check import CheckReport
+
+GATE = "Gate"
+BASELINE = "Baseline"
+OUTPUT = "Output"
+POLICY_PANEL = "Policy"
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Checkpoints, logs and folders of them, in place of the policy's inputs.",
+        show_default=False,
+    ),
+]
+Init = Annotated[
+    bool,
+    typer.Option(
+        "--init",
+        help="Write a commented mhcdiag.toml to start from.",
+        rich_help_panel=POLICY_PANEL,
+        allow_from_autoenv=False,
+    ),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Earlier JSON report that max_ratio and spikes.new compare with.", rich_help_panel=BASELINE
+    ),
+]
+UpdateBaseline = Annotated[
+    bool,
+    typer.Option(
+        "--update-baseline",
+        help="Accept what is found: write it to the baseline file.",
+        rich_help_panel=BASELINE,
+        allow_from_autoenv=False,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Warnings count as failures; anything assumed or skipped leaves it unjudged.",
+        rich_help_panel=GATE,
+    ),
+]
+ExitZero = Annotated[
+    bool, typer.Option("--exit-zero", help="End with 0 whatever is found: a trial period.", rich_help_panel=GATE)
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="What to print: text, json, markdown, csv, html, junit, sarif or github.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The same as --format json.", rich_help_panel=OUTPUT)]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Also write a report: .json, .md, .csv, .html, .sarif, .xml (JUnit), or FORMAT:FILE (repeatable).",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", min=1, help="Inputs at a time (default: 2).", rich_help_panel=OUTPUT, show_default=False
+    ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the gates that pass as well.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print what decided and the verdict only.", rich_help_panel=OUTPUT)
+]
 
 
 def check(
     ctx: typer.Context,
-    paths: options.Paths = None,
-    init: options.Init = False,
-    baseline: options.BaselineFile = None,
-    update_baseline: options.UpdateBaseline = False,
-    strict: options.Strict = False,
-    exit_zero: options.ExitZero = False,
-    form: options.Format = "text",
-    as_json: options.AsJson = False,
-    outputs: options.Output = None,
-    jobs: options.Jobs = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    paths: Paths = None,
+    init: Init = False,
+    baseline: BaselineFile = None,
+    update_baseline: UpdateBaseline = False,
+    strict: Strict = False,
+    exit_zero: ExitZero = False,
+    form: Format = "text",
+    as_json: AsJson = False,
+    outputs: Output = None,
+    jobs: Jobs = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     _isolated: Isolated = False,
     _config: Config = None,
 ) -> None:
@@ -35,7 +127,6 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
-    from mhcdiag.cli.check_outputs import parse_format, parse_targets, print_report, refuse_overwriting, write_reports
     from mhcdiag.cli.check_plan import accept, make_plan, write_starter
     from mhcdiag.usecases.check import run_check
 
@@ -61,3 +152,136 @@ def check(
     write_reports(report, targets)
     print_report(report, name=name, quiet=quiet, verbose=verbose)
     raise typer.Exit(report.exit_code)
+
+
+TEXT = "text"
+
+FORMATS = {
+    "json": "mhcdiag.reports.check_json:check_json",
+    "markdown": "mhcdiag.reports.check_markdown:check_markdown",
+    "csv": "mhcdiag.reports.check_csv:check_csv",
+    "html": "mhcdiag.reports.html.pictures:html_report",
+    "junit": "mhcdiag.reports.check_junit:check_junit",
+    "sarif": "mhcdiag.reports.check_sarif:check_sarif",
+    "github": "mhcdiag.reports.check_github:check_github",
+}
+"""Formats by name, and the function that makes each; imported when asked for."""
+
+SUFFIXES = {
+    ".json": "json",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".html": "html",
+    ".htm": "html",
+    ".xml": "junit",
+    ".sarif": "sarif",
+}
+"""Formats by the end of a file's name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """One report to write."""
+
+    format: str
+    """Name of the format."""
+    path: Path
+    """File to write."""
+
+
+def parse_format(name: str) -> str:
+    """Return the name of a format. Raises: SettingError."""
+    if name not in (TEXT, *FORMATS):
+        raise SettingError(f"--format {name}: there is no such format; there are {', '.join([TEXT, *FORMATS])}")
+    if name != TEXT:
+        _writer(name)
+    return name
+
+
+def parse_targets(wanted: Sequence[str]) -> list[Target]:
+    """Return the reports to write.
+
+    Arguments: wanted: `FILE` or `FORMAT:FILE` each. Raises: SettingError for an unknown format or two reports to one
+    file, OutputError for a file that could not be written; both before any work is done.
+    """
+    targets = []
+    for word in wanted:
+        name, separator, path = word.partition(":")
+        if separator and name in FORMATS and path:
+            target = Target(format=name, path=Path(path))
+        elif (suffix := Path(word).suffix.lower()) in SUFFIXES:
+            target = Target(format=SUFFIXES[suffix], path=Path(word))
+        else:
+            known = f"a name that ends in {', '.join(SUFFIXES)}, or FORMAT:FILE with one of {', '.join(FORMATS)}"
+            raise SettingError(f"-o {word}: expected {known}")
+        check_writable(target.path, option="-o")
+        _writer(target.format)
+        targets.append(target)
+    places = [os.path.realpath(target.path) for target in targets]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise SettingError(f"-o {targets[index].path}: two reports would be written to this file")
+    return targets
+
+
+def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse a report that would take the place of a file that the check needs.
+
+    Arguments: targets: reports to write; kept: inputs, policy and baseline. Raises: OutputError.
+    """
+    places = {os.path.realpath(path) for path in kept}
+    for target in targets:
+        if os.path.realpath(target.path) in places:
+            raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
+
+
+def rendered(report: CheckReport, name: str) -> str:
+    """Return the report in one of `FORMATS`."""
+    return _writer(name)(report)
+
+
+def _writer(name: str) -> Callable[[CheckReport], str]:
+    """The function of a format. Where a package is missing that it needs, this says so before any work is done."""
+    module, _, function = FORMATS[name].partition(":")
+    found: Callable[[CheckReport], str] = getattr(import_module(module), function)
+    return found
+
+
+def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
+    """Write every report, each under a temporary name first. Raises: OutputError."""
+    texts = [rendered(report, target.format) for target in targets]
+    for target, text in zip(targets, texts, strict=True):
+        write_text(target.path, text, option="-o")
+
+
+def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) -> None:
+    """Print the report; what could not be read also stands on stderr."""
+    for checked in report.inputs:
+        if checked.error:
+            complain(checked.error)
+    if name != TEXT:
+        sys.stdout.write(rendered(report, name))
+        if name == "github":
+            _tell_github(report)
+        return
+    from mhcdiag.reports.check_console import check_report, decision
+
+    out = console()
+    if not quiet:
+        out.print(check_report(report, details=verbose))
+    for line in decision(report):
+        out.print(line, soft_wrap=True)
+
+
+def _tell_github(report: CheckReport) -> None:
+    """Append the job summary and the step's outputs where GitHub Actions asks for them."""
+    from mhcdiag.reports.check_github import github_outputs, github_summary
+
+    for variable, make in (("GITHUB_STEP_SUMMARY", github_summary), ("GITHUB_OUTPUT", github_outputs)):
+        path = os.environ.get(variable)
+        if path:
+            try:
+                with Path(path).open("a", encoding="utf-8") as file:
+                    file.write(make(report))
+            except OSError as error:
+                raise OutputError(f"{variable}={path}: {error.strerror or error}") from error

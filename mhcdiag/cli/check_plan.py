@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import typer
 
-from mhcdiag.cli.effective import effective
+from mhcdiag.cli.configured import effective
+from mhcdiag.cli.options import examination, log_options, measurement
 from mhcdiag.cli.output import check_writable, write_text
-from mhcdiag.cli.stages import examination, log_options, measurement
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.metrics import METRICS
 from mhcdiag.policies.baseline import baseline_of, read_baseline

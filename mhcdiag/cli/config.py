@@ -10,7 +10,7 @@ def config(ctx: typer.Context, _isolated: Isolated = False, _config: Config = No
 
     What is printed is a policy file itself; values that are not set anywhere stand in comments.
     """
-    from mhcdiag.cli.effective import effective
+    from mhcdiag.cli.configured import effective
     from mhcdiag.policies.policy import BUILT_IN, BUILT_IN_NAME
     from mhcdiag.policies.policy_files import policy_tables, setting_lines
 

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mhcdiag.errors import SettingError
+from mhcdiag.usecases.cost import PRESETS, Sizes, read_sizes
+
 SIZES = "Sizes"
 
 Config = Annotated[
@@ -47,7 +50,6 @@ def cost(
       mhcdiag cost --width 2560 --blocks 30 --streams 8
       mhcdiag cost --measure
     """
-    from mhcdiag.cli.cost_sizes import chosen_sizes
     from mhcdiag.usecases.cost import cost_of
 
     name, sizes = chosen_sizes(config, preset, width=width, streams=streams, blocks=blocks, dtype=dtype)
@@ -65,3 +67,34 @@ def cost(
     from mhcdiag.reports.cost_console import cost_report
 
     console().print(cost_report(result))
+
+
+DEFAULT = "27b"
+
+
+def chosen_sizes(
+    config: str | None,
+    preset: str | None,
+    *,
+    width: int | None,
+    streams: int | None,
+    blocks: int | None,
+    dtype: str,
+) -> tuple[str, Sizes]:
+    """Where the sizes come from, in words, and the sizes. Raises: SettingError, InputError."""
+    if config is not None and preset is not None:
+        raise SettingError("CONFIG and --preset both give sizes: name one")
+    if preset is not None and preset not in PRESETS:
+        raise SettingError(f"--preset {preset}: there are {', '.join(PRESETS)}")
+    if config is not None:
+        name, sizes = config, read_sizes(config, dtype=dtype)
+    else:
+        name = preset or DEFAULT
+        sizes = replace(PRESETS[name], dtype=dtype)
+    changed = replace(
+        sizes,
+        width=sizes.width if width is None else width,
+        streams=sizes.streams if streams is None else streams,
+        blocks=sizes.blocks if blocks is None else blocks,
+    )
+    return (f"{name}, changed by options" if changed != sizes else name), changed

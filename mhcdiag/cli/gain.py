@@ -49,7 +49,7 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
-    from mhcdiag.cli.stages import measurement
+    from mhcdiag.cli.options import measurement
 
     output.check_figure_path(plot)
     from mhcdiag.ranks import Alone, deal, joined_ranks

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from mhcdiag.cli.openmp import environment_of_others
+from mhcdiag.cli.main import environment_of_others
 from mhcdiag.cli.output import complain
-from mhcdiag.cli.spikes_run import Request, make_report
+from mhcdiag.cli.spikes_output import Request, make_report
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.policies.verdicts import SpikeGate, judge, tripping_event
 from mhcdiag.reports.escaping import printable

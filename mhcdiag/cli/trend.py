@@ -1,13 +1,21 @@
 """`mhcdiag trend`: from the checkpoints or the log of one run to growth, projections and a verdict."""
 
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mhcdiag.cli import options
-from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN
+from mhcdiag.cli.output import complain, console, save_figure, write_text
+from mhcdiag.errors import MhcdiagError
+from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, TrendGate, judge_trend
+from mhcdiag.ranks import Ranks
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.trend import JudgedTrend
+from mhcdiag.results.verdict import EXIT_CODES
 
 PROJECTION = "Fit and projection"
 
@@ -111,7 +119,6 @@ def trend(
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
-    from mhcdiag.cli import trend_output as output
     from mhcdiag.cli.output import check_figure_path, check_writable
     from mhcdiag.policies.verdicts import TrendGate
     from mhcdiag.ranks import joined_ranks
@@ -126,9 +133,77 @@ def trend(
         strict=strict,
     )
     with joined_ranks() as ranks:
-        judged = output.measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+        judged = measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
         if not ranks.rank:
-            output.write_figures(judged, plot=plot, html=html)
-            output.print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+            write_figures(judged, plot=plot, html=html)
+            print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
         ranks.wait()
-    raise typer.Exit(output.exit_code(judged))
+    raise typer.Exit(exit_code(judged))
+
+
+def measured(
+    paths: Sequence[str],
+    gate: TrendGate,
+    ranks: Ranks,
+    *,
+    log: str | None,
+    inputs: str | None,
+    fit_from: float | None,
+    stream_rms: float | None,
+) -> JudgedTrend | Unreadable:
+    """Measure and judge; what gives no trend is a record, and one line on stderr."""
+    from mhcdiag.usecases.trend import TrendOptions, trend
+
+    options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+    try:
+        return judge_trend(trend(paths, options, ranks=ranks), gate)
+    except MhcdiagError as error:
+        complain(str(error))
+        return Unreadable(path=paths[0], reason=str(error))
+
+
+def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
+    """Write what was asked for; nothing where there is no trend."""
+    if isinstance(judged, Unreadable) or (plot is None and html is None):
+        return
+    from mhcdiag.plots.trend_figure import trend_figure
+
+    figure = trend_figure(judged.result)
+    if plot is not None:
+        save_figure(figure, plot)
+    if html is not None:
+        from mhcdiag.plots.inline_svg import inline_svg
+        from mhcdiag.reports.html.picture import Picture, Place
+        from mhcdiag.reports.html.trend_page import trend_page
+
+        picture = Picture(
+            place=Place.TREND,
+            title="",
+            alt="gain, and gradient norm and loss where a log was given, over steps",
+            caption="Dashed: the fitted line; dotted: gains of 3, 30 and 1000. Coloured bands are events of the log.",
+            svg=inline_svg(figure, prefix="trend"),
+        )
+        write_text(html, trend_page(judged, picture), option="--html")
+
+
+def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
+    """Print the report and the verdict."""
+    if as_json:
+        from mhcdiag.reports.trend_json import trend_json
+
+        sys.stdout.write(trend_json(judged))
+        return
+    from mhcdiag.reports.trend_console import trend_report, trend_verdict
+
+    if isinstance(judged, Unreadable):
+        return  # what is wrong stands on stderr
+    out = console()
+    if not quiet:
+        unicode = (out.encoding or "").lower().startswith("utf")
+        out.print(trend_report(judged, width=out.width, unicode=unicode))
+    out.print(trend_verdict(judged, path), soft_wrap=True)
+
+
+def exit_code(judged: JudgedTrend | Unreadable) -> int:
+    """The exit code of the verdict."""
+    return EXIT_CODES[judged.verdict]

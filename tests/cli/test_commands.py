@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.cli.commands import COMMANDS
-from mhcdiag.cli.main import run
+from mhcdiag.cli.main import COMMANDS, run
 
 
 @pytest.mark.parametrize("name", COMMANDS)

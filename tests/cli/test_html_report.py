@@ -21,7 +21,7 @@ from reports.html_reports import (
 )
 from trainlogs import healthy, write_jsonl
 
-from mhcdiag.cli.html_report import html_report
+from mhcdiag.reports.html.pictures import html_report
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.usecases.spikes import spikes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.cli.openmp import POLICY
+from mhcdiag.cli.main import POLICY
 
 ROOT = Path(__file__).parents[2]
 DIVERGED = ROOT / "sample_checkpoints" / "logs" / "diverged.log"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.cli.spikes_choices import parse_kinds, parse_steps
+from mhcdiag.cli.options import parse_kinds, parse_steps
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
 from mhcdiag.results.spikes import Curve, Event, Kind, LogResult, SeriesResult, SpikeScore
