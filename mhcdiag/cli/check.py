@@ -157,7 +157,7 @@ def check(
 TEXT = "text"
 
 FORMATS = {
-    "json": "mhcdiag.reports.check_json:check_json",
+    "json": "mhcdiag.reports.check_csv:check_json",
     "markdown": "mhcdiag.reports.check_markdown:check_markdown",
     "csv": "mhcdiag.reports.check_csv:check_csv",
     "html": "mhcdiag.reports.html.pictures:html_report",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mhcdiag.errors import InputError, MhcdiagError, OutputError, RankError, SettingError
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.judged import JudgedGain, Unreadable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def complain(message: str) -> None:
 def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:
     """Print the report of `mhcdiag gain`."""
     if as_json:
-        from mhcdiag.reports.gain_json import gain_json
+        from mhcdiag.reports.gain_console import gain_json
 
         sys.stdout.write(gain_json(judged))
         return

@@ -11,8 +11,8 @@ from mhcdiag.cli.output import complain
 from mhcdiag.cli.spikes_output import Request, make_report
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.policies.verdicts import SpikeGate, judge, tripping_event
-from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import event_line
+from mhcdiag.reports.text import printable
 from mhcdiag.results.documents.spikes import event_document
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport

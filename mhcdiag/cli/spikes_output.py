@@ -11,7 +11,7 @@ from mhcdiag.detectors.advice import advice
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import SpikeGate, judge, mostly_unreadable
 from mhcdiag.ranks import Alone, Ranks, deal
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
@@ -38,8 +38,7 @@ def log_paths(paths: Sequence[str]) -> list[str | Unreadable]:
 def print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
     """Print the report in the form asked for; what could not be read stands on stderr already."""
     if as_json or as_csv:
-        from mhcdiag.reports.spikes_csv import spikes_csv
-        from mhcdiag.reports.spikes_json import spikes_json
+        from mhcdiag.reports.spikes_json import spikes_csv, spikes_json
 
         sys.stdout.write(spikes_json(report) + "\n" if as_json else spikes_csv(report))
         return

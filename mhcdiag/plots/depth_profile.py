@@ -19,11 +19,11 @@ from mhcdiag.plots.gain_panel import (
     prepare_panel,
     shade_broken,
 )
+from mhcdiag.plots.inline_svg import Tip
 from mhcdiag.plots.log_axis import EXPLODED, MARGIN
 from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
 from mhcdiag.plots.site_axis import set_site_axis
 from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, house_style
-from mhcdiag.plots.tips import Tip
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult
 from mhcdiag.results.numbers import Huge, is_finite
 

@@ -3,14 +3,36 @@
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, LIGHT_GREY, RED, house_style
-from mhcdiag.plots.tips import Tip
 from mhcdiag.results.gain import Direction
+
+MOST_BANDS = 120
+"""Bands across one panel of a long series: narrower ones could not be pointed at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tip:
+    """A rectangle in the coordinates of its axes, with the text that belongs to it."""
+
+    left: float
+    """Where it begins."""
+    right: float
+    """Where it ends; a rectangle too narrow to be hit is widened when drawn."""
+    text: str
+    """What it says, over one or several lines."""
+    low: float | None = None
+    """Lower end; None for the bottom of the axes."""
+    high: float | None = None
+    """Upper end; None for the top of the axes."""
+    axes: int = 0
+    """Which axes of the figure, from 0."""
+
 
 POINTS_PER_INCH = 72.0
 NARROWEST = 2.0

@@ -9,9 +9,9 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from mhcdiag.plots.fitted_text import drawable, fitted
+from mhcdiag.plots.inline_svg import Tip
 from mhcdiag.plots.sheet import Sheet
 from mhcdiag.plots.style import DIRECTION_COLOURS, LABEL_SIZE, RED, SMALL_SIZE, house_style
-from mhcdiag.plots.tips import Tip
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Matrix, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of, text
 

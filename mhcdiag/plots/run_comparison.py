@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mhcdiag.plots.fitted_text import distinct_names, fitted, short_names
-from mhcdiag.plots.gain_overlay import checkpoint_colours
+from mhcdiag.plots.gain_curve import checkpoint_colours
 from mhcdiag.plots.series_panel import thinned
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.site_axis import site_positions

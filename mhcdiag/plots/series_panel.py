@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
+from mhcdiag.plots.inline_svg import MOST_BANDS, Tip
 from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
 from mhcdiag.plots.style import house_style
 from mhcdiag.plots.timeline import draw_series, run_bins
-from mhcdiag.plots.tips import MOST_BANDS, Tip
 from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import Curve, Event, LogResult
 

@@ -7,11 +7,11 @@ from matplotlib.lines import Line2D
 
 from mhcdiag.plots.fitted_text import distinct_names, drawable, gain_text, short_names
 from mhcdiag.plots.gain_panel import draw_curve, legend_entries, prepare_panel
+from mhcdiag.plots.inline_svg import Tip
 from mhcdiag.plots.log_axis import log_limits
 from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
 from mhcdiag.plots.site_axis import set_name_axis
 from mhcdiag.plots.style import DIRECTION_COLOURS, RED, house_style
-from mhcdiag.plots.tips import Tip
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult
 from mhcdiag.results.numbers import is_finite
 

@@ -16,7 +16,7 @@ from mhcdiag.reports.check_words import (
     standing,
     verdict_text,
 )
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
 

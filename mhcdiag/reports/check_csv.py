@@ -2,11 +2,13 @@
 
 import csv
 import io
+import json
 import math
 
 from mhcdiag.reports.check_words import standing
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
+from mhcdiag.results.documents.check import check_document
 from mhcdiag.results.numbers import Huge, Number, text
 
 COLUMNS = (
@@ -51,3 +53,8 @@ def _number(number: Number | None) -> str:
     if isinstance(number, Huge):
         return text(number, digits=17)
     return str(int(number)) if math.isfinite(number) and number == int(number) and abs(number) < 2**53 else repr(number)
+
+
+def check_json(report: CheckReport) -> str:
+    """Return the report as text, ending in a newline; a later `--baseline` reads it."""
+    return json.dumps(check_document(report), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

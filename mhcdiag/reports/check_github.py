@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mhcdiag.reports.check_facts import input_facts
 from mhcdiag.reports.check_markdown import check_markdown
 from mhcdiag.reports.check_words import (
     Standing,
     allowed_text,
     decision_text,
+    input_facts,
     sentence,
     shortened,
     standing,
@@ -18,7 +18,7 @@ from mhcdiag.reports.check_words import (
     verdict_text,
     worst_first,
 )
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
 

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from xml.etree import ElementTree as Tree
 
-from mhcdiag.reports.check_facts import input_facts, input_remarks
-from mhcdiag.reports.check_words import Standing, allowed_text, decision_text, sentence, standing
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.check_words import (
+    Standing,
+    allowed_text,
+    decision_text,
+    input_facts,
+    input_remarks,
+    sentence,
+    standing,
+)
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome
 from mhcdiag.results.verdict import Verdict
 

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from mhcdiag.reports.check_facts import input_facts, input_remarks
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
+    input_facts,
+    input_remarks,
     measured_text,
     metric_text,
     place_text,
@@ -15,8 +16,8 @@ from mhcdiag.reports.check_words import (
     tally_text,
     worst_first,
 )
-from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import step_text
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
 

@@ -12,17 +12,17 @@ from typing import Any
 from urllib.parse import quote
 
 from mhcdiag.metrics import METRICS
-from mhcdiag.reports.check_facts import input_facts
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
+    input_facts,
     sentence,
     shortened,
     standing,
     verdict_text,
     worst_first,
 )
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
 

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.sizes import in_bytes
+from mhcdiag.reports.text import in_bytes
 from mhcdiag.results.cost import CostResult
 
 FORMAT_VERSION = 1

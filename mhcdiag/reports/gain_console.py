@@ -3,9 +3,11 @@
 Verdict lines are kept apart: they come last, because people read the tail, and are never wrapped, because scripts do.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -13,12 +15,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.sizes import in_bytes
-from mhcdiag.reports.sparkline import ASCII_BLOCKS, BLOCKS, log_range, sparkline
+from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, in_bytes, log_range, sparkline
 from mhcdiag.results.bands import BANDS, BROKEN, DIRECTION_WORDS, band_of
+from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, Span, blame
-from mhcdiag.results.judged import JudgedGain, Unreadable
-from mhcdiag.results.numbers import from_log10, is_finite, text, text_beside
+from mhcdiag.results.judged import JudgedGain, Unreadable, overall
+from mhcdiag.results.numbers import from_log10, is_finite, number, text, text_beside
 from mhcdiag.results.verdict import Verdict
 
 STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
@@ -237,3 +239,43 @@ def _side_by_side(judged: Sequence[JudgedGain]) -> Table:
             curves = [result.gain[Kind.PREFIX, direction, definition, Reduction.MEAN] for result in results]
             table.add_row(f"whole {direction}, {definition}", *(text(curve[-1]) for curve in curves))
     return table
+
+
+FORMAT_VERSION = 1
+
+Json = dict[str, Any]
+
+
+def gain_json(judged: Sequence[JudgedGain | Unreadable]) -> str:
+    """The report as text, ending in a newline."""
+    document = {
+        "format_version": FORMAT_VERSION,
+        "command": "gain",
+        "verdict": str(overall(judged)),
+        "results": [_unreadable(each) if isinstance(each, Unreadable) else _judged(each) for each in judged],
+    }
+    return json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _unreadable(each: Unreadable) -> Json:
+    return {"path": each.path, "verdict": str(each.verdict), "error": each.reason}
+
+
+def _judged(each: JudgedGain) -> Json:
+    result = each.result
+    return {
+        "path": result.path,
+        "verdict": str(each.verdict),
+        "reason": each.reason,
+        **provenance(result),
+        "limits": [
+            {
+                "metric": limit.metric,
+                "value": number(limit.value),
+                "limit": number(limit.limit),
+                "passed": limit.passed,
+            }
+            for limit in each.limits
+        ],
+        **measurement(result),
+    }

@@ -4,7 +4,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable

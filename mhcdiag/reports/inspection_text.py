@@ -3,8 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from mhcdiag.reports.escaping import printable
-from mhcdiag.reports.sizes import in_bytes
+from mhcdiag.reports.text import in_bytes, printable
 from mhcdiag.results.inspection import InspectedTensor, Inspection, Trial
 
 SHOWN = 12

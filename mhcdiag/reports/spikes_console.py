@@ -10,9 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.escaping import printable
 from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, step_text, value_text
-from mhcdiag.reports.timeline_text import ASCII_BLOCKS, BLOCKS, timeline
+from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, printable, timeline
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     SEVERITY,

@@ -8,9 +8,8 @@ from plots.gain_results import hc, measured
 
 from mhcdiag.plots.depth_profile import depth_figure, depth_tips
 from mhcdiag.plots.gain_panel import Panel
-from mhcdiag.plots.inline_svg import inline_svg
+from mhcdiag.plots.inline_svg import Tip, inline_svg
 from mhcdiag.plots.mapping_matrices import matrix_figure, matrix_tips
-from mhcdiag.plots.tips import Tip
 
 RESULT = measured(hc(13, streams=3))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reports.check_reports import EVERY, NASTY, broken_input, failing, many, nasty, nothing_checked, outcome, report
 
 from mhcdiag.reports.check_csv import COLUMNS, check_csv
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport
 from mhcdiag.results.numbers import Huge
 

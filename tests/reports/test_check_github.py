@@ -26,7 +26,7 @@ from reports.check_reports import (
 
 from mhcdiag.reports.check_github import Annotation, Command, _command, check_github, github_outputs, github_summary
 from mhcdiag.reports.check_markdown import check_markdown
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, Severity
 from mhcdiag.results.verdict import Verdict
 

@@ -24,7 +24,7 @@ from reports.check_reports import (
 )
 
 from mhcdiag.reports.check_junit import check_junit
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, Severity
 from mhcdiag.results.verdict import Verdict
 

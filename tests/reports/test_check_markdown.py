@@ -13,7 +13,7 @@ from reports.check_reports import EVERY, failing, healthy, many, nasty, nothing_
 
 from mhcdiag.reports.check_markdown import check_markdown, escaped
 from mhcdiag.reports.check_words import shortened
-from mhcdiag.reports.escaping import printable
+from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

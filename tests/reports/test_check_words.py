@@ -23,10 +23,11 @@ from reports.check_reports import (
     warning,
 )
 
-from mhcdiag.reports.check_facts import input_facts, input_remarks
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
+    input_facts,
+    input_remarks,
     limit_text,
     measured_text,
     number_text,

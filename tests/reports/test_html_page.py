@@ -21,7 +21,7 @@ from reports.html_reports import (
 
 from mhcdiag.reports.html.page import html_page
 from mhcdiag.reports.html.picture import Picture, Pictures, Place
-from mhcdiag.reports.sizes import in_bytes
+from mhcdiag.reports.text import in_bytes
 from mhcdiag.results.check import AllowedEvent, Family, Relation, Severity
 from mhcdiag.results.gain import Reduction
 from mhcdiag.results.numbers import Huge

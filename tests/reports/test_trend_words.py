@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.reports.trend_words import crossing_words, growth_words, risk_words
+from mhcdiag.reports.trend_console import crossing_words, growth_words, risk_words
 from mhcdiag.results.bands import RISK, risk_of
 from mhcdiag.results.trend import Crossing, Growth
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from mhcdiag.reports.check_words import Standing, measured_text, metric_text, number_text, standing, texts_beside
-from mhcdiag.reports.html.names import short_names
-from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns
+from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns, short_names
 from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome, Relation
 from mhcdiag.results.verdict import Verdict
 

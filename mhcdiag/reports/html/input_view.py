@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from mhcdiag.reports.html.gain_tables import gain_summary, per_site, sinkhorn_words, site_means, worst_spans
 from mhcdiag.reports.html.gate_rows import gates_of, verdict_pill
 from mhcdiag.reports.html.log_tables import event_counts, events_table, runs_table, series_table
-from mhcdiag.reports.html.names import short_names
 from mhcdiag.reports.html.picture import Picture
-from mhcdiag.reports.html.table import Pill, Table
+from mhcdiag.reports.html.table import Pill, Table, short_names
 from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.results.bands import band_of
 from mhcdiag.results.check import CheckedInput, CheckReport

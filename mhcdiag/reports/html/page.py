@@ -1,16 +1,45 @@
 """The HTML report of a check: one file, readable without network, script or plug-in."""
 
-from mhcdiag.reports.html.definitions import definitions
-from mhcdiag.reports.html.environment import environment
+from mhcdiag.reports.html.environment import definitions, environment, files_table, run_facts
 from mhcdiag.reports.html.gate_rows import gate_table, input_link
 from mhcdiag.reports.html.headline import headline
 from mhcdiag.reports.html.input_view import InputView, input_view
 from mhcdiag.reports.html.picture import Picture, Pictures
-from mhcdiag.reports.html.provenance import files_table, run_facts
-from mhcdiag.reports.html.selection import in_full
 from mhcdiag.reports.html.table import Link, Table, columns
 from mhcdiag.results.check import CheckReport, Family, GateOutcome, Severity
 from mhcdiag.results.verdict import Verdict
+
+FEW = 6
+"""Inputs up to which all are shown in full."""
+MOST_IN_FULL = 1
+MOST_PICTURED = 6
+"""Inputs that get at least one picture, where there are more than a few."""
+
+
+def in_full(report: CheckReport) -> frozenset[int]:
+    """Positions of the inputs that get all pictures and numbers: all of a few, else what decided."""
+    return _worst(report, MOST_IN_FULL)
+
+
+def pictured(report: CheckReport) -> frozenset[int]:
+    """Positions of the inputs that get at least one picture."""
+    return _worst(report, MOST_PICTURED)
+
+
+def _worst(report: CheckReport, most: int) -> frozenset[int]:
+    places = range(len(report.inputs))
+    if len(places) <= FEW:
+        return frozenset(places)
+    decided = report.decided_by
+    order = [Verdict.FAIL, Verdict.UNJUDGED, Verdict.PASS]
+
+    def rank(place: int) -> tuple[bool, int, int]:
+        one = report.inputs[place]
+        return (decided is None or one.path != decided.path, order.index(one.verdict), place)
+
+    measured = [place for place in places if report.inputs[place].result is not None]
+    return frozenset(sorted(measured, key=rank)[:most])
+
 
 MOST_OPEN = 4
 """Inputs up to which all of them are unfolded; of more, only the one that decided."""

@@ -16,9 +16,8 @@ from mhcdiag.plots.span_heatmap import span_figure
 from mhcdiag.plots.style import SAVE_OPTIONS, house_style
 from mhcdiag.plots.timeline import ordered_series
 from mhcdiag.plots.worst_gains import worst_gains_figure, worst_gains_tips
-from mhcdiag.reports.html.page import html_page
+from mhcdiag.reports.html.page import html_page, in_full, pictured
 from mhcdiag.reports.html.picture import Picture, Pictures, Place
-from mhcdiag.reports.html.selection import in_full, pictured
 from mhcdiag.results.check import CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Matrix
 from mhcdiag.results.numbers import text

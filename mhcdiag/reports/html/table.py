@@ -1,6 +1,9 @@
 """Tables as the page's templates take them."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mhcdiag.results.check import CheckReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,3 +79,13 @@ class Table:
 def columns(*labels: str, numeric: tuple[str, ...] = ()) -> tuple[Column, ...]:
     """Columns by their labels; those in `numeric` hold numbers."""
     return tuple(Column(label=label, numeric=label in numeric) for label in labels)
+
+
+def short_names(report: CheckReport) -> dict[str, str]:
+    """Name by path: the path without the folders that all inputs share, or its last component where it is alone."""
+    paths = list(dict.fromkeys(one.path for one in report.inputs))
+    parts = {path: PurePosixPath(path).parts or (path,) for path in paths}
+    shared = min((len(each) for each in parts.values()), default=1) - 1
+    while any(each[:shared] != parts[paths[0]][:shared] for each in parts.values()):
+        shared -= 1
+    return {path: "/".join(each[shared:]) if shared else path for path, each in parts.items()}

@@ -6,7 +6,7 @@ from mhcdiag.reports.html.environment import environment
 from mhcdiag.reports.html.headline import WORDS
 from mhcdiag.reports.html.picture import Picture
 from mhcdiag.reports.html.table import Cell, Pill, Table, columns
-from mhcdiag.reports.trend_words import (
+from mhcdiag.reports.trend_console import (
     crossing_words,
     driver_words,
     events_of_log,
