@@ -55,7 +55,7 @@ def cost(
     name, sizes = chosen_sizes(config, preset, width=width, streams=streams, blocks=blocks, dtype=dtype)
     result = cost_of(sizes, model=name)
     if measure:
-        from mhcdiag.toy.timing import step_times
+        from mhcdiag.toy.training import step_times
 
         result = replace(result, measured=step_times())
     if as_json:

@@ -6,8 +6,7 @@ from torch import nn
 
 from mhcdiag.livemaps.interface import LiveReader
 from mhcdiag.livemaps.lucidrains import Lucidrains
-from mhcdiag.livemaps.megatron import Megatron
-from mhcdiag.livemaps.transformers_families import TransformersFamilies
+from mhcdiag.livemaps.transformers_families import Megatron, TransformersFamilies
 
 READERS: tuple[LiveReader, ...] = (TransformersFamilies(), Lucidrains(), Megatron())
 """All families; the first that knows a module reads it."""

@@ -26,3 +26,22 @@ class TransformersFamilies:
             take(lambda: output[1].detach().transpose(-1, -2))
 
         return [module.register_forward_hook(Hook(catch))]
+
+
+@dataclass(frozen=True, slots=True)
+class Megatron:
+    """See `LiveReader`."""
+
+    name: ClassVar[str] = "megatron"
+
+    def knows(self, module: nn.Module) -> bool:
+        """See `LiveReader`."""
+        return all(hasattr(module, name) for name in ("mapping_proj", "alpha_res", "bias"))
+
+    def attach(self, module: nn.Module, take: Take) -> list[RemovableHandle]:
+        """See `LiveReader`."""
+
+        def catch(_module: nn.Module, _inputs: Any, output: tuple[Tensor, ...]) -> None:
+            take(output[1].detach)
+
+        return [module.register_forward_hook(Hook(catch))]

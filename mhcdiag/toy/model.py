@@ -7,16 +7,42 @@ hundreds.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from mhcdiag.toy.rounding import stored_as
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies import SiteMaps, Streams, topology_for
 from mhcdiag.toy.topologies.interface import RMS_EPS
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def stored_as(streams: Tensor, dtype: str) -> Tensor:
+    """The streams after a round trip through an element type: rounded, and infinite beyond its range.
+
+    The gradient passes unchanged, so that what a run suffers from is the size of its streams alone.
+    """
+    if dtype == "fp32":
+        return streams
+    result: Tensor = _RoundTrip.apply(streams, DTYPES[dtype])  # type: ignore[no-untyped-call]
+    return result
+
+
+class _RoundTrip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, streams: Tensor, dtype: torch.dtype) -> Tensor:
+        del ctx
+        return streams.to(dtype).to(streams.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        del ctx
+        return gradient, None
+
 
 EXPANSION = 4
 """Hidden features of the feed-forward network, in widths."""

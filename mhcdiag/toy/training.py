@@ -6,16 +6,72 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from mhcdiag.errors import InputError, SettingError
+from mhcdiag.kernels.composite.products import gains, prefixes
+from mhcdiag.results.cost import StepTime
+from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.toy import StepRow, ToyRun
 from mhcdiag.toy import runfolder
-from mhcdiag.toy.model import CONNECTION, Parameters, ToyModel, initial_parameters
-from mhcdiag.toy.probe import forward_pass, measure
+from mhcdiag.toy.model import CONNECTION, Parameters, SiteRecord, ToyModel, initial_parameters
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.text import Corpus, load_text
+from mhcdiag.toy.topologies import TOPOLOGIES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """Numbers of one forward pass on the held-out batch."""
+
+    gain_forward: float
+    """Of the whole model: amax, token mean."""
+    gain_backward: float
+    """The same over columns."""
+    stream_rms: float
+    """Root mean square behind the last site."""
+    stream_max: float
+    """Largest absolute value behind any site."""
+
+
+@torch.no_grad()
+def forward_pass(model: ToyModel, tokens: Int[Tensor, "batch position"]) -> list[SiteRecord]:
+    """What passed each site, in depth order."""
+    record: list[SiteRecord] = []
+    model.logits(tokens, record=record)
+    return record
+
+
+def stacked_maps(record: list[SiteRecord]) -> Float[Tensor, "site stream stream token"] | None:
+    """H_res of all sites, tokens last; None where nothing is mixed."""
+    found = [site.maps.res for site in record if site.maps is not None and site.maps.res is not None]
+    return torch.stack(found).permute(0, 2, 3, 1) if found else None
+
+
+def measure(model: ToyModel, tokens: Int[Tensor, "batch position"]) -> Probe:
+    """Gains and sizes; gains are 1 by construction where nothing is mixed.
+
+    Arguments: model: as it stands; tokens: the held-out batch.
+    """
+    record = forward_pass(model, tokens)
+    maps = stacked_maps(record)
+    forward = backward = 1.0
+    if maps is not None:
+        whole = gains(prefixes(maps.double().contiguous())[-1:])
+        means = {key: float((gain.sum_tokens() / maps.shape[-1]).numbers()[0]) for key, gain in whole.items()}
+        forward = means[Direction.FORWARD, Definition.AMAX]
+        backward = means[Direction.BACKWARD, Definition.AMAX]
+    return Probe(
+        gain_forward=forward,
+        gain_backward=backward,
+        stream_rms=float(record[-1].after.double().square().mean().sqrt()),
+        stream_max=max(float(site.after.abs().max()) for site in record),
+    )
+
 
 BETAS = (0.9, 0.95)
 """Of AdamW, as in the paper's runs."""
@@ -225,3 +281,31 @@ class TimedSteps:
     def step(self, step: int) -> StepRow:
         """Take one step."""
         return _step(self._run, step)
+
+
+WARMUP = 2
+"""Steps that do not count: they compile, and fill caches."""
+
+
+def step_times(*, rounds: int = 9, depth: int = 30) -> tuple[StepTime, ...]:
+    """Processor time of one training step per topology, `residual` first, as ratios to it.
+
+    The topologies take turns, so that a slow minute of the machine hits all of them alike.
+
+    Arguments: rounds: steps per topology that count; depth: transformer blocks.
+    """
+    names = [topology.name for topology in TOPOLOGIES]
+    corpus = load_text(None, context=ToySettings().context)
+    runs = {name: TimedSteps(ToySettings(topology=name, depth=depth), corpus) for name in names}
+    found: dict[str, list[float]] = {name: [] for name in names}
+    with one_thread():
+        for turn in range(WARMUP + rounds):
+            for name, run in runs.items():
+                started = time.process_time()
+                run.step(turn + 1)
+                if turn >= WARMUP:
+                    found[name].append(1000 * (time.process_time() - started))
+    middle = {name: median(times) for name, times in found.items()}
+    return tuple(
+        StepTime(topology=name, milliseconds=value, ratio=value / middle["residual"]) for name, value in middle.items()
+    )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mhcdiag.checkups import examine
-from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
+from mhcdiag.health_checks import examine
+from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Settings
 from mhcdiag.livemaps.lucidrains import Lucidrains, apply_wrapper

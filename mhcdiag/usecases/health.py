@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from mhcdiag.checkups import examine
-from mhcdiag.checkups.interface import Subject
 from mhcdiag.errors import SettingError
+from mhcdiag.health_checks import examine
+from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.families.plain import Plain
 from mhcdiag.layouts.interface import Reading, Recognition, Settings

@@ -6,7 +6,7 @@ from math import inf, nextafter
 import numpy as np
 import torch
 
-from mhcdiag.checkups.interface import Check, Outcome, Subject
+from mhcdiag.health_checks.interface import Check, Outcome, Subject
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe

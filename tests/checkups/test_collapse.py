@@ -7,8 +7,8 @@ import pytest
 from checkups.subjects import SITES, TOKENS, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
-from mhcdiag.checkups import collapse
-from mhcdiag.checkups.products import dobrushin
+from mhcdiag.health_checks.families import collapse
+from mhcdiag.health_checks.products import dobrushin
 
 
 def halving(*shares: float):

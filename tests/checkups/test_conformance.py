@@ -7,7 +7,7 @@ import pytest
 import torch
 from checkups.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, stochastic_maps, subject
 
-from mhcdiag.checkups import conformance
+from mhcdiag.health_checks.families import conformance
 from mhcdiag.results.gain import Direction
 from mhcdiag.weight_readers.alternatives import Prediction
 

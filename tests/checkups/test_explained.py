@@ -3,8 +3,8 @@
 import pytest
 from checkups.subjects import subject
 
-from mhcdiag.checkups.conformance import THRESHOLDS
-from mhcdiag.checkups.explained import BETTER, Explained
+from mhcdiag.health_checks.explained import BETTER, Explained
+from mhcdiag.health_checks.families.conformance import THRESHOLDS
 
 
 @pytest.mark.parametrize(("best", "named"), [(0.0625, False), (0.05, True), (0.03, True)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkups.subjects import STREAMS, parameters, random_maps, run, said, subject, whats
 
-from mhcdiag.checkups import frozen
+from mhcdiag.health_checks.families import frozen
 
 IDENTITY, UNIFORM = np.eye(STREAMS), np.full((STREAMS, STREAMS), 1 / STREAMS)
 BETWEEN = (IDENTITY + UNIFORM) / 2

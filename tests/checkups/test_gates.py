@@ -7,7 +7,7 @@ import pytest
 from checkups.subjects import gates as site_gates
 from checkups.subjects import parameters, random_maps, run, said, speaks_above, subject, whats
 
-from mhcdiag.checkups import gates
+from mhcdiag.health_checks.families import gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.parametric import Activation
 from mhcdiag.weight_readers.observed import Gate

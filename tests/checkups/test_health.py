@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from stacks import CONFIG, deepseek_v4_tensors, write
 
 import mhcdiag
-from mhcdiag.checkups import CHECKS
 from mhcdiag.cli.main import run
 from mhcdiag.errors import SettingError
+from mhcdiag.health_checks import CHECKS
 
 STREAMS, WIDTH, TOKENS = 4, 7, 6
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from checkups.subjects import subject
 
-from mhcdiag import checkups
-from mhcdiag.checkups import CHECKS, examine
-from mhcdiag.checkups.interface import Outcome, above, largest, overall, smallest
+from mhcdiag import health_checks as checkups
 from mhcdiag.errors import SettingError
+from mhcdiag.health_checks import CHECKS, examine
+from mhcdiag.health_checks.interface import Outcome, above, largest, overall, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 
 LIMITS = {Severity.NOTE: 1.0, Severity.WARN: 2.0, Severity.FAIL: 3.0}

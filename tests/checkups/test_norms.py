@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkups.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.checkups import norms
+from mhcdiag.health_checks.families import norms
 
 SIZE = 20
 

@@ -19,7 +19,7 @@ from checkups.subjects import (
 )
 from reference import composite
 
-from mhcdiag.checkups import sinkhorn
+from mhcdiag.health_checks.families import sinkhorn
 from mhcdiag.results.gain import Direction
 
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})

@@ -49,7 +49,7 @@ def test_bad_input_is_exit_code_2(options: list[str], message: str, capsys):
 
 
 def test_measured_ratios_are_those_of_one_machine(monkeypatch, capsys):
-    from mhcdiag.toy import timing
+    from mhcdiag.toy import training as timing
 
     times = timing.step_times(rounds=1, depth=1)
     assert times[0].topology == "residual"

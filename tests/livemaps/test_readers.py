@@ -9,7 +9,7 @@ from packages import lucidrains_stacks, transformers_hooks
 from packages.transformers_models import DEEPSEEK_V4, deepseek_v4, hy_v4, mixers
 
 from mhcdiag.livemaps import live_sites
-from mhcdiag.livemaps.megatron import Megatron
+from mhcdiag.livemaps.transformers_families import Megatron
 
 
 def caught(model: torch.nn.Module, run: Callable[[], object]) -> dict[str, np.ndarray]:

@@ -5,9 +5,9 @@ import torch
 
 from mhcdiag.errors import SettingError
 from mhcdiag.toy.model import CONNECTION, ToyModel, initial_parameters
-from mhcdiag.toy.probe import forward_pass, measure
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies import TOPOLOGIES, topology_for
+from mhcdiag.toy.training import forward_pass, measure
 
 NAMES = [topology.name for topology in TOPOLOGIES]
 TOKENS = torch.randint(0, 11, (3, 7), generator=torch.Generator().manual_seed(5))

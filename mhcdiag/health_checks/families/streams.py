@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.health_checks.interface import Outcome, Subject, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import torch
 
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
-from mhcdiag.checkups.products import dobrushin, lyapunov, prefixes
+from mhcdiag.health_checks.interface import Outcome, Subject, not_checkable
+from mhcdiag.health_checks.products import dobrushin, lyapunov, prefixes
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "collapse"

@@ -5,7 +5,7 @@ from math import sqrt
 
 import torch
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.observed import Gate

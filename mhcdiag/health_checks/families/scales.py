@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import log
 
-from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable, smallest
+from mhcdiag.health_checks.interface import Outcome, Subject, largest, not_checkable, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "scales"

@@ -5,8 +5,8 @@ from math import inf, log
 
 import torch
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable, overall
-from mhcdiag.checkups.products import prefixes
+from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable, overall
+from mhcdiag.health_checks.products import prefixes
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Severity
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.plain_weights import NormWeight
 

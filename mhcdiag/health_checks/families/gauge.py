@@ -5,8 +5,8 @@ from math import log
 
 import torch
 
-from mhcdiag.checkups.interface import Outcome, Subject
-from mhcdiag.checkups.products import prefixes
+from mhcdiag.health_checks.interface import Outcome, Subject
+from mhcdiag.health_checks.products import prefixes
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "gauge"

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.checkups.interface import Subject
+from mhcdiag.health_checks.interface import Subject
 from mhcdiag.results.health import Finding, Severity
 from mhcdiag.weight_readers.alternatives import Prediction
 from mhcdiag.weight_readers.observed import SiteActivations

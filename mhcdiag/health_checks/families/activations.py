@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable, overall
+from mhcdiag.health_checks.interface import Outcome, Subject, largest, not_checkable, overall
 from mhcdiag.results.health import Basis, Severity
 
 NAME = "activations"

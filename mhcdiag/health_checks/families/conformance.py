@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.checkups.explained import explain, written
-from mhcdiag.checkups.interface import Outcome, Subject, largest, not_checkable
+from mhcdiag.health_checks.explained import explain, written
+from mhcdiag.health_checks.interface import Outcome, Subject, largest, not_checkable
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.observed import SiteActivations

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isnan
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, largest, not_checkable, smallest
+from mhcdiag.health_checks.interface import Outcome, Subject, above, largest, not_checkable, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.query_key import LogitBound, logit_bound
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import median
 
-from mhcdiag.checkups.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.plain_weights import Writer
 

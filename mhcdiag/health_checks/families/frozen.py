@@ -5,7 +5,7 @@ from math import log
 
 import torch
 
-from mhcdiag.checkups.interface import Outcome, Subject, not_checkable
+from mhcdiag.health_checks.interface import Outcome, Subject, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
 
 NAME = "frozen"

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from mhcdiag.checkups import (
+from mhcdiag.errors import SettingError
+from mhcdiag.health_checks.families import (
     activations,
     attention,
     collapse,
@@ -17,8 +18,7 @@ from mhcdiag.checkups import (
     streams,
     writers,
 )
-from mhcdiag.checkups.interface import Check, Subject, not_checkable
-from mhcdiag.errors import SettingError
+from mhcdiag.health_checks.interface import Check, Subject, not_checkable
 from mhcdiag.results.health import CheckResult
 
 CHECKS: tuple[Check, ...] = (
