@@ -31,11 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "mhcdiag/detectors": "tests/detectors",
     "mhcdiag/runlogs": "tests/runlogs",
-    "mhcdiag/checkups": "tests/checkups",
+    "mhcdiag/health_checks": "tests/health_checks",
     "mhcdiag/mappings": "tests/mappings",
     "mhcdiag/measures": "tests/measures",
     "mhcdiag/layouts": "tests/layouts",
-    "mhcdiag/gates": "tests/gates",
+    "mhcdiag/policies": "tests/policies",
 }
 """Package folder and the folder of the tests that judge its mutants; a room is called by the name of its package."""
 

@@ -1,7 +1,7 @@
 """How much better another reading must be to be named."""
 
 import pytest
-from checkups.subjects import subject
+from health_checks.subjects import subject
 
 from mhcdiag.health_checks.explained import BETTER, Explained
 from mhcdiag.health_checks.families.conformance import THRESHOLDS

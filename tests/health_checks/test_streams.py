@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from checkups.subjects import activations, gates, run, said, speaks_above, subject
+from health_checks.subjects import activations, gates, run, said, speaks_above, subject
 from layouts.formulas import CASES
 from safetensors.torch import save_file
 from stacks import hyper_connections_tensors, write

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from checkups.subjects import STREAMS, parameters, random_maps, run, said, subject, whats
+from health_checks.subjects import STREAMS, parameters, random_maps, run, said, subject, whats
 
 from mhcdiag.health_checks.families import frozen
 

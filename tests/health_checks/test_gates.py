@@ -4,8 +4,8 @@ from math import erfc, inf, sqrt
 
 import numpy as np
 import pytest
-from checkups.subjects import gates as site_gates
-from checkups.subjects import parameters, random_maps, run, said, speaks_above, subject, whats
+from health_checks.subjects import gates as site_gates
+from health_checks.subjects import parameters, random_maps, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from checkups.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, subject, whats
+from health_checks.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import activations as check
 

@@ -4,7 +4,7 @@ from math import inf, isnan, log, nan
 
 import pytest
 import torch
-from checkups.subjects import plain, run, said, speaks_above, subject, whats
+from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import scales
 

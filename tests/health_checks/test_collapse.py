@@ -4,7 +4,7 @@ from math import inf, log
 
 import numpy as np
 import pytest
-from checkups.subjects import SITES, TOKENS, random_maps, run, said, speaks_above, subject, whats
+from health_checks.subjects import SITES, TOKENS, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
 from mhcdiag.health_checks.families import collapse

@@ -5,7 +5,17 @@ from math import inf, nan, nextafter
 import numpy as np
 import pytest
 import torch
-from checkups.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, stochastic_maps, subject
+from health_checks.subjects import (
+    SITES,
+    STREAMS,
+    TOKENS,
+    activations,
+    run,
+    said,
+    speaks_above,
+    stochastic_maps,
+    subject,
+)
 
 from mhcdiag.health_checks.families import conformance
 from mhcdiag.results.gain import Direction

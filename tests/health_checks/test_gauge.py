@@ -4,7 +4,7 @@ from math import log
 
 import numpy as np
 import pytest
-from checkups.subjects import SITES, STREAMS, gates, random_maps, run, said, speaks_above, subject, whats
+from health_checks.subjects import SITES, STREAMS, gates, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
 from mhcdiag.health_checks.families import gauge

@@ -5,7 +5,7 @@ from math import inf, isnan, log, nan
 
 import numpy as np
 import pytest
-from checkups.subjects import subject
+from health_checks.subjects import subject
 
 from mhcdiag import health_checks as checkups
 from mhcdiag.errors import SettingError

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from checkups.subjects import SITES, STREAMS, TOKENS, as_tensor, random_maps
+from health_checks.subjects import SITES, STREAMS, TOKENS, as_tensor, random_maps
 from reference import composite
 
 from mhcdiag.health_checks.products import dobrushin, lyapunov, prefixes

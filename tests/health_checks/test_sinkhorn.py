@@ -5,7 +5,7 @@ from math import inf, log
 
 import numpy as np
 import pytest
-from checkups.subjects import (
+from health_checks.subjects import (
     SITES,
     TOKENS,
     parameters,

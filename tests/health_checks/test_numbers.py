@@ -1,9 +1,9 @@
 """The numbers that gates can judge are those that the checks give."""
 
 import pytest
-from checkups.test_health import captured, v4
-from checkups.test_health import save as save_v4
-from checkups.test_plain_models import CONFIG, llama
+from health_checks.test_health import captured, v4
+from health_checks.test_health import save as save_v4
+from health_checks.test_plain_models import CONFIG, llama
 from stacks import hyper_connections_tensors, write
 
 import mhcdiag

@@ -6,7 +6,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 import torch
-from checkups.subjects import plain, run, said, speaks_above, subject, whats
+from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import attention
 from mhcdiag.weight_readers.query_key import QueryKey

@@ -1,7 +1,7 @@
 """DeepNorm's factors against the formulas of arXiv 2203.00555 for decoders."""
 
 import pytest
-from checkups.subjects import plain, run, said, speaks_above, subject, whats
+from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import deepnorm
 from mhcdiag.weight_readers.plain_weights import DeepNormScales

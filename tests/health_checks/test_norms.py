@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from checkups.subjects import plain, run, said, speaks_above, subject, whats
+from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families import norms
 
