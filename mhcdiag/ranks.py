@@ -96,7 +96,6 @@ class Distributed:
 
     def gather_all(self, parts: Iterable[Part]) -> list[Part]:
         """See `Ranks`."""
-
         hands = self.gather([packed(part) for part in parts])
         return [unpacked(part) for hand in hands for part in hand]
 

@@ -49,7 +49,6 @@ def test_importing_the_package_imports_nothing_heavy():
         "mhcdiag.errors",
         "mhcdiag.results.gain",
         "mhcdiag.policies.verdicts",
-        "mhcdiag.policies.verdicts",
         "mhcdiag.results.trend",
     ],
 )

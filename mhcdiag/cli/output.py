@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mhcdiag.errors import InputError, MhcdiagError, OutputError, RankError, SettingError
+from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.reports.text import printable
-from mhcdiag.results.judged import JudgedGain, Unreadable
+from mhcdiag.results.judged import JudgedGain, Unreadable, readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,24 +40,12 @@ def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
             yield path
 
 
-def or_unreadable(path: str, judge: Callable[[str], Judged], *, aloud: bool = True) -> Judged | Unreadable:
-    """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others.
-
-    Arguments: aloud: say at once on stderr what is wrong.
-    """
-    try:
-        return judge(path)
-    except RankError:
-        raise  # no rank can go on without the others
-    except InputError as error:
-        reason = str(error)
-    except MhcdiagError as error:
-        reason = f"{path}: {error}"
-    except OSError as error:
-        reason = f"{path}: {error.strerror or error}"
-    if aloud:
-        complain(reason)
-    return Unreadable(path=path, reason=reason)
+def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:
+    """Judge one input; what is wrong with one that cannot be read is said at once on stderr."""
+    found = readable(path, judge)
+    if isinstance(found, Unreadable):
+        complain(found.reason)
+    return found
 
 
 def complain(message: str) -> None:

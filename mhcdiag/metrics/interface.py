@@ -9,8 +9,8 @@ from mhcdiag.results.check import Family, Place, Relation
 from mhcdiag.results.numbers import Huge, Number
 
 Document = Mapping[str, Any]
-"""A record as `contracts` writes it: of one checkpoint (`gain_document`, and `health_document` under "health") or
-one log (`spikes_document`)."""
+"""A record as `results.documents` writes it: of one checkpoint (`gain_document`, and `health_document` under
+"health") or of one log (`spikes_document`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,1 +1,1 @@
-"""policies."""
+"""Limits on records: policy files, their inputs, baselines, gates and verdicts."""

@@ -1,11 +1,15 @@
 """A measurement together with what the gates said of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from mhcdiag.errors import InputError, MhcdiagError, RankError
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.verdict import Limit, Verdict, combine
+
+Judged = TypeVar("Judged")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,3 +66,18 @@ class JudgedHealth:
     def path(self) -> str:
         """The input as the user named it."""
         return self.result.path
+
+
+def readable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:
+    """Judge one input; one that cannot be read becomes a record, so that it hides neither itself nor the others."""
+    try:
+        return judge(path)
+    except RankError:
+        raise  # no rank can go on without the others
+    except InputError as error:
+        reason = str(error)
+    except MhcdiagError as error:
+        reason = f"{path}: {error}"
+    except OSError as error:
+        reason = f"{path}: {error.strerror or error}"
+    return Unreadable(path=path, reason=reason)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from mhcdiag.errors import LogError, MhcdiagError
+from mhcdiag.runlogs.choosing import choose_format
 from mhcdiag.runlogs.interface import Keys
+from mhcdiag.runlogs.sources import open_source
 
 FolderKind = Literal["mlflow", "tensorboard"]
 
@@ -88,9 +90,6 @@ def _is_log(entry: Path) -> bool:
 
 
 def _recognised(entry: Path) -> bool:
-    from mhcdiag.runlogs.reading import choose_format
-    from mhcdiag.runlogs.sources import open_source
-
     try:
         source = open_source(str(entry))
     except MhcdiagError:

@@ -5,40 +5,13 @@ from dataclasses import dataclass
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.containers import captured as captured_directory
-from mhcdiag.tensorfiles.containers import deepspeed as deepspeed_directory
-from mhcdiag.tensorfiles.containers import distcp as distcp_directory
-from mhcdiag.tensorfiles.containers import gguf as gguf_file
-from mhcdiag.tensorfiles.containers import megatron as megatron_directory
-from mhcdiag.tensorfiles.containers import npz as npz_file
-from mhcdiag.tensorfiles.containers import remote as remote_checkpoint
-from mhcdiag.tensorfiles.containers import (
-    safetensors_files as safetensors_directory,
-)
-from mhcdiag.tensorfiles.containers import (
-    safetensors_files as safetensors_file,
-)
-from mhcdiag.tensorfiles.containers import torch_files as torch_directory
-from mhcdiag.tensorfiles.containers import torch_files as torch_file
+from mhcdiag.tensorfiles.containers import CONTAINERS
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place, look, refuse_other_content
 from mhcdiag.tensorfiles.shards import listed, main_snapshot
 from mhcdiag.tensorfiles.stores.addresses import is_remote
 
-CONTAINERS: tuple[Container, ...] = (
-    remote_checkpoint,
-    safetensors_file,
-    deepspeed_directory,
-    megatron_directory,
-    distcp_directory,
-    captured_directory,
-    safetensors_directory,
-    gguf_file,
-    npz_file,
-    torch_file,
-    torch_directory,
-)
-"""All container formats; the first that recognises a place opens it."""
+__all__ = ["CONTAINERS", "Located", "locate", "open_checkpoint"]
 
 _EXPECTED = "a .safetensors, torch, GGUF or .npz file, or a directory with one"
 

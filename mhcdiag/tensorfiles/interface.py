@@ -1,9 +1,11 @@
 """What a container format offers, and the counted bytes that it reads from.
 
-Adding a container is one module here with the two functions of `Container`, and one entry in `CONTAINERS`
-(`tensorfiles/__init__.py`). Everything that a file can do wrong is a `mhcdiag.errors.ContainerError`.
+Adding a container is one module in `containers/` that ends with a `Container`, and one entry in `CONTAINERS`
+(`containers/__init__.py`). Everything that a file can do wrong is a `mhcdiag.errors.ContainerError`.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from mhcdiag.namedtensors import NamedTensors
@@ -29,16 +31,22 @@ class ByteSource(Protocol):
         """Exactly `length` bytes from `offset`; a shorter file raises `ContainerError`."""
 
 
-class Container(Protocol):
-    """One container format; the implementations are modules."""
+class OpenPlace(Protocol):
+    """What reads the headers at a place."""
 
-    TITLE: str
+    def __call__(self, place: Place, *, key: str | None) -> NamedTensors:
+        """Read them; `key` chooses among several state dicts of one file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Container:
+    """One container format."""
+
+    title: str
     """What it is, for people."""
-    LOOKS: str
-    """What it is told by; code between backticks."""
-
-    def recognises(self, place: Place) -> bool:
-        """Whether this format is responsible for what stands at `place`, be it sound or broken."""
-
-    def open_place(self, place: Place, *, key: str | None) -> NamedTensors:
-        """Read the headers at `place`; `key` chooses among several state dicts of one file."""
+    looks: str
+    """What it is recognised by; code between backticks."""
+    recognises: Callable[[Place], bool]
+    """Whether this format is responsible for what stands at a place, be it sound or broken."""
+    open_place: OpenPlace
+    """Read the headers at a place."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mhcdiag.cli.output import or_unreadable
 from mhcdiag.errors import SettingError
 from mhcdiag.metrics import Document
 from mhcdiag.policies.baseline import Baseline, refuse_other_model
@@ -22,7 +21,7 @@ from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
-from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
 from mhcdiag.version import __version__
@@ -112,11 +111,11 @@ def look_at_all(plan: Plan) -> list[Found]:
         if one.error:
             return Found(result=Unreadable(path=one.path, reason=one.error))
         if one.family is Family.LOG:
-            return Found(result=or_unreadable(one.path, plan.read, aloud=False))
-        result = or_unreadable(one.path, plan.measure, aloud=False)
+            return Found(result=readable(one.path, plan.read))
+        result = readable(one.path, plan.measure)
         if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
             return Found(result=result)
-        health = or_unreadable(one.path, plan.examine, aloud=False)
+        health = readable(one.path, plan.examine)
         return Found(result=health) if isinstance(health, Unreadable) else Found(result=result, health=health)
 
     if plan.jobs == 1 or len(plan.inputs) == 1:

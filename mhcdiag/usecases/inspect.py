@@ -25,7 +25,7 @@ def catalogue() -> Catalogue:
             )
             for each in LAYOUTS
         ),
-        containers=tuple(KnownContainer(title=each.TITLE, looks=each.LOOKS) for each in CONTAINERS),
+        containers=tuple(KnownContainer(title=each.title, looks=each.looks) for each in CONTAINERS),
     )
 
 
@@ -56,7 +56,7 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
     infos = checkpoint.tensors.values()
     return Inspection(
         path=os.fspath(path),
-        container=located.container.TITLE,
+        container=located.container.title,
         bytes_total=checkpoint.bytes_total,
         bytes_read=checkpoint.bytes_read,
         tensors=len(checkpoint.tensors),

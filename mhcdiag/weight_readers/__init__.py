@@ -1,1 +1,1 @@
-"""weight_readers."""
+"""What weights beside the mixers say: norms, attention, gates of sites, captured activations."""

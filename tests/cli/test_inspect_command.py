@@ -81,7 +81,7 @@ def test_layouts_lists_all_with_source_and_status(capsys, as_json: bool):
     if as_json:
         found = json.loads(out)
         assert [each["name"] for each in found["layouts"]] == [each.name for each in LAYOUTS]
-        assert [each["title"] for each in found["containers"]] == [each.TITLE for each in CONTAINERS]
+        assert [each["title"] for each in found["containers"]] == [each.title for each in CONTAINERS]
         assert all(each["source"] and each["status"] for each in found["layouts"])
         return
     joined = " ".join(out.split())

@@ -12,7 +12,7 @@ import mhcdiag
 from mhcdiag.cli.main import run
 from mhcdiag.policies.verdicts import judge_gain
 from mhcdiag.reports.gain_console import gain_json
-from mhcdiag.results.documents.schemas import COMMANDS, schema
+from mhcdiag.results.documents import COMMANDS, schema
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.numbers import Huge
 
@@ -109,4 +109,4 @@ def test_a_report_that_is_none_is_refused(capsys, change):
 
 def test_the_schemas_are_in_the_wheel():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "schema/*.json" in project["tool"]["setuptools"]["package-data"]["mhcdiag.contracts"]
+    assert "schema/*.json" in project["tool"]["setuptools"]["package-data"]["mhcdiag.results.documents"]

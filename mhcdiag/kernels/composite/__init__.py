@@ -1,1 +1,1 @@
-"""composite."""
+"""Products of mappings over sites and their gains: plain torch, Numba and Triton."""

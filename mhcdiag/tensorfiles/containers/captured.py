@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo
 from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Content, Place, look
 from mhcdiag.tensorfiles.safetensors_header import read_header
@@ -15,13 +16,11 @@ from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-TITLE = "directory of captured mappings"
-LOOKS = "several `*.safetensors` with `layers.{i}.h_res` and no index: together one set of tokens"
 
 _SUFFIX = ".safetensors"
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A directory with several safetensors files and no index, the first of which holds captured mappings."""
     names = _files(place)
     if len(names) < 2 or any(name.endswith(".index.json") for name in place.names):
@@ -35,7 +34,7 @@ def recognises(place: Place) -> bool:
         return False  # a shard like any other: whoever opens it says what is wrong
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Read the headers of all files.
 
     Raises
@@ -166,3 +165,11 @@ def _refuse_difference(first: SafetensorsTensors, other: SafetensorsTensors) -> 
                 expected=f"{list(mine[name])} as in {first.path}, one for each token",
                 hint=hint,
             )
+
+
+CAPTURED = Container(
+    title="directory of captured mappings",
+    looks="several `*.safetensors` with `layers.{i}.h_res` and no index: together one set of tokens",
+    recognises=_recognises,
+    open_place=_open,
+)

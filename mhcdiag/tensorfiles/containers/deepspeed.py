@@ -4,13 +4,11 @@ import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Place
 from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
 from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
-
-TITLE = "DeepSpeed folder"
-LOOKS = "`mp_rank_XX_model_states.pt`, also through `latest`; ZeRO-3 partitions are refused with what to do"
 
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt")
 _PARTITION = re.compile(r"zero_pp_rank_(\d+)_mp_rank_(\d+)_model_states\.pt")
@@ -18,7 +16,7 @@ _PIPELINE = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
 _POINTER = "latest"
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A folder of model states, or one whose `latest` names such a folder and that holds no weights itself."""
     if any(pattern.fullmatch(name) for name in place.names for pattern in (_RANK, _PARTITION, _PIPELINE)):
         return True
@@ -26,7 +24,7 @@ def recognises(place: Place) -> bool:
     return _POINTER in place.names and not has_weights
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Load names and shapes of all ranks, and the `config.json` beside them.
 
     Raises
@@ -60,3 +58,11 @@ def open_place(place: Place, *, key: str | None) -> NamedTensors:
         for rank in sorted(ranks)
     ]
     return RankedTensors(place.path, [Stage(ranks=files)])
+
+
+DEEPSPEED = Container(
+    title="DeepSpeed folder",
+    looks="`mp_rank_XX_model_states.pt`, also through `latest`; ZeRO-3 partitions are refused with what to do",
+    recognises=_recognises,
+    open_place=_open,
+)

@@ -15,6 +15,7 @@ from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
 from mhcdiag.tensorfiles.element_types import clean_names, spelling_named
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Place
 from mhcdiag.tensorfiles.shards import listed
@@ -25,8 +26,6 @@ from mhcdiag.tensorfiles.torch_load import load_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-TITLE = "torch distributed checkpoint"
-LOOKS = "`.metadata` and `__R_N.distcp`; the pickle in it is read by a restricted reader that runs nothing"
 
 _METADATA = ".metadata"
 _SUFFIX = ".distcp"
@@ -48,14 +47,14 @@ class _Entry:
         return self.stored.shape if self.layer is None else self.stored.shape[1:]
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A directory with shards or metadata."""
     if place.content is not None:
         return False
     return any(name.endswith(_SUFFIX) for name in place.names) or os.path.lexists(place.beside(_METADATA))
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Read the metadata; no shard is opened.
 
     Raises
@@ -249,3 +248,11 @@ def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:
         _STACKED.sub(rf"\g<before>{layer}.", name, count=1): _Entry(stored=stored, layer=layer)
         for layer in range(stored.shape[0])
     }
+
+
+DISTCP = Container(
+    title="torch distributed checkpoint",
+    looks="`.metadata` and `__R_N.distcp`; the pickle in it is read by a restricted reader that runs nothing",
+    recognises=_recognises,
+    open_place=_open,
+)

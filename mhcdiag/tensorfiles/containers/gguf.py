@@ -9,6 +9,7 @@ from mhcdiag.namedtensors import NamedTensors, TensorInfo
 from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
 from mhcdiag.tensorfiles.element_types import torch_dtype
 from mhcdiag.tensorfiles.gguf_header import TYPES, GgufTensor, read_gguf_header, size_of
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.local_file import LocalFile, row_range
 from mhcdiag.tensorfiles.places import Content, Place, look
 from mhcdiag.tensorfiles.shards import listed, numbered, refuse_incomplete
@@ -17,15 +18,13 @@ from mhcdiag.tensorfiles.strict_json import shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-TITLE = "GGUF file"
-LOOKS = "`*.gguf`, told by content, with all its numbered parts; quantised mixers need the extra `gguf`"
 
 _SUFFIX = ".gguf"
 _ARCHITECTURE = "general.architecture"
 _LAYERS = "block_count"
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A file that begins like GGUF, or promises by its name to be one, or a directory of such files and no others."""
     if place.content is None:
         return any(name.endswith(_SUFFIX) for name in place.names) and not any(
@@ -34,7 +33,7 @@ def recognises(place: Place) -> bool:
     return place.content is Content.GGUF or place.path.endswith(_SUFFIX)
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Read the headers of all parts.
 
     Raises
@@ -158,3 +157,11 @@ def _config(facts: Mapping[str, Any]) -> dict[str, Any]:
     if _LAYERS in config:
         config["num_hidden_layers"] = config[_LAYERS]
     return config
+
+
+GGUF = Container(
+    title="GGUF file",
+    looks="`*.gguf`, told by content, with all its numbered parts; quantised mixers need the extra `gguf`",
+    recognises=_recognises,
+    open_place=_open,
+)

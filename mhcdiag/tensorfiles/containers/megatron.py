@@ -9,14 +9,12 @@ import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.containers import distcp as distcp_directory
+from mhcdiag.tensorfiles.containers.distcp import DISTCP
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Place, look
 from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
 from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
-
-TITLE = "Megatron-LM legacy folder"
-LOOKS = "`mp_rank_TT[_PPP]/model_optim_rng.pt`, also through `latest_checkpointed_iteration.txt`; stages put in order"
 
 _RANK = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(?:_(\d+))?")
 _POINTER = "latest_checkpointed_iteration.txt"
@@ -24,14 +22,14 @@ _FILES = ("model_optim_rng.pt", "model_rng.pt")
 _CHUNKS = range(64)
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A folder of rank folders, or one whose pointer names an iteration."""
     if any(_RANK.fullmatch(name) for name in place.names):
         return True
     return _POINTER in place.names and any(name.startswith(("iter_", "release")) for name in place.names)
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Load names and shapes of all ranks; Megatron saves its arguments with them, which serve as configuration.
 
     Raises
@@ -41,8 +39,8 @@ def open_place(place: Place, *, key: str | None) -> NamedTensors:
     """
     folder = follow_pointer(place, _POINTER, folder="iter_{:0>7}")
     ranks = by_rank(folder.names, _RANK)
-    if not ranks and distcp_directory.recognises(folder):
-        return distcp_directory.open_place(folder, key=key)
+    if not ranks and DISTCP.recognises(folder):
+        return DISTCP.open_place(folder, key=key)
     if not ranks:
         hint = "pass the path of the iteration's folder"
         raise ContainerError(folder.path, found="no mp_rank_TT folder", expected="a legacy checkpoint", hint=hint)
@@ -88,3 +86,12 @@ def _chunks(path: str) -> list[str]:
 
     root = load_file(path).root
     return [f"model{chunk}" for chunk in _CHUNKS if isinstance(root, dict) and f"model{chunk}" in root]
+
+
+MEGATRON = Container(
+    title="Megatron-LM legacy folder",
+    looks="`mp_rank_TT[_PPP]/model_optim_rng.pt`, also through `latest_checkpointed_iteration.txt`; stages put "
+    "in order",
+    recognises=_recognises,
+    open_place=_open,
+)

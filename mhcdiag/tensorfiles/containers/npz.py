@@ -15,6 +15,7 @@ from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
 from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
 from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.local_file import row_range, unreadable
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.strict_json import shown
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
-TITLE = "NumPy maps"
-LOOKS = "`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled"
 
 _BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
 """What zipfile raises: the last two for a compression or version that it does not know, and for cut-off headers."""
@@ -44,7 +43,7 @@ class _Array:
     """Index into the first axis; None for the whole array."""
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """A zip archive with arrays."""
     if place.content is not Content.ZIP:
         return False
@@ -55,7 +54,7 @@ def recognises(place: Place) -> bool:
         return place.path.endswith(".npz")
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Read the headers of all arrays.
 
     Raises
@@ -156,3 +155,11 @@ class _NpzTensors:
         except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
             found = f"array {shown(member)} cannot be read: {error!s:.100}"
             raise ContainerError(self.path, found=found, hint="write the file again with numpy.savez") from error
+
+
+NPZ = Container(
+    title="NumPy maps",
+    looks="`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled",
+    recognises=_recognises,
+    open_place=_open,
+)

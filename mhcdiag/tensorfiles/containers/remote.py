@@ -7,6 +7,7 @@ from typing import Any
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 from mhcdiag.tensorfiles.shards import shards_in
@@ -15,21 +16,18 @@ from mhcdiag.tensorfiles.stores.http import get
 from mhcdiag.tensorfiles.stores.ranges import RemoteFile, fetch_heads, fetch_spans
 from mhcdiag.tensorfiles.strict_json import parse_object
 
-TITLE = "safetensors on a server"
-LOOKS = "`https://.../*.safetensors`, `https://.../*.index.json`, `hf://owner/model[@revision]`; by HTTP ranges"
-
 LARGE = 10_000_000
 """Bytes from which a download is announced before it begins."""
 _JSON_LIMIT = 100_000_000
 _log = logging.getLogger("mhcdiag")
 
 
-def recognises(place: Place) -> bool:
+def _recognises(place: Place) -> bool:
     """An address."""
     return place.content is Content.REMOTE
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open(place: Place, *, key: str | None) -> NamedTensors:
     """Fetch the headers of all shards, the index and `config.json`.
 
     Raises
@@ -124,3 +122,11 @@ class RemoteTensors(SafetensorsTensors):
         total = sum(length for _, _, length in wanted)
         if total >= LARGE:
             _log.warning("fetching %.0f MB from %s, of %.1f GB", total / 1e6, self.path, self.bytes_total / 1e9)
+
+
+REMOTE = Container(
+    title="safetensors on a server",
+    looks="`https://.../*.safetensors`, `https://.../*.index.json`, `hf://owner/model[@revision]`; by HTTP ranges",
+    recognises=_recognises,
+    open_place=_open,
+)

@@ -2,25 +2,22 @@
 
 from mhcdiag.errors import SettingError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.interface import ByteSource
+from mhcdiag.tensorfiles.interface import ByteSource, Container
 from mhcdiag.tensorfiles.local_file import LocalFile
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 from mhcdiag.tensorfiles.shards import find_index, open_shards, read_index, refuse_incomplete
 from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 
-TITLE = "safetensors file"
-LOOKS = "`*.safetensors`, told by content"
 
-
-def recognises(place: Place) -> bool:
+def _recognises_file(place: Place) -> bool:
     """A file that begins like safetensors, or promises by its name to be one."""
     if place.content is None:
         return False
     return place.content is Content.SAFETENSORS or place.path.endswith(".safetensors")
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open_file(place: Place, *, key: str | None) -> NamedTensors:
     """Read the header of the file and the `config.json` beside it.
 
     Raises
@@ -60,18 +57,15 @@ _SUFFIX = ".safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _USUAL_INDEX = "model.safetensors.index.json"
 
-DIRECTORY_TITLE = "directory of safetensors shards"
-DIRECTORY_LOOKS = "`model.safetensors.index.json`, or loose `*.safetensors`"
 
-
-def recognises_directory(place: Place) -> bool:
+def _recognises_directory(place: Place) -> bool:
     """A directory with shards or their index, or the index itself."""
     if place.content is not None:
         return place.path.endswith(_INDEX_SUFFIX)
     return any(name.endswith((_SUFFIX, _INDEX_SUFFIX)) for name in place.names)
 
 
-def open_directory(place: Place, *, key: str | None) -> NamedTensors:
+def _open_directory(place: Place, *, key: str | None) -> NamedTensors:
     """Read the headers of all shards, the index and `config.json`.
 
     Raises
@@ -99,3 +93,17 @@ def open_directory(place: Place, *, key: str | None) -> NamedTensors:
         config=read_object(config) if config else None,
         others=others,
     )
+
+
+SAFETENSORS_FILE = Container(
+    title="safetensors file",
+    looks="`*.safetensors`, told by content",
+    recognises=_recognises_file,
+    open_place=_open_file,
+)
+SAFETENSORS_DIRECTORY = Container(
+    title="directory of safetensors shards",
+    looks="`model.safetensors.index.json`, or loose `*.safetensors`",
+    recognises=_recognises_directory,
+    open_place=_open_directory,
+)

@@ -4,7 +4,7 @@ import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.interface import ByteSource
+from mhcdiag.tensorfiles.interface import ByteSource, Container
 from mhcdiag.tensorfiles.places import Content, Place
 from mhcdiag.tensorfiles.shards import (
     find_index,
@@ -17,16 +17,13 @@ from mhcdiag.tensorfiles.shards import (
 from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
-TITLE = "file of `torch.save`"
-LOOKS = "`.pt`, `.pth`, `.bin`, told by content; tensors and plain data only, never executed"
 
-
-def recognises(place: Place) -> bool:
+def _recognises_file(place: Place) -> bool:
     """A zip archive or a pickle, whatever its name."""
     return place.content in (Content.ZIP, Content.PICKLE)
 
 
-def open_place(place: Place, *, key: str | None) -> NamedTensors:
+def _open_file(place: Place, *, key: str | None) -> NamedTensors:
     """Load names and shapes, and the `config.json` beside the file.
 
     Raises
@@ -50,18 +47,15 @@ _INDEX_SUFFIX = ".bin.index.json"
 # What the Trainer of transformers writes beside the model in checkpoint-N/.
 _TRAINER_STATE = re.compile(r"(?:optimizer|scheduler|scaler|training_args)\.(?:pt|bin|pth)$|rng_state.*\.pth$")
 
-DIRECTORY_TITLE = "directory of `torch.save` files"
-DIRECTORY_LOOKS = "`pytorch_model.bin`, its index, numbered shards, or one other file"
 
-
-def recognises_directory(place: Place) -> bool:
+def _recognises_directory(place: Place) -> bool:
     """A directory with files named like torch's or an index of such shards, or the index itself."""
     if place.content is not None:
         return place.path.endswith(_INDEX_SUFFIX)
     return any(name.endswith((*_SUFFIXES, _INDEX_SUFFIX)) for name in place.names)
 
 
-def open_directory(place: Place, *, key: str | None) -> NamedTensors:
+def _open_directory(place: Place, *, key: str | None) -> NamedTensors:
     """Load names and shapes of all shards, the index and `config.json`.
 
     Raises
@@ -109,3 +103,17 @@ def _loose(place: Place) -> list[str]:
             hint="pass the path of one of them",
         )
     return found
+
+
+TORCH_FILE = Container(
+    title="file of `torch.save`",
+    looks="`.pt`, `.pth`, `.bin`, told by content; tensors and plain data only, never executed",
+    recognises=_recognises_file,
+    open_place=_open_file,
+)
+TORCH_DIRECTORY = Container(
+    title="directory of `torch.save` files",
+    looks="`pytorch_model.bin`, its index, numbered shards, or one other file",
+    recognises=_recognises_directory,
+    open_place=_open_directory,
+)

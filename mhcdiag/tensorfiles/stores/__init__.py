@@ -1,1 +1,1 @@
-"""stores."""
+"""Where the bytes of a checkpoint lie: this machine, or a server."""
