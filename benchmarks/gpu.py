@@ -58,7 +58,7 @@ def sinkhorn_is_right(device: str) -> bool:
     """Matrices, and the gradient of a sum of their squares, against float64 on the CPU."""
     import torch
 
-    from mhcdiag.kernels.sinkhorn import sinkhorn
+    from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
     from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
 
     right = True

@@ -14,7 +14,7 @@ from timing import print_machine
 from torch import Tensor
 
 from mhcdiag.kernels.choice import choose_sinkhorn
-from mhcdiag.kernels.sinkhorn import sinkhorn
+from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
 from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
 
 RULE = SinkhornRule()

@@ -154,7 +154,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
     (tmp_path / "mhcdiag" / "gates").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="tests/gates is in the table ROOMS"):
-        mutants.find_mutants(tmp_path, ["mhcdiag/gates"])
+        mutants.find_mutants(tmp_path, ["mhcdiag/policies"])
 
 
 def test_the_table_names_folders_that_exist():

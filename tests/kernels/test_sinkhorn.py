@@ -9,7 +9,7 @@ from kernel_cases import ALL_SINKHORNS, has
 
 from mhcdiag.kernels import choice
 from mhcdiag.kernels import sinkhorn as module
-from mhcdiag.kernels.sinkhorn import sinkhorn
+from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
 from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
 from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornKernel, SinkhornRule, Start
 
