@@ -152,8 +152,8 @@ def test_the_sample_depends_on_the_seed_and_not_on_line_numbers():
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     import mutants
 
-    (tmp_path / "mhcdiag" / "gates").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="tests/gates is in the table ROOMS"):
+    (tmp_path / "mhcdiag" / "policies").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="tests/policies is in the table ROOMS"):
         mutants.find_mutants(tmp_path, ["mhcdiag/policies"])
 
 

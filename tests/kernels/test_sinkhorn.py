@@ -8,7 +8,7 @@ import torch
 from kernel_cases import ALL_SINKHORNS, has
 
 from mhcdiag.kernels import choice
-from mhcdiag.kernels import sinkhorn as module
+from mhcdiag.kernels.sinkhorn import normalise as module
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
 from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
 from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornKernel, SinkhornRule, Start

@@ -1,1 +1,1 @@
-"""Sinkhorn-Knopp: the rule, its plain form, its Numba and Triton programs, and one differentiable function over them."""
+"""Sinkhorn-Knopp: the rule, its plain form, its Numba and Triton programs, one differentiable function over them."""
