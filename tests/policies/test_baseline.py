@@ -120,3 +120,18 @@ def test_the_path_has_the_word_over_the_name_and_families_stay_apart():
         "n": 4
     }, "the only one of its name"
     assert Baseline(path="b.json", documents={}).find(Family.LOG, "a/x") is None
+
+
+@pytest.mark.parametrize("series", [{"points": 9}, {**LOSS, "events": [{}]}, {**LOSS, "spike_score": {}}])
+def test_every_metric_is_tried_so_that_an_edited_baseline_is_refused_at_once(tmp_path, series):
+    report = {**REPORT, "results": [{"path": "a", "gain": None, "spikes": {**LOG, "series": {"loss": series}}}]}
+    with pytest.raises(InputError, match="a report with a broken part: "):
+        written(tmp_path, report)
+    report["results"][0]["spikes"]["series"]["loss"] = LOSS
+    assert list(written(tmp_path, report).documents) == [(Family.LOG, "a")]
+
+
+@pytest.mark.parametrize(("was", "now"), [(None, ["a"]), (["a"], None)])
+def test_sites_that_one_of_two_lacks_are_a_difference(was, now):
+    with pytest.raises(InputError, match="a baseline of another model: sites "):
+        refuse_other_model(Baseline(path="b.json", documents={}), {"sites": was}, {"sites": now})
