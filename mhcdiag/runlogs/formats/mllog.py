@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mhcdiag.runlogs.interface import Keys, NanFamily, Record
-from mhcdiag.runlogs.records import numbers_of, parse_json
+from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
 
 _MARK = re.compile(r":::MLLOGv?[\d.]*\s*(?=\{)")
 _STEPS = ("step", "samples_count", "step_num", "epoch_num")
@@ -58,12 +58,13 @@ class MLLogParser:
         key, value = found.get("key"), found.get("value")
         if not isinstance(key, str) or _STATISTICS.match(key) is None:
             return None
-        values = numbers_of(value if isinstance(value, dict) else {key: value})
+        given = value if isinstance(value, dict) else {key: value}
+        values, lost = numbers_of(given), lost_loss(given)
         step = self._step_of(found.get("metadata"))
         if not values or step is None:
-            return None
+            return Record(line=line, values={}, garbled=True) if lost else None
         stamp = numbers_of({"time_ms": found.get("time_ms")})
-        return Record(line=line, step=step, values=values | stamp)
+        return Record(line=line, step=step, values=values | stamp, garbled=lost)
 
     def finish(self) -> Record | None:
         """Return None: no record is longer than its line."""
