@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
     script = f"""
 import resource, signal
 from pathlib import Path
-from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.usecases.capture import MapShape, MapWriter
 from mhcdiag.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
