@@ -22,6 +22,7 @@ from mhcdiag.runlogs.interface import Sample
         (b'{"step": 1, "loss": 2.5}', False),
         (b'{"loss": 2.5}\n  \n', False),
         (b'{"vocab": 97}', True),
+        (b'{"vocab": 97}\n', True),
         (b'{"vocab": 97}\n{"a": 1}', False),
         (b'{"a": {}}\n{"a": 1}', False),
         (b'{"a": {}}\n{"a": {}}', True),

@@ -139,6 +139,7 @@ def test_a_missing_step_is_counted_on_by_the_last_increase(steps: list[float], f
         ([1, 2, 3, 1, 2, 3], [1, 1, 1, 2, 2, 2], [1, 2, 3, 4, 5, 6]),
         ([20, 40, 20, 40, 20], [0, 0, 1, 1, 2], [20, 40, 60, 80, 100]),
         ([0, 5, 0, 5, 1, 5], [0, 0, 1, 1, 2, 2], [0, 5, 6, 11, 12, 16]),
+        ([5, 3], [0, 1], [5, 8]),
         ([1, 2, 3, 4], [0, 0, 1, 1], None),  # goes on
         ([1, 2, 2, 3], [0, 0, 1, 1], None),  # an equal step begins nothing
         ([1, 2, 1, 2], [0, 0, 0, 0], None),  # a resume within the epoch

@@ -99,6 +99,18 @@ class TestJudgement:
         losses = [2.5, 2.5, 0.005, 0.0, 0.0, 0.0, 0.0]
         assert made(*({"ce": loss} for loss in losses), family="huggingface").nan_rows == {}
 
+    def test_the_loss_before_zeros_need_not_be_their_neighbour(self):
+        records = [{"ce": 2.5}, {"ce": 0.005}, {"x": 1.0}, *[{"ce": 0.0}] * 4]
+        assert made(*records, family="huggingface").nan_rows == {}
+
+    def test_a_first_record_has_none_before_it(self):
+        records = [
+            {"grad_norm": NAN, "loss_scale": 2.0},
+            {"ce": 2.5, "loss_scale": 2.0},
+            {"ce": 2.5, "loss_scale": 4.0},
+        ]
+        assert made(*records, family="megatron").nan_rows["loss"].tolist() == [True, False, False]
+
     def test_values_that_are_finite_stay(self):
         table = made({"ce": 2.5, "x": NAN}, {"ce": 2.0, "x": 1.0})
         assert table.columns["loss"].tolist() == [2.5, 2.0]
