@@ -92,6 +92,7 @@ class TestScanning:
         assert found.scan(np.array([2.0, 2.0, 9.0, 2.0, 9.0, 2.0]), steps[:6]) == 2
         assert course(values).scan(np.array([np.nextafter(top, 0.0)]), steps[:1]) == 1
         assert course(values).scan(np.array([top]), steps[:1]) == 0
+        assert course(values).scan(np.array([top, *[2.0] * 40]), np.arange(41.0)) == 0
 
     def test_far_ahead(self) -> None:
         values = alternating(2.0, 0.01, 5000)

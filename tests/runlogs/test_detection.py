@@ -96,6 +96,7 @@ def test_what_a_record_is_worth(values, preferred, worth):
         (b"a" * 6 + b"\x7f\x80\xff\x08", "binary data"),
         (b"a" * 6 + b"\t\r\x1b~", "no training records"),
         (b"a" * 6 + b"\x0e\x1a\x0e\x1a", "binary data"),
+        (b"a" * 6 + b"\x1b" * 4, "no training records"),
         (b"a" * 4096 + b"\x00" * 9000, "no training records"),
     ],
 )
