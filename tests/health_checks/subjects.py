@@ -6,7 +6,7 @@ from math import inf, nextafter
 import numpy as np
 import torch
 
-from mhcdiag.health_checks.interface import Check, Outcome, Subject
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
@@ -43,9 +43,9 @@ def subject(maps=None, **changes) -> Subject:
     return Subject(**(known | changes))
 
 
-def run(check: Check, of: Subject, **limits: float) -> Outcome:
+def run(check: HealthCheck, of: Subject, **limits: float) -> Outcome:
     """The outcome by the default thresholds, some of them changed."""
-    return check.run(of, dict(check.THRESHOLDS) | limits)
+    return check.run(of, dict(check.thresholds) | limits)
 
 
 def said(outcome: Outcome) -> list[tuple[str, str, int]]:
@@ -58,7 +58,7 @@ def whats(outcome: Outcome) -> list[str]:
     return [finding.what for finding in outcome.findings]
 
 
-def speaks_above(check: Check, of: Subject, limit: str, value: float, **others: float) -> list[bool]:
+def speaks_above(check: HealthCheck, of: Subject, limit: str, value: float, **others: float) -> list[bool]:
     """Whether anything is found with the limit just below a measured value, exactly at it and just above it."""
     around = (nextafter(value, -inf), value, nextafter(value, inf))
     return [bool(run(check, of, **{limit: each}, **others).findings) for each in around]

@@ -3,7 +3,7 @@
 import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import deepnorm
+from mhcdiag.health_checks.families.deepnorm import CHECK as deepnorm
 from mhcdiag.weight_readers.plain_weights import DeepNormScales
 
 LAYERS = 8

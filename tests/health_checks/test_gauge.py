@@ -7,7 +7,7 @@ import pytest
 from health_checks.subjects import SITES, STREAMS, gates, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
-from mhcdiag.health_checks.families import gauge
+from mhcdiag.health_checks.families.gauge import CHECK as gauge
 from mhcdiag.weight_readers.observed import Gate
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import writers
+from mhcdiag.health_checks.families.writers import CHECK as writers
 from mhcdiag.weight_readers.plain_weights import Writer
 
 

@@ -7,7 +7,7 @@ import pytest
 from health_checks.subjects import gates as site_gates
 from health_checks.subjects import parameters, random_maps, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import gates
+from mhcdiag.health_checks.families.site_gates import CHECK as gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.parametric import Activation
 from mhcdiag.weight_readers.observed import Gate

@@ -1,31 +1,18 @@
-"""Whether gates are saturated, factors have grown, entries of HC change their sign."""
+"""Whether gates are saturated, factors have grown, entries of HC change their sign: the check `gates`."""
 
 from collections.abc import Mapping
 from math import sqrt
 
 import torch
 
-from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_finding, not_checkable
 from mhcdiag.mappings.parametric import Activation, ParametricStack
-from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.results.health import Basis, Severity
 from mhcdiag.weight_readers.observed import Gate
 
-NAME = "gates"
-FORMULA = (
-    "share of pre and post logits beyond +-6 (where a sigmoid follows) and of inputs of tanh beyond +-2 (for inputs of "
-    "RMS 1, P(|N(bias, |W column|^2)| > 2)); |alpha|; sd of the input-dependent logits |alpha| |W column| over the sd "
-    "of the static ones; for HC the share of entries below 0 and of negative row sums"
-)
-SOURCE = "mHC alpha init 0.01; 0.01 to about 2 in a 1.7B run; tanh and sigmoid saturation by definition"
-BASIS = Basis.HEURISTIC
-THRESHOLDS = {
-    "logit": 6.0, "saturated_warn": 0.05, "tanh": 2.0, "tanh_warn": 0.25, "alpha_note": 2.0, "dynamic_note": 0.05,
-    "flipped_note": 0.25,
-}  # fmt: skip
 
-
-def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`."""
+def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """From parameters alone, for what the layout offers of them."""
     parameters = subject.parameters
     if parameters is None:
         return not_checkable("captured mappings and plain models have no such parameters")
@@ -37,7 +24,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         overall["saturated"] = saturated
         if saturated > limits["saturated_warn"]:
             what = f"{saturated:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
-            findings.append(_finding(what, Severity.WARN, "their gradients vanish: lower them or decay them"))
+            findings.append(model_finding(Severity.WARN, what, "their gradients vanish: lower them or decay them"))
     if parameters.factors is not None and parameters.recipe.activation is Activation.TANH:
         saturation = _tanh_saturation(parameters, limits["tanh"])
         per_site["tanh_saturated"] = tuple(saturation)
@@ -57,7 +44,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         per_site["dynamic_share"] = tuple(_shares(subject))
         if max(per_site["dynamic_share"]) < limits["dynamic_note"]:
             what = f"the input-dependent part is less than {limits['dynamic_note']:g} of the static one"
-            findings.append(_finding(what, Severity.NOTE, "a static mixer would do; the projection is idle"))
+            findings.append(model_finding(Severity.NOTE, what, "a static mixer would do; the projection is idle"))
     if parameters.recipe.constraint is None:
         negative = (subject.maps < 0).double().mean(dim=(1, 2, 3)).tolist()
         flipped = (subject.maps.sum(dim=2) < 0).double().mean(dim=(1, 2)).tolist()
@@ -73,6 +60,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
 def _tanh_saturation(parameters: ParametricStack, bound: float) -> list[float]:
     """Per site the mean probability over columns that a Gaussian input of tanh lies beyond the bound."""
     assert parameters.factors is not None
+    # An input of RMS 1 projects on a column w as N(bias, |w|^2): no token is needed to know how often tanh is flat.
     found = []
     for site, factor in enumerate(parameters.factors):
         deviation = factor.column_norms().double().clamp(min=1e-12) * sqrt(2)
@@ -83,6 +71,7 @@ def _tanh_saturation(parameters: ParametricStack, bound: float) -> list[float]:
 
 
 def _shares(subject: Subject) -> list[float]:
+    """Per site the deviation of the input-dependent logits, for inputs of RMS 1, over that of the static ones."""
     parameters = subject.parameters
     assert parameters is not None
     assert parameters.factors is not None
@@ -95,5 +84,27 @@ def _shares(subject: Subject) -> list[float]:
     return shares
 
 
-def _finding(what: str, severity: Severity, advice: str) -> Finding:
-    return Finding(severity=severity, what=what, site="", sites=0, advice=advice)
+CHECK = HealthCheck(
+    name="gates",
+    formula=(
+        "share of pre and post logits beyond +-6 (where a sigmoid follows) and of inputs of tanh beyond +-2 (for "
+        "inputs of RMS 1, P(|N(bias, |W column|^2)| > 2)); |alpha|; sd of the input-dependent logits |alpha| |W "
+        "column| over the sd of the static ones; for HC the share of entries below 0 and of negative row sums"
+    ),
+    source="mHC alpha init 0.01; 0.01 to about 2 in a 1.7B run; tanh and sigmoid saturation by definition",
+    basis=Basis.HEURISTIC,
+    thresholds={
+        # The sigmoid's slope at 6 is a hundredth of its largest.
+        "logit": 6.0,
+        "saturated_warn": 0.05,
+        # The slope of tanh at 2 is 0.07. Of a unit Gaussian 0.046 lies beyond.
+        "tanh": 2.0,
+        "tanh_warn": 0.25,
+        # From 0.01 at the start to about 2 in a healthy run of 1.7B parameters: beyond is worth watching, no more.
+        "alpha_note": 2.0,
+        # Rules of thumb.
+        "dynamic_note": 0.05,
+        "flipped_note": 0.25,
+    },
+    run=_run,
+)
