@@ -18,7 +18,7 @@ import numpy as np
 from spike_logs import KINDS, Planted, synthetic_loss
 
 from mhcdiag.detectors import OURS, RULES
-from mhcdiag.detectors.interface import Records
+from mhcdiag.detectors.interface import RecordBlock
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.spikes import Event, Kind
@@ -184,7 +184,7 @@ def found_in_synthetic(rule: str, seed: int) -> Outcome:
     watcher = LogOptions(rule=rule).watcher(("loss",), "")
     steps = np.arange(len(loss), dtype=np.float64)
     bad = {"loss": np.isnan(loss)}
-    watcher.feed(Records(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))
+    watcher.feed(RecordBlock(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))
     watcher.finish()
     spans = merged([event for event in watcher.events()["loss"] if event.kind is not Kind.NAN])
     return outcome(spans, planted)

@@ -18,13 +18,13 @@ import numpy as np
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.interface import Points
 from mhcdiag.detectors.running_minimum import DivergenceTracker
-from mhcdiag.detectors.interface import LOSS, Settings
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings
 loss = np.load(sys.argv[1])
 points = Points(step=np.arange(len(loss), dtype=np.float64), line=np.arange(len(loss)), value=loss)
 times = []
 for _ in range({RUNS}):
     started = time.process_time()
-    ExcursionTracker(Settings(), LOSS).feed(points)
+    ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS).feed(points)
     DivergenceTracker().feed(points)
     times.append(time.process_time() - started)
 print(min(times))"""

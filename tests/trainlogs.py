@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mhcdiag.detectors import Settings
+from mhcdiag.detectors import DetectionSettings
 from mhcdiag.results.spikes import Event
 from mhcdiag.usecases.spikes import LogOptions, spikes
 
@@ -33,7 +33,9 @@ def write_jsonl(path: Path, loss: np.ndarray, **others: np.ndarray) -> Path:
     return path
 
 
-def events_of(path: Path, loss: np.ndarray, *, settings: Settings | None = None, **others: np.ndarray) -> list[Event]:
+def events_of(
+    path: Path, loss: np.ndarray, *, settings: DetectionSettings | None = None, **others: np.ndarray
+) -> list[Event]:
     """The events of a loss, by way of a log file."""
     options = LogOptions() if settings is None else LogOptions(settings=settings)
     return list(spikes(str(write_jsonl(path, loss, **others)), options).series["loss"].events)

@@ -5,22 +5,21 @@ import math
 from mhcdiag.results.spikes import Advice, Event, Kind, LogResult
 
 BACK = 100
-"""Steps before the spike to restart from."""
+"""Steps before the spike to restart from, as PaLM did."""
 
 SKIP = (200, 500)
-"""Batches to skip from there."""
+"""Batches to skip from there, as PaLM did."""
 
+# A blip is over by definition, and a gradient spike alone has cost nothing.
 HARMFUL = frozenset({Kind.SPIKE, Kind.SHIFT, Kind.DIVERGENCE, Kind.NAN})
 
 
 def advice(result: LogResult) -> tuple[Advice, ...]:
-    """Return the advice on the first event of the loss in each run that did not recover.
+    """Return the advice on the first event of the loss in each run that did not recover; steps are the log's.
 
     PaLM restarted from a checkpoint about 100 steps before a spike and skipped 200 to 500 batches; the
-    same batches from another checkpoint did not spike (arXiv 2204.02311, section 5.1). Steps are the
-    log's.
-
-    Arguments: result: the report on one log.
+    same batches from another checkpoint did not spike (arXiv 2204.02311, section 5.1): a spike takes the state of the
+    model and the batch together.
     """
     loss = result.series.get("loss")
     first: dict[int, Event] = {}

@@ -13,14 +13,17 @@ SHARE = 50
 see it."""
 
 LONGEST = 501
+"""Points of the window at most: a running median costs its length at every point."""
 
 DEVIATIONS = 6.0
 """Standard errors of the smoothed gap from which it is open, as for spikes."""
 
 LEAST_GAP = 1e-3
-"""Smallest gap relative to the loss that counts as open."""
+"""Smallest gap relative to the loss that counts as open: two runs of the same seed have no noise between them, and
+differ in the last printed digit."""
 
 DRAWN = 2000
+"""Points of the gap that a report and a figure show at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,9 +45,13 @@ class Gap:
 def loss_gap(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Gap:
     """Return the loss of the first run minus that of the second at the steps of both.
 
-    Where the runs share hardly any step (other logging intervals), the second is interpolated.
+    Runs of the same data see the same batches at the same steps, so that the noise of both losses mostly cancels in the
+    difference. Where they share hardly any step (other logging intervals), the second is interpolated.
 
-    Arguments: first, second: steps, strictly increasing, and losses.
+    Parameters
+    ----------
+    first, second
+        Steps, strictly increasing, and losses.
     """
     step, mine, theirs = _aligned(first, second)
     gap = mine - theirs

@@ -1,6 +1,7 @@
 """Everything that is watched in one series: excursions, divergence, values that are not finite, scores."""
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,23 +9,53 @@ from numpy.typing import NDArray
 from mhcdiag.detectors.curves import CurveBuilder
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.flagged import FlagTracker
-from mhcdiag.detectors.interface import Floats, Points, Rule, Settings, Tracker
+from mhcdiag.detectors.interface import GRADIENT_NORM, DetectionSettings, Floats, Points, PublishedRule
+from mhcdiag.detectors.nonfinite import NonfiniteTracker
 from mhcdiag.detectors.published import SpikeScores
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
-from mhcdiag.detectors.scaler import NonfiniteTracker
 from mhcdiag.results.spikes import Event, Kind
 
-GRADIENT_NORM = "grad_norm"
+
+class Tracker(Protocol):
+    """Finds the events of one series of one run while it reads, in constant memory."""
+
+    def feed(self, points: Points) -> list[Event]:
+        """Take the next points and return the events that closed with them."""
+        ...
+
+    def open_event(self) -> Event | None:
+        """Return the event that is open now, as it would stand if the log ended here."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """Return the event that is still open, for good."""
+        ...
+
+    def rewind(self, step: float) -> list[Event]:
+        """Go back to a checkpoint and return the event that ends with it.
+
+        Parameters
+        ----------
+        step
+            The first step that is written again.
+        """
+        ...
 
 
 class SeriesWatcher:
     """Reads one series run by run, in constant memory but for the events it finds.
 
-    Arguments: name: of the series; settings: of our rule; rule: a published rule in place of ours for
-    blips and spikes.
+    Parameters
+    ----------
+    name
+        Of the series.
+    settings
+        Of our rule.
+    rule
+        A published rule in place of ours, for blips and spikes; divergence and NaN are found all the same.
     """
 
-    def __init__(self, name: str, settings: Settings, rule: Rule | None = None) -> None:
+    def __init__(self, name: str, settings: DetectionSettings, rule: PublishedRule | None = None) -> None:
         self.points = 0
         """Finite values and NaN."""
         self.finite = 0
@@ -65,11 +96,16 @@ class SeriesWatcher:
     def feed(self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]) -> None:
         """Take the next records that carry the series.
 
-        Arguments: step, line, value: of each record; bad: where the value is not finite.
+        Parameters
+        ----------
+        step, line, value
+            Of each record.
+        bad
+            Where the value is not finite because the run made it so.
         """
         if not len(step):
             return
-        # A step that is printed twice in a row is one point.
+        # A step that is printed twice in a row is one point: two loggers on one console (bigscience), or several ranks.
         fresh = np.diff(step, prepend=self._last_step) != 0
         if not fresh.all():
             step, line, value, bad = step[fresh], line[fresh], value[fresh], bad[fresh]
@@ -86,15 +122,13 @@ class SeriesWatcher:
         self.scores.feed(points.value)
         self.curve.feed(points.step, points.value)
         self._keep(self._excursions.feed(points))
+        # A norm that rises for good is no divergence: it often grows while the loss falls.
         if self._name != GRADIENT_NORM:
             self._keep(self._divergence.feed(points))
             self.ratio_applies &= self._divergence.applies
 
     def rewind(self, step: float) -> None:
-        """Go back to a checkpoint.
-
-        Arguments: step: the first step that is written again.
-        """
+        """Go back to a checkpoint, to the first step that is written again."""
         self._keep(self._nonfinite.rewind() + self._excursions.rewind(step) + self._divergence.rewind())
         self._last_step = np.nan
 
@@ -125,12 +159,10 @@ class SeriesWatcher:
 
 
 def settled(events: list[Event]) -> tuple[Event, ...]:
-    """Return events in order, where one stretch that two rules found is told once.
+    """Return the events of one series in order, with a stretch that two rules found only once.
 
     A divergence that is open takes in the shifts and the open spike it consists of. A long rise that came
-    back is left out where blips, spikes or shifts of the same stretch tell it in more detail.
-
-    Arguments: events: of one series.
+    back is left out where blips, spikes or shifts of the same stretch describe it in more detail.
     """
     diverged = [event for event in events if event.kind is Kind.DIVERGENCE and event.recovered is None]
     smoothed = [event for event in events if event.note.startswith(SMOOTHED)]

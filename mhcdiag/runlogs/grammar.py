@@ -1,18 +1,21 @@
-"""Text formats as data: a mark that opens a record, and the way its fields are written."""
+"""Text formats as data: a mark that opens a record, and the way its fields are written.
+
+A mark is matched at the start of a line, never searched for: logs hold source code and command lines that name losses.
+"""
 
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mhcdiag.runlogs.interface import Keys, NanFamily, Record
+from mhcdiag.runlogs.interface import Keys, LogRecord, NanFamily
 from mhcdiag.runlogs.records import parse_number
 
 Fields = Callable[[str], Iterable[tuple[str, float]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class LineRule:
     """One kind of line."""
 
     mark: re.Pattern[str]
@@ -35,7 +38,7 @@ class Grammar:
     """Name on the command line and in reports."""
     title: str
     """What the format is, in a few words."""
-    rules: tuple[Rule, ...]
+    rules: tuple[LineRule, ...]
     """Kinds of lines, tried in this order."""
     preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Canonical name -> names in the log, best first."""
@@ -45,10 +48,7 @@ class Grammar:
     """Fields that hold the step where the mark does not, best first."""
 
     def parser(self, keys: Keys) -> "GrammarParser":
-        """Return the state for one pass.
-
-        Arguments: keys: what the user said about names.
-        """
+        """Return the state for one pass."""
         return GrammarParser(self, keys)
 
 
@@ -62,24 +62,22 @@ class GrammarParser:
         self._steps = (keys.step,) if keys.step is not None else grammar.step_fields
         self._last = 0.0
 
-    def feed(self, line: int, text: str) -> Record | None:
-        """Return the record of a line, or None.
-
-        Arguments: line: 1-based; text: without prefix and line end.
-        """
+    def feed(self, line: int, text: str) -> LogRecord | None:
+        """Return the record of a line, or None."""
         for rule in self._grammar.rules:
             match = rule.mark.match(text)
             if match is not None:
                 return self._record(line, text, rule, match)
         return None
 
-    def finish(self) -> Record | None:
+    def finish(self) -> LogRecord | None:
         """Return None: no record is longer than its line."""
         return None
 
-    def _record(self, line: int, text: str, rule: Rule, match: re.Match[str]) -> Record:
+    def _record(self, line: int, text: str, rule: LineRule, match: re.Match[str]) -> LogRecord:
         groups = {name: parse_number(value) for name, value in match.groupdict().items() if value is not None}
         step, total = groups.pop("step", None), groups.pop("total", None)
+        # A line without the step that the user named has none: the one of the format counts something else.
         step = step if self._key is None else None
         values = {name: value for name, value in groups.items() if value is not None}
         if rule.fields is not None:
@@ -89,6 +87,7 @@ class GrammarParser:
                 step = values.pop(name)
                 break
         step = self._last if rule.same_step else step
+        # A run that dies may log NaN for every number; lines of the same step belong to the last known one.
         self._last = step if step is not None and math.isfinite(step) else self._last
         if rule.prefix:
             values = {rule.prefix + name: value for name, value in values.items()}
@@ -97,7 +96,7 @@ class GrammarParser:
             and not any(name in values for name in self._losses)
             and rule.garbled.search(text) is not None
         )
-        return Record(line=line, step=step, values=values, total_steps=total, garbled=garbled)
+        return LogRecord(line=line, step=step, values=values, total_steps=total, garbled=garbled)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,10 +119,7 @@ class BlockGrammar:
     """How this format hides or invents NaN."""
 
     def parser(self, keys: Keys) -> "BlockParser":
-        """Return the state for one pass.
-
-        Arguments: keys: what the user said about names.
-        """
+        """Return the state for one pass."""
         return BlockParser(self, keys)
 
 
@@ -133,33 +129,31 @@ class BlockParser:
     def __init__(self, grammar: BlockGrammar, keys: Keys) -> None:
         self._grammar = grammar
         self._step = keys.step
-        self._open: Record | None = None
+        self._open: LogRecord | None = None
 
-    def feed(self, line: int, text: str) -> Record | None:
-        """Take the next line; return the record that it ends.
-
-        Arguments: line: 1-based; text: without prefix and line end.
-        """
+    def feed(self, line: int, text: str) -> LogRecord | None:
+        """Take the next line; return the record that it ends."""
         head = self._grammar.head.match(text)
         if head is not None:
             step, total = parse_number(head["step"]), parse_number(head["total"] or "")
-            return self._start(Record(line=line, step=None if self._step else step, total_steps=total, values={}))
+            return self._start(LogRecord(line=line, step=None if self._step else step, total_steps=total, values={}))
         series = self._grammar.series.match(text)
         number = parse_number(series["value"]) if series is not None else None
         if series is None or number is None:
             lost = self._grammar.garbled.match(text) is not None
-            return Record(line=line, values={}, garbled=True) if lost else None
+            return LogRecord(line=line, values={}, garbled=True) if lost else None
         done = None
+        # A series that comes again without a heading between opens a record of its own.
         if self._open is None or series["name"] in self._open.values:
-            done = self._start(Record(line=line, values={}))
+            done = self._start(LogRecord(line=line, values={}))
         assert self._open is not None
         self._open.values[series["name"]] = number
         return done
 
-    def finish(self) -> Record | None:
+    def finish(self) -> LogRecord | None:
         """Return the record that was still open at the end."""
         return self._start(None)
 
-    def _start(self, record: Record | None) -> Record | None:
+    def _start(self, record: LogRecord | None) -> LogRecord | None:
         done, self._open = self._open, record
         return done if done is not None and done.values else None

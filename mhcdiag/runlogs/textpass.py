@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mhcdiag.runlogs.interface import LineParser, Record, ScalerEvent
+from mhcdiag.runlogs.interface import LineParser, LogRecord, ScalerEvent
 from mhcdiag.runlogs.lines import Lines, clean_line
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 
@@ -12,35 +12,29 @@ HALF_WRITTEN = "the last line is half-written: left out"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A record or a message, and who wrote it."""
+class TextItem:
+    """A record or a message of a text log, and who wrote it."""
 
-    item: Record | ScalerEvent
+    item: LogRecord | ScalerEvent
     """What was found."""
     rank: int | None
-    """Rank of the writer, where a prefix told it."""
+    """Rank of the writer, where the line has a prefix that names it."""
 
 
 class TextPass:
-    """Feeds a parser with clean lines, and watches for messages between its records.
-
-    Arguments: parser: of the format.
-    """
+    """Feeds the parser of a format with clean lines, and watches for messages between its records."""
 
     def __init__(self, parser: LineParser) -> None:
         self.notes: list[str] = []
-        """What the end of the log told."""
+        """What the end of the log gave rise to."""
         self._parser = parser
         self._messages = MessageReader()
         self._step = math.nan
         self._names: frozenset[str] = frozenset()
         self._rank: int | None = None
 
-    def feed(self, lines: Lines) -> Iterator[Found]:
-        """Yield what some whole lines hold.
-
-        Arguments: lines: in the order of the log.
-        """
+    def feed(self, lines: Lines) -> Iterator[TextItem]:
+        """Yield what some whole lines hold, in the order of the log."""
         talkative = may_hold_messages(b"\n".join(lines.texts))
         for number, raw in zip(lines.numbers, lines.texts, strict=True):
             if not raw:
@@ -52,20 +46,23 @@ class TextPass:
             elif talkative and may_hold_messages(raw):
                 event = self._messages.read(number, clean.text, self._step)
                 if event is not None:
-                    yield Found(event, clean.rank)
+                    yield TextItem(event, clean.rank)
 
-    def finish(self, lines: Lines) -> Iterator[Found]:
+    def finish(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
 
         A number that was cut in the middle still reads as a number: a last line with fewer fields than the
         record before it is left out.
 
-        Arguments: lines: at most one line.
+        Parameters
+        ----------
+        lines
+            At most one line.
         """
         names = self._names
         half = bool(lines.texts) and _cut_object(lines.texts[-1])
         for found in self.feed(lines):
-            if isinstance(found.item, Record) and (half or (names and not names <= found.item.values.keys())):
+            if isinstance(found.item, LogRecord) and (half or (names and not names <= found.item.values.keys())):
                 half = True
                 continue
             yield found
@@ -75,13 +72,13 @@ class TextPass:
         if last is not None:
             yield self._keep(last, self._rank)
 
-    def _keep(self, record: Record, rank: int | None) -> Found:
+    def _keep(self, record: LogRecord, rank: int | None) -> TextItem:
         self._rank = rank
         if record.step is not None and math.isfinite(record.step):
             self._step = record.step
         if record.values:
             self._names = frozenset(record.values)
-        return Found(record, rank)
+        return TextItem(record, rank)
 
 
 def _cut_object(raw: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mhcdiag.detectors import LogWatcher, Records
+from mhcdiag.detectors import LogWatcher, RecordBlock
 from mhcdiag.errors import LogError
 from mhcdiag.results.spikes import Event, LogResult, RunSpan
 from mhcdiag.runlogs import Entry, LineReader, Row
@@ -168,7 +168,7 @@ class LiveLog:
         assert self._watcher is not None
         names = [*self._names, LOSS_SCALE]
         self._watcher.feed(
-            Records(
+            RecordBlock(
                 step=np.array([row.step for row in rows], dtype=np.float64),
                 line=np.array([row.line for row in rows], dtype=np.int64),
                 columns={name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names},

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.detectors import OURS, RULES, LogWatcher, Message, Records, Rule, Settings
+from mhcdiag.detectors import OURS, RULES, DetectionSettings, LogWatcher, Message, PublishedRule, RecordBlock
 from mhcdiag.detectors.gap import DRAWN, loss_gap
 from mhcdiag.detectors.interface import Floats
-from mhcdiag.detectors.scaler import FAIRSEQ_MINIMUM, MINIMUM
+from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.results.spikes import SHORT, Comparison, Curve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
@@ -104,7 +104,7 @@ class LogOptions:
 
     rule: str = OURS
     """Name of the detection rule."""
-    settings: Settings = field(default_factory=Settings)
+    settings: DetectionSettings = field(default_factory=DetectionSettings)
     """Constants of our rule."""
     series: tuple[str, ...] = ()
     """Further series to judge, by their names in the log."""
@@ -121,7 +121,7 @@ class LogOptions:
     regex: str | None = None
     """Pattern in place of a format."""
 
-    def published_rule(self) -> Rule | None:
+    def published_rule(self) -> PublishedRule | None:
         """Return the rule in place of ours. Raises: SettingError for a name that is none."""
         if self.rule == OURS:
             return None
@@ -246,12 +246,12 @@ def _within(table: LogTable, rows: NDArray[np.int64], options: LogOptions) -> ND
     return rows[(step >= options.first_step) & (step <= options.last_step)]
 
 
-def _records(table: LogTable, rows: NDArray[np.int64], names: tuple[str, ...]) -> Records:
+def _records(table: LogTable, rows: NDArray[np.int64], names: tuple[str, ...]) -> RecordBlock:
     wanted = [*names, LOSS_SCALE] if LOSS_SCALE in table.columns else list(names)
     # All rows in order need no copy.
     whole = len(rows) == len(table.step) and bool((np.diff(rows) == 1).all())
     index: NDArray[np.int64] | slice = slice(None) if whole else rows
-    return Records(
+    return RecordBlock(
         step=table.step[index].astype(np.float64),
         line=table.line[index],
         columns={name: table.columns[name][index] for name in wanted},

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mhcdiag.runlogs.grammar import BlockGrammar
-from mhcdiag.runlogs.interface import Keys, Record
+from mhcdiag.runlogs.interface import Keys, LogRecord
 
 BLOCKS = BlockGrammar(
     name="blocks",
@@ -67,4 +67,4 @@ def test_the_users_step_is_a_series_and_not_the_heading():
 def test_what_a_record_is():
     parser = BLOCKS.parser(Keys())
     assert parser.feed(1, "noise") is None
-    assert parser.feed(2, "  loss=###") == Record(line=2, values={}, garbled=True)
+    assert parser.feed(2, "  loss=###") == LogRecord(line=2, values={}, garbled=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from mhcdiag.runlogs.documents import objects_of_list, opens_document
-from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.interface import LogSample
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from mhcdiag.runlogs.interface import Sample
     ],
 )
 def test_a_document_does_not_end_on_its_first_line(head: bytes, document: bool):
-    assert opens_document(Sample(path="x", head=head, pieces=())) == document
+    assert opens_document(LogSample(path="x", head=head, pieces=())) == document
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from mhcdiag.errors import SettingError
 from mhcdiag.runlogs import LineReader, Row
-from mhcdiag.runlogs.grammar import Grammar, Rule
+from mhcdiag.runlogs.grammar import Grammar, LineRule
 from mhcdiag.runlogs.interface import Keys
 from mhcdiag.runlogs.steps import as_steps, fill_steps, join_epochs
 
@@ -18,8 +18,8 @@ COUNTING = Grammar(
     name="counting",
     title="a step that may be no number",
     rules=(
-        Rule(mark=re.compile(r"update (?P<step>\S+) loss (?P<loss>\S+)")),
-        Rule(mark=re.compile(r"valid (?P<val_loss>\S+)"), same_step=True),
+        LineRule(mark=re.compile(r"update (?P<step>\S+) loss (?P<loss>\S+)")),
+        LineRule(mark=re.compile(r"valid (?P<val_loss>\S+)"), same_step=True),
     ),
 )
 NOT_FINITE = [NAN, INF, -INF]

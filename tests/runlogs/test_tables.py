@@ -7,7 +7,7 @@ from runlogs.textchecks import rows_of, same_as_rows
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.grammar import Grammar
-from mhcdiag.runlogs.interface import Keys, LogTable, NanFamily, Record
+from mhcdiag.runlogs.interface import Keys, LogRecord, LogTable, NanFamily
 from mhcdiag.runlogs.tables import finish_table
 
 NAN, INF = float("nan"), float("inf")
@@ -19,7 +19,7 @@ def made(
     """The table of some records, at steps 1, 2, 3 and lines 1, 2, 3."""
     builder = TableBuilder()
     for line, values in enumerate(records, start=1):
-        builder.add(Record(line=line, step=float(line), values=values))
+        builder.add(LogRecord(line=line, step=float(line), values=values))
     builder.garbled, builder.lines = garbled, len(records) + garbled
     form = Grammar(name="made", title="made", rules=(), nan_family=family, preferred={"loss": ("ce",)})
     return finish_table(builder, path="run.log", log_format=form, keys=Keys(loss=loss))
@@ -120,7 +120,7 @@ class TestJudgement:
 
 def test_totals_ranks_and_dropped_series():
     builder = TableBuilder()
-    builder.add(Record(line=1, step=1.0, values={"ce": 2.5}, total_steps=9.0), rank=3)
+    builder.add(LogRecord(line=1, step=1.0, values={"ce": 2.5}, total_steps=9.0), rank=3)
     builder.dropped_series, builder.lines = 7, 1
     builder.notes.append("damaged")
     form = Grammar(name="made", title="made", rules=())

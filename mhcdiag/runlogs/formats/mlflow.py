@@ -1,54 +1,34 @@
 """Metric files of MLflow (`mlruns/<experiment>/<run>/metrics/<name>`): time, value, step."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import NanFamily, Record, Sample
+from mhcdiag.runlogs.interface import FileFormat, LogRecord, LogSample, RecordTable
 from mhcdiag.runlogs.lines import LineSplitter
 from mhcdiag.runlogs.records import NUMBER, parse_number
 from mhcdiag.runlogs.sources import LogSource, open_source
 
+# Milliseconds since 1970, value, step; newer versions add the name of a data set.
 _LINE = re.compile(rf"(\d{{12,14}}) ({NUMBER}) (-?\d+)(?: \S+)*\s*$")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MlflowMetric:
-    """One series a file, named by the file; a run folder holds many."""
-
-    name: str = "mlflow"
-    """Name on the command line and in reports."""
-    title: str = "metric files of MLflow"
-    """What the format is, in a few words."""
-    preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """No names are fixed: words decide."""
-    nan_family: NanFamily = "plain"
-    """NaN stand as they are."""
-
-    def fits(self, sample: Sample) -> bool:
-        """Say whether a file is in this format.
-
-        Arguments: sample: of the file.
-        """
-        lines = sample.head[:4096].decode("utf-8", "replace").splitlines()[:3]
-        return bool(lines) and all(_LINE.match(line) for line in lines)
-
-    def read(self, source: LogSource, table: TableBuilder) -> None:
-        """Read one metric file, or all of a run folder.
-
-        Arguments: source: the opened file or folder; table: takes the records. Raises: LogError.
-        """
-        folder = Path(source.path) / "metrics"
-        if not folder.is_dir():
-            _add(table, [(Path(source.path).name, source)])
-            return
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        _add(table, [(path.relative_to(folder).as_posix(), open_source(str(path))) for path in files])
+def _fits(sample: LogSample) -> bool:
+    lines = sample.head[:4096].decode("utf-8", "replace").splitlines()[:3]
+    return bool(lines) and all(_LINE.match(line) for line in lines)
 
 
-def _add(table: TableBuilder, sources: list[tuple[str, LogSource]]) -> None:
+def _read(source: LogSource, table: RecordTable) -> None:
+    """Read one metric file, or all of a run folder, where each file is a series."""
+    folder = Path(source.path) / "metrics"
+    if not folder.is_dir():
+        _add(table, [(Path(source.path).name, source)])
+        return
+    # A name with slashes ("train/loss") is a path inside the folder.
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    _add(table, [(path.relative_to(folder).as_posix(), open_source(str(path))) for path in files])
+
+
+def _add(table: RecordTable, sources: list[tuple[str, LogSource]]) -> None:
     """Take a record per step, all series side by side; a step that was logged twice makes a second record."""
     rows: dict[tuple[int, float], tuple[int, dict[str, float]]] = {}
     for name, source in sources:
@@ -68,7 +48,8 @@ def _add(table: TableBuilder, sources: list[tuple[str, LogSource]]) -> None:
         table.lines += splitter.count
         source.close()
     for (_, step), (line, values) in sorted(rows.items()):
-        table.add(Record(line=line, step=step, values=values))
+        table.add(LogRecord(line=line, step=step, values=values))
 
 
-MLFLOW = MlflowMetric()
+# The file store of MLflow, without any header: 1628697792090 332.6841735839844 0
+MLFLOW = FileFormat(name="mlflow", title="metric files of MLflow", fits=_fits, read=_read)

@@ -1,56 +1,41 @@
 """Offline `.wandb` files: records of protobuf in the blocks of a LevelDB log."""
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.eventfile import fields
-from mhcdiag.runlogs.interface import NanFamily, Record, Sample
+from mhcdiag.runlogs.interface import FileFormat, LogRecord, LogSample, RecordTable
+from mhcdiag.runlogs.protobuf import fields
 from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
 from mhcdiag.runlogs.sources import LogSource
 
 _MAGIC = b":W&B"
+# LevelDB's log format: blocks of 32 KiB; a fragment is CRC (4 bytes), length (2), kind (1), content. The header of W&B
+# takes the place of the first seven bytes: ":W&B", 0xBEE1, version.
 _BLOCK = 32768
+_HEADER = 7
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_HISTORY = 2
+"""Field of a record that holds one call of `log`; the others are configuration, output and statistics of the system."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WandbFile:
-    """The history of a run, one record per call of `log`."""
+def _fits(sample: LogSample) -> bool:
+    return sample.head.startswith(_MAGIC)
 
-    name: str = "wandb"
-    """Name on the command line and in reports."""
-    title: str = "offline run of Weights & Biases (.wandb)"
-    """What the format is, in a few words."""
-    preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """No names are fixed: words decide."""
-    nan_family: NanFamily = "plain"
-    """NaN stand as they are."""
 
-    def fits(self, sample: Sample) -> bool:
-        """Say whether a file is in this format.
-
-        Arguments: sample: of the file.
-        """
-        return sample.head.startswith(_MAGIC)
-
-    def read(self, source: LogSource, table: TableBuilder) -> None:
-        """Read a whole file; of one that is cut short or damaged, the records before that.
-
-        Arguments: source: the opened file; table: takes the records.
-        """
-        number = 0
-        try:
-            for message in _messages(source):
-                for key, value in fields(message):
-                    if key == 2 and isinstance(value, bytes):
-                        number += 1
-                        record = _history(value)
-                        table.add(Record(line=number, values=numbers_of(record), garbled=lost_loss(record)))
-        except ValueError as error:
-            table.notes.append(f"the file is damaged or cut short ({error}): read up to record {number:,}")
-        table.lines = number
+def _read(source: LogSource, table: RecordTable) -> None:
+    """Read a whole file; of one that is cut short or damaged, the records before that."""
+    number = 0
+    try:
+        for message in _messages(source):
+            for key, value in fields(message):
+                if key == _HISTORY and isinstance(value, bytes):
+                    number += 1
+                    record = _history(value)
+                    table.add(LogRecord(line=number, values=numbers_of(record), garbled=lost_loss(record)))
+    except ValueError as error:
+        # A run that is still written, or died, ends inside a fragment.
+        table.notes.append(f"the file is damaged or cut short ({error}): read up to record {number:,}")
+    table.lines = number
 
 
 def _messages(source: LogSource) -> Iterator[bytes]:
@@ -60,7 +45,7 @@ def _messages(source: LogSource) -> Iterator[bytes]:
         position = 0
         while position + 7 <= len(block):
             size, kind = struct.unpack_from("<HB", block, position + 4)
-            if kind == 0:
+            if kind == 0:  # zeros fill a block whose rest is too short for a fragment
                 break
             end = position + 7 + size
             if end > len(block) or kind > _LAST:
@@ -78,9 +63,9 @@ def _log_blocks(source: LogSource) -> Iterator[bytes]:
     for piece in source.blocks():
         rest += piece
         while len(rest) >= _BLOCK:
-            yield rest[7 if first else 0 : _BLOCK]
+            yield rest[_HEADER if first else 0 : _BLOCK]
             rest, first = rest[_BLOCK:], False
-    yield rest[7 if first else 0 :]
+    yield rest[_HEADER if first else 0 :]
 
 
 def _history(message: bytes) -> dict[str, object]:
@@ -91,6 +76,7 @@ def _history(message: bytes) -> dict[str, object]:
             names: list[str] = []
             value: object = None
             for part, content in fields(item):
+                # Field 1 is a plain key, field 2 repeats for a path of keys, field 16 is the value as JSON.
                 if part in (1, 2) and isinstance(content, bytes):
                     names.append(content.decode("utf-8", "replace"))
                 elif part == 16 and isinstance(content, bytes):
@@ -99,4 +85,5 @@ def _history(message: bytes) -> dict[str, object]:
     return record
 
 
-WANDB_FILE = WandbFile()
+# run-ID.wandb of Weights & Biases, online and offline. Current releases of wandb hold no reader in Python any more.
+WANDB_FILE = FileFormat(name="wandb", title="offline run of Weights & Biases (.wandb)", fits=_fits, read=_read)
