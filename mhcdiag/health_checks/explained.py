@@ -9,8 +9,7 @@ from torch import Tensor
 
 from mhcdiag.health_checks.interface import Subject
 from mhcdiag.results.health import Finding, Severity
-from mhcdiag.weight_readers.alternatives import Prediction
-from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.records import Prediction, SiteActivations
 
 BETTER = 10.0
 """How many times smaller another reading's error must be to be named."""

@@ -11,12 +11,11 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.gates import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.alternatives import Prediction
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
-from mhcdiag.weight_readers.plain_weights import PlainWeights
+from mhcdiag.weight_readers.records import PlainWeights, Prediction, SiteActivations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

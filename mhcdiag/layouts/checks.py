@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.interface import Settings, Site
+from mhcdiag.layouts.interface import Overrides, Site
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.gain import NonFinite
 
@@ -75,10 +75,10 @@ def describe_nonfinite(site: Site, values: Mapping[str, Tensor]) -> NonFinite | 
     return NonFinite(site=site.name, tensors=tuple(broken), found=f"{counts} are NaN or infinite")
 
 
-def refuse_settings(settings: Settings, layout: str, *names: str) -> None:
-    """Refuse settings that mean nothing for a layout."""
+def refuse_overrides(overrides: Overrides, layout: str, *names: str) -> None:
+    """Refuse overrides that mean nothing for a layout."""
     for name in names:
-        if getattr(settings, name) is not None:
+        if getattr(overrides, name) is not None:
             option = "--" + name.replace("_", "-")
             raise SettingError(f"{option} means nothing for layout {layout}: it has no such setting")
 
@@ -122,20 +122,24 @@ def _wrong(checkpoint: NamedTensors, key: str, value: object, expected: str) -> 
     )
 
 
-def iterations(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: int = 20) -> int:
+def iterations(
+    checkpoint: NamedTensors, overrides: Overrides, assumed: list[str], *keys: str, default: int = 20
+) -> int:
     """Sinkhorn iterations; the default is said in `assumed`."""
     config = section(checkpoint, "text_config")
-    found = settings.sinkhorn_iters or integer(checkpoint, config, *keys)
+    found = overrides.sinkhorn_iters or integer(checkpoint, config, *keys)
     if found is None:
         found = default
         assumed.append(f"Sinkhorn iterations: {found} ({_not_said(keys)}; --sinkhorn-iters)")
     return found
 
 
-def sinkhorn_eps(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: float) -> float:
+def sinkhorn_eps(
+    checkpoint: NamedTensors, overrides: Overrides, assumed: list[str], *keys: str, default: float
+) -> float:
     """Sinkhorn eps; where the implementation has a key for it, its default is said in `assumed`."""
     config = section(checkpoint, "text_config")
-    found = settings.sinkhorn_eps
+    found = overrides.sinkhorn_eps
     found = positive(checkpoint, config, *keys) if found is None else found
     if found is None:
         found = default

@@ -19,7 +19,7 @@ from health_checks.subjects import (
 
 from mhcdiag.health_checks.families import conformance
 from mhcdiag.results.gain import Direction
-from mhcdiag.weight_readers.alternatives import Prediction
+from mhcdiag.weight_readers.records import Prediction
 
 WIDTH = 11
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})

@@ -10,7 +10,7 @@ from mhcdiag.health_checks.explained import explain, written
 from mhcdiag.health_checks.interface import Outcome, Subject, largest, not_checkable
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.records import SiteActivations
 
 NAME = "conformance"
 FORMULA = (

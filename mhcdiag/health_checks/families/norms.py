@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.plain_weights import NormWeight
+from mhcdiag.weight_readers.records import NormWeight
 
 NAME = "norms"
 FORMULA = "per norm weight g: max |g| / median |g|; share of |g| <= 0.001 median |g|; share of g < 0; NaN and infinity"

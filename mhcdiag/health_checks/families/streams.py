@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.health_checks.interface import Outcome, Subject, not_checkable
+from mhcdiag.mappings.gates import SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
+from mhcdiag.weight_readers.records import SiteActivations
 
 NAME = "streams"
 FORMULA = (

@@ -6,7 +6,7 @@ from statistics import median
 
 from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.plain_weights import Writer
+from mhcdiag.weight_readers.records import Writer
 
 NAME = "writers"
 FORMULA = (

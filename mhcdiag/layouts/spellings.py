@@ -1,4 +1,9 @@
-"""Sites that name their layer and kind: `layers.3.hc_attn_fn`, `decoder.layers.3.mlp_hyper_connection.bias`, ..."""
+"""How the sites of a family are found among tensor names, and ordered by depth.
+
+Two spellings cover all families. `BlockSpelling`: names say layer and kind of site, as `layers.3.hc_attn_fn` does.
+`ModuleSpelling`: a wrapper module holds parameters of its own wherever the user put it, so that only the path of the
+module can tell where in the model it stands.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -6,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import require_layers
-from mhcdiag.layouts.interface import Recognition, Site
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.layouts.interface import MixerNames, Recognition, Site
+from mhcdiag.namedtensors import NamedTensors, natural_key
 
 _ATTENTION = re.compile(r"(?:^|_)(?:self|cross)?_?(?:attn|attention|mha)\d*(?:_|$)", re.IGNORECASE)
 _FEED_FORWARD = re.compile(r"(?:^|_)(?:ffn|mlp|ff|feedforward|feed_forward|moe)\d*(?:_|$)", re.IGNORECASE)
@@ -28,7 +33,7 @@ class DepthOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ModulePlace:
     layer: int | None
     kind: int | None  # 0 attention, 1 feed-forward
     path: str
@@ -58,11 +63,6 @@ def order_by_depth(paths: Collection[str]) -> DepthOrder:
     return DepthOrder(paths=ordered, names=ordered, assumed=assumed if len(ordered) > 1 else ())
 
 
-def natural_key(path: str) -> list[tuple[int, str]]:
-    """Sort key under which "layers.2" comes before "layers.10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path) if part]
-
-
 def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
     """Refuse numbered modules of which one is missing whole, e.g. layers 0, 1, 3 without any tensor of layer 2."""
     groups: dict[str, set[int]] = {}
@@ -82,15 +82,15 @@ def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
                 )
 
 
-def _place(path: str) -> _Place:
+def _place(path: str) -> _ModulePlace:
     parts = path.split(".")
     numbers = [int(part) for part in parts if part.isdigit()]
     words = [part for part in parts if not part.isdigit()]
     attention = any(_ATTENTION.search(word) for word in words)
     feed_forward = any(_FEED_FORWARD.search(word) for word in words)
     if len(numbers) != 1 or attention == feed_forward:
-        return _Place(numbers[0] if numbers else None, None, path)
-    return _Place(numbers[0], 0 if attention else 1, path)
+        return _ModulePlace(numbers[0] if numbers else None, None, path)
+    return _ModulePlace(numbers[0], 0 if attention else 1, path)
 
 
 NO_LAYER_COUNT = "the last layer found is the last layer (no num_hidden_layers in a config.json)"
@@ -99,7 +99,7 @@ KINDS = {"attn": "attn", "ffn": "ffn", "mlp": "ffn", "self_attention": "attn"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class SiteIndex:
     """A site of a transformer block; sorts by depth, since "attn" comes before "ffn"."""
 
     layer: int
@@ -119,27 +119,32 @@ class BlockSpelling:
     what: str = "{kind} mixer"
     """What a missing layer lacks, for messages."""
 
+    def find(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """The sites of a family that its names alone give away; None where no tensor is spelled so."""
+        blocks = group_blocks(mixers, self)
+        return recognise_blocks(checkpoint, blocks, self, model=model_type(checkpoint)) if blocks.trunks else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blocks:
     """The tensors of all sites, before anything is checked."""
 
-    trunks: dict[str, dict[Place, dict[str, str]]] = field(default_factory=dict)
+    trunks: dict[str, dict[SiteIndex, dict[str, str]]] = field(default_factory=dict)
     """By what stands before `layers`: per site, full tensor name by role."""
     excluded: list[str] = field(default_factory=list)
     """Mixers of this family that are no sites: heads, MTP layers."""
 
 
-def group_blocks(mixers: Sequence[str], spelling: BlockSpelling) -> Blocks:
+def group_blocks(mixers: MixerNames, spelling: BlockSpelling) -> Blocks:
     """Sort tensor names into sites by one family's spelling."""
     blocks = Blocks()
-    for name in mixers:
+    for name in mixers.tensors:
         match = next((found for pattern in spelling.patterns if (found := pattern.match(name))), None)
         if match is None or "mtp." in match["prefix"]:
             if match is not None or spelling.excluded.search(name) or "mtp." in name:
                 blocks.excluded.append(name)
             continue
-        place = Place(int(match["layer"]), KINDS[match["kind"]])
+        place = SiteIndex(int(match["layer"]), KINDS[match["kind"]])
         blocks.trunks.setdefault(match["prefix"], {}).setdefault(place, {})[match["role"]] = name
     return blocks
 
@@ -153,8 +158,8 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
         There are several trunks, or a layer, site or tensor is missing.
     """
     places = _only_trunk(checkpoint, blocks.trunks)
-    config = configuration.section(checkpoint, "text_config")
-    layers = configuration.integer(checkpoint, config, *LAYER_KEYS)
+    config = checks.section(checkpoint, "text_config")
+    layers = checks.integer(checkpoint, config, *LAYER_KEYS)
     excluded = list(blocks.excluded)
     if layers is not None:
         beyond = [place for place in places if place.layer >= layers]
@@ -167,20 +172,14 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
     )
 
 
-def find_blocks(checkpoint: NamedTensors, mixers: Sequence[str], spelling: BlockSpelling) -> Recognition | None:
-    """Both steps for a family that is told by its names alone; None where no tensor is spelled so."""
-    blocks = group_blocks(mixers, spelling)
-    return recognise_blocks(checkpoint, blocks, spelling, model=model_type(checkpoint)) if blocks.trunks else None
-
-
 def model_type(checkpoint: NamedTensors) -> str:
     """`model_type` of the configuration; "" where there is none."""
     return str((checkpoint.config or {}).get("model_type", ""))
 
 
 def _only_trunk(
-    checkpoint: NamedTensors, trunks: Mapping[str, dict[Place, dict[str, str]]]
-) -> dict[Place, dict[str, str]]:
+    checkpoint: NamedTensors, trunks: Mapping[str, dict[SiteIndex, dict[str, str]]]
+) -> dict[SiteIndex, dict[str, str]]:
     if len(trunks) > 1:
         names = ", ".join(f"{prefix}layers" for prefix in sorted(trunks))
         raise LayoutError(
@@ -190,7 +189,7 @@ def _only_trunk(
 
 
 def _complete_sites(
-    checkpoint: NamedTensors, places: Mapping[Place, Mapping[str, str]], layers: int | None, spelling: BlockSpelling
+    checkpoint: NamedTensors, places: Mapping[SiteIndex, Mapping[str, str]], layers: int | None, spelling: BlockSpelling
 ) -> tuple[Site, ...]:
     for kind in ("attn", "ffn"):
         found = [place.layer for place in places if place.kind == kind]
@@ -215,20 +214,39 @@ Modules = dict[str, dict[str, str]]
 """Per module path (with its trailing dot) the full tensor name by role."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleSpelling:
+    """How a family spells the parameters of the modules that are its sites."""
+
+    probes: tuple[str, ...]
+    """Names of mixing parameters, any of which makes its module a site."""
+    roles: tuple[str, ...]
+    """All parameter names to collect there, probes included."""
+    needed: tuple[str, ...]
+    """Those that every site has."""
+    model: str
+    """Name of the variant."""
+
+    def find(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """The sites in depth order; None where no tensor is spelled so."""
+        modules = find_modules(checkpoint, mixers, probes=self.probes, roles=self.roles)
+        return recognise_modules(checkpoint, modules, needed=self.needed, model=self.model) if modules else None
+
+
 def find_modules(
-    checkpoint: NamedTensors, mixers: Sequence[str], *, probes: Sequence[str], roles: Sequence[str]
+    checkpoint: NamedTensors, mixers: MixerNames, *, probes: Sequence[str], roles: Sequence[str]
 ) -> Modules:
     """The modules that hold any of the probes.
 
     Parameters
     ----------
     probes
-        Parameter names that smell of mixing, any of which makes its module a site.
+        Names of mixing parameters, any of which makes its module a site.
     roles
         All parameter names to collect there, probes included.
     """
     probe = re.compile(rf"^(?P<path>(?:.*\.)?)(?:{'|'.join(map(re.escape, probes))})$")
-    paths = dict.fromkeys(match["path"] for name in mixers if (match := probe.match(name)) is not None)
+    paths = dict.fromkeys(match["path"] for name in mixers.tensors if (match := probe.match(name)) is not None)
     return {path: {role: path + role for role in roles if path + role in checkpoint.tensors} for path in paths}
 
 
