@@ -80,12 +80,13 @@ def find_mixers(checkpoint: NamedTensors) -> MixerNames:
 
 def is_mixer_name(name: str) -> bool:
     """Whether one of the words stands in a name, whole between dots, underscores or its ends (a digit may follow)."""
-    return _words().search(name) is not None
+    return _pattern_of(LAYOUTS).search(name) is not None
 
 
 @cache
-def _words() -> re.Pattern[str]:
-    words = dict.fromkeys((*MIXER_WORDS, *(word for layout in LAYOUTS for word in layout.words)))
+def _pattern_of(layouts: Sequence[Layout]) -> re.Pattern[str]:
+    """What matches the words of hyper-connections in general and those of some layouts."""
+    words = dict.fromkeys((*MIXER_WORDS, *(word for layout in layouts for word in layout.words)))
     return re.compile(rf"(?:^|[._\-/])({'|'.join(words)})\d*(?=$|[._\-/])", re.IGNORECASE)
 
 

@@ -22,6 +22,15 @@ from mhcdiag.weight_readers.first_site import read_first_site
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Read:
+    """What was read, and the mappings that are to be measured."""
+
+    reading: Reading
+    inputs: str
+    maps: MapSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Measured:
     """Gains and how they were computed."""
 
@@ -87,27 +96,16 @@ def gain(
         sinkhorn_eps=sinkhorn_eps,
         tanh=tanh,
     )
-    reading: Reading
-    source: MapSource
     checkpoint = open_checkpoint(path, key=key)
     found, recognition = recognise(checkpoint, layout=layout)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
-    if inputs == "embedding":
-        first = read_first_site(checkpoint, found, recognition, overrides, tokens=tokens)
-        chosen, reading, source = inputs, first.reading, first.maps
-    else:
-        with _threads(1):
-            reading = found.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
-        chosen = _choose_inputs(reading, inputs, found)
-        source = reading.maps(chosen, tokens=tokens, seed=seed)
+    read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
     ranks = ranks or Alone()
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
-    measured = _measure(reading, source, device=device, dtype=dtype, ranks=ranks)
-    found_bytes = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
-    return _record(
-        os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen, bytes_read=found_bytes
-    )
+    measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
+    bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
+    return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
 
 
 def _record(
@@ -115,13 +113,13 @@ def _record(
     checkpoint: NamedTensors,
     layout: Layout,
     recognition: Recognition,
-    reading: Reading,
+    read: _Read,
     measured: _Measured,
     *,
-    inputs: str,
     bytes_read: int,
 ) -> GainResult:
     """Join what was measured with where it came from."""
+    reading = read.reading
     return GainResult(
         path=path,
         layout=reading.reported_as(layout.name),
@@ -129,7 +127,7 @@ def _record(
         streams=measured.stack.streams,
         sites=measured.stack.sites,
         tensors=measured.stack.tensors,
-        inputs=inputs,
+        inputs=read.inputs,
         tokens=measured.gains.tokens,
         span_tokens=measured.gains.span_tokens,
         dtype=measured.dtype,
@@ -140,7 +138,7 @@ def _record(
         assumed=(*recognition.assumed, *reading.assumed),
         skipped=recognition.skipped,
         excluded=recognition.excluded,
-        notes=(*reading.notes, *reading.notes_on(inputs), *_memory_notes(measured.gains)),
+        notes=(*reading.notes, *reading.notes_on(read.inputs), *_memory_notes(measured.gains)),
         nonfinite=_nonfinite(reading, measured),
         gain=measured.gains.curves,
         worst=measured.gains.worst,
@@ -161,21 +159,36 @@ def _only_sites(recognition: Recognition, sites: tuple[int, int]) -> Recognition
     return replace(recognition, sites=recognition.sites[first - 1 : last])
 
 
-def _choose_inputs(reading: Reading, wanted: str | None, layout: Layout) -> str:
-    chosen = reading.choose_inputs(wanted)
+def _read(
+    checkpoint: NamedTensors,
+    layout: Layout,
+    recognition: Recognition,
+    overrides: Overrides,
+    *,
+    inputs: str | None,
+    tokens: int,
+    seed: int,
+) -> _Read:
+    if inputs == "embedding":
+        first = read_first_site(checkpoint, layout, recognition, overrides, tokens=tokens)
+        return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
+    with _threads(1):
+        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
+    chosen = reading.choose_inputs(inputs)
     if chosen is None:
         possible = ", ".join(reading.inputs)
-        raise SettingError(f"inputs '{wanted}' do not exist for layout {layout.name}; possible: {possible}")
-    return chosen
+        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
-def _measure(reading: Reading, source: MapSource, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
+def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
+    reading, source = read.reading, read.maps
     if isinstance(reading, UnmixedReading):  # known without products, on any device
         gains = identity_gains(reading.stack)
         return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
     matrices = len(source.stack.sites) * source.tokens
     run_on = _device(device, matrices=matrices)
-    products = dtype or ("float32" if run_on == "mps" else "float64")
+    products = dtype or ("float32" if run_on == "mps" else "float64")  # MPS knows no float64
     exact = reading.exact_directions()
     with _threads(1 if matrices <= WORTH_COMPILING else torch.get_num_threads()):
         gains = measure_gains(
