@@ -1,4 +1,4 @@
-"""Checks that every layout makes on the tensors it reads."""
+"""Checks that every layout makes: on the tensors it reads, on what config.json says, on what the user says."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -84,7 +84,10 @@ def refuse_overrides(overrides: Overrides, layout: str, *names: str) -> None:
 
 
 def section(checkpoint: NamedTensors, *nested: str) -> Mapping[str, Any]:
-    """The configuration, or its first nested section of one of these names; empty where there is none."""
+    """The configuration, or its first nested section of one of these names; empty where there is none.
+
+    GLM-5.3-Flash and DeepSeek-V4.1 keep the language model's keys under `text_config`.
+    """
     config = checkpoint.config or {}
     for name in nested:
         if isinstance(config.get(name), Mapping):
@@ -98,6 +101,7 @@ def integer(checkpoint: NamedTensors, config: Mapping[str, Any], *keys: str, at_
         value = config.get(key)
         if value is None:
             continue
+        # JSON's true is a whole number to Python.
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
             raise _wrong(checkpoint, key, value, f"a whole number of at least {at_least}")
         return value

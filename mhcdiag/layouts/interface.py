@@ -68,7 +68,7 @@ class Recognition:
     """What a layout found by names and shapes alone."""
 
     model: str
-    """Model family or variant as far as the checkpoint tells."""
+    """Model family or variant, as far as the checkpoint says."""
     sites: tuple[Site, ...]
     """In depth order."""
     excluded: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ class ParametricLayout:
     find: Callable[[NamedTensors, MixerNames], Recognition | None]
     """The sites; None where this is another layout. Usually the method of a spelling."""
     streams: Callable[[NamedTensors, Site], int]
-    """Number of streams as one site's shapes tell it; 0 where they tell nonsense."""
+    """Number of streams by the shapes of one site; 0 where they fit no number."""
     shapes: Callable[[int], Mapping[str, tuple[int, ...]]]
     """Expected shape by role for n streams; roles that a site lacks are not checked."""
     recipe: Callable[[NamedTensors, Recognition, Overrides, list[str]], Recipe]
@@ -98,6 +98,7 @@ class ParametricLayout:
         wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
         for site in sites:
             self._check_shapes(checkpoint, site, streams)
+        # All at once: from a server, one round of requests instead of one for each tensor.
         prefetch(checkpoint, [site.tensors[role] for site in sites for role in wanted if role in site.tensors])
         for site in sites:
             roles = [role for role in wanted if role in site.tensors]

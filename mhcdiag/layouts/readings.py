@@ -1,7 +1,7 @@
 """What a layout makes of a checkpoint: mappings with parameters, captured ones, or streams that are never mixed.
 
 `Reading` is one of three small classes. Each knows which inputs it can be measured on and which is the default, its
-mappings for chosen inputs, what bounds them, and what a reader must be told.
+mappings for chosen inputs, what bounds them, and what a reader must know of them.
 """
 
 from dataclasses import dataclass

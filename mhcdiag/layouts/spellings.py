@@ -1,8 +1,8 @@
 """How the sites of a family are found among tensor names, and ordered by depth.
 
 Two spellings cover all families. `BlockSpelling`: names say layer and kind of site, as `layers.3.hc_attn_fn` does.
-`ModuleSpelling`: a wrapper module holds parameters of its own wherever the user put it, so that only the path of the
-module can tell where in the model it stands.
+`ModuleSpelling`: a wrapper module holds parameters of its own wherever the user put it, so that its path is
+all that says where in the model it stands.
 """
 
 import re
@@ -16,6 +16,7 @@ from mhcdiag.layouts.checks import require_layers
 from mhcdiag.layouts.interface import MixerNames, Recognition, Site
 from mhcdiag.namedtensors import NamedTensors, natural_key
 
+# Paths of wrappers are the user's own: `layers.3.attn`, `h.3.hc_mlp`, `blocks.3.cross_attention2`, ...
 _ATTENTION = re.compile(r"(?:^|_)(?:self|cross)?_?(?:attn|attention|mha)\d*(?:_|$)", re.IGNORECASE)
 _FEED_FORWARD = re.compile(r"(?:^|_)(?:ffn|mlp|ff|feedforward|feed_forward|moe)\d*(?:_|$)", re.IGNORECASE)
 
@@ -29,7 +30,7 @@ class DepthOrder:
     names: tuple[str, ...]
     """Their site names, in the same order."""
     assumed: tuple[str, ...]
-    """Empty where the paths tell layer and kind of every site."""
+    """Empty where the paths name layer and kind of every site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,14 @@ class _ModulePlace:
 
 
 def order_by_depth(paths: Collection[str]) -> DepthOrder:
-    """Sort module paths by integer layer, attention before feed-forward; where they do not tell, in natural order.
+    """Sort module paths by integer layer, attention before feed-forward; where they name neither, in natural order.
 
     >>> order_by_depth(["layers.10.ff", "layers.2.ff", "layers.2.attn", "layers.10.attn"]).names
     ('2.attn', '2.ffn', '10.attn', '10.ffn')
     """
     places = [_place(path) for path in paths]
-    told = {(place.layer, place.kind) for place in places}
-    if all(place.kind is not None for place in places) and len(told) == len(places):
+    named = {(place.layer, place.kind) for place in places}
+    if all(place.kind is not None for place in places) and len(named) == len(places):
         places.sort(key=lambda place: (place.layer or 0, place.kind or 0))
         return DepthOrder(
             paths=tuple(place.path for place in places),
@@ -71,6 +72,7 @@ def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
             groups.setdefault(path[: found.start()], set()).add(int(found.group()))
     for prefix, numbers in groups.items():
         ordered = sorted(numbers)
+        # A model may wrap every second layer only: a regular step is no gap.
         stride = min((b - a for a, b in pairwise(ordered)), default=1)
         for number in sorted(set(range(ordered[0], ordered[-1], stride)) - numbers):
             if not any(name.startswith(f"{prefix}{number}.") for name in checkpoint.tensors):
@@ -140,6 +142,7 @@ def group_blocks(mixers: MixerNames, spelling: BlockSpelling) -> Blocks:
     blocks = Blocks()
     for name in mixers.tensors:
         match = next((found for pattern in spelling.patterns if (found := pattern.match(name))), None)
+        # Multi-token prediction blocks (DeepSeek-V4: `mtp.0.hc_attn_fn`) read another input: no part of the trunk.
         if match is None or "mtp." in match["prefix"]:
             if match is not None or spelling.excluded.search(name) or "mtp." in name:
                 blocks.excluded.append(name)
@@ -162,6 +165,7 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
     layers = checks.integer(checkpoint, config, *LAYER_KEYS)
     excluded = list(blocks.excluded)
     if layers is not None:
+        # GLM-5.3-Flash numbers its MTP block like a layer: 45, where num_hidden_layers is 45.
         beyond = [place for place in places if place.layer >= layers]
         excluded += [name for place in beyond for name in places.pop(place).values()]
     return Recognition(

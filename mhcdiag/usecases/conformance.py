@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 TOKENS = 8
-"""Tokens of the random streams: n*C numbers each, enough to tell any two mappings apart."""
+"""Tokens of the random streams: n*C numbers each, enough to distinguish any two mappings."""
 
 
 class _StateDict:

@@ -164,7 +164,7 @@ def _with_parameters(
     recognition: Recognition,
     overrides: Overrides,
 ) -> Subject:
-    """What only parameters tell: their own numbers, read and write weights, and what they predict for given streams."""
+    """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
     constraint = reading.parameters.recipe.constraint
     predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
     return replace(

@@ -50,6 +50,8 @@ def given_maps(
 
 
 OWN = "the layout"
+# Among them what implementations have: 2 iterations (nanowhale), 10 (TileKernels, tokenbender), 20 (the paper); eps
+# 1e-5 (mHC.cu), 1e-6 (DeepSeek-V4), 1e-8 (Motif-3), 1e-12 (hyper-connections, MAGI-2).
 ITERATIONS = (1, 2, 3, 5, 10, 20, 40, 100)
 EPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-12)
 _ORDERS = tuple(order for order in permutations(("pre", "post", "res")) if order != ("pre", "post", "res"))
@@ -170,7 +172,7 @@ def _other_recipes(parameters: ParametricStack) -> Iterator[tuple[str, Parametri
     other = Orientation.TARGET_ROWS if recipe.orientation is Orientation.SOURCE_ROWS else Orientation.SOURCE_ROWS
     yield "H transposed", replace(parameters, recipe=replace(recipe, orientation=other))
     for eps in EPS:
-        if eps != recipe.norm.eps and not recipe.norm.clamped:
+        if eps != recipe.norm.eps and not recipe.norm.clamped:  # a smallest norm is never reached by real streams
             yield f"norm eps {eps:g}", replace(parameters, recipe=replace(recipe, norm=replace(recipe.norm, eps=eps)))
     if constraint is None:
         without = recipe.activation is Activation.TANH

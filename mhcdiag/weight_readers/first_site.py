@@ -52,6 +52,7 @@ def fold_streams(projection: Float[Tensor, "input logit"], streams: int) -> Floa
     return projection.view(streams, -1, projection.shape[1]).sum(dim=0)
 
 
+# DeepSeek, transformers, Megatron, GGUF, nanoGPT.
 _EMBEDDING = re.compile(r"(?:^|\.)(?:embed|embed_tokens|word_embeddings|token_embd|wte)\.weight$")
 NOTE = (
     "embedding inputs: the first attention site alone, whose streams are all the token's embedding; exact for token "

@@ -10,11 +10,14 @@ from mhcdiag.layouts.interface import Recognition
 from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
 from mhcdiag.weight_readers.records import SiteActivations
 
+# timm and DINOv2 say ls1.gamma, ConvNeXt layer_scale_parameter, BEiT gamma_1, ReZero resweight.
 _BRANCH_SCALE = re.compile(
     r"(?:^|\.)(?:ls\d?(?:\.gamma|\.weight)?|layer_scale\w*(?:\.\w+)?|gamma_\d|res_?weight|re_?zero\w*)$", re.IGNORECASE
 )
+# `resid_lambdas` of nanochat and modded-nanogpt, `residual_multiplier` of Granite.
 _RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
 _MOST_ELEMENTS = 1_000_000
+"""A factor has at most one entry a channel: what is longer only happens to have such a name."""
 
 
 def read_branch_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:

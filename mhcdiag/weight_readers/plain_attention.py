@@ -35,6 +35,7 @@ ONE_PLUS = (
 )  # fmt: skip
 """Beginnings of `model_type` whose norms apply 1 + weight."""
 NOT_ONE_PLUS = ("gemma3n", "gemma4")
+"""Later Gemmas, whose norms apply the weight as it is."""
 _POSITIONS = ("wpe.weight", "embed_positions.weight", "position_embeddings.weight")
 """Learned positions: added to the embedding, so that nothing rotates q and k."""
 
@@ -99,7 +100,11 @@ def _heads(checkpoint: NamedTensors) -> _Heads | None:
 
 
 def _scale(checkpoint: NamedTensors, config: Mapping[str, Any]) -> float | None:
-    """The factor on the logits where the configuration states another than 1/sqrt(d_head)."""
+    """The factor on the logits where the configuration states another than 1/sqrt(d_head).
+
+    GPT-2 can switch it off (`scale_attn_weights`), Gemma 2 and 3 divide by the root of `query_pre_attn_scalar`, Granite
+    multiplies by `attention_multiplier`.
+    """
     if config.get("scale_attn_weights") is False:
         return 1.0
     scalar = checks.positive(checkpoint, config, "query_pre_attn_scalar")

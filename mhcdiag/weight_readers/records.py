@@ -35,7 +35,7 @@ class Prediction:
     h_res: tuple[Float[Tensor, "token stream stream"], ...]
     """Per site."""
     post: tuple[Float[Tensor, "token stream"] | None, ...]
-    """Per site, where the layout's records tell which logits those are."""
+    """Per site, where the layout says which logits those are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ Per site x is flattened to n*C numbers and RMS-normalised without weight; `fn @ 
 residual entries, row by row. The comb matrix that Sinkhorn makes of the last block is applied as x_new = comb^T x
 (DeepSeek-V4, V4.1, GLM-5.3-Flash): its rows are source streams, and since columns are normalised last, the rows of
 H_res are exact and the backward gain carries the error. nanowhale has the same names and the same Sinkhorn, but was
-trained with x_new = comb x; only the spelling of its head tells it apart.
+trained with x_new = comb x; only the spelling of its head is different.
 
 llama.cpp's conversion keeps mathematics and slices under names of its own. It writes openPangu under the same names,
 the weight of openPangu's norm folded into `fn`.
@@ -50,6 +50,7 @@ SPELLING = BlockSpelling(
 _NANOWHALE_HEAD = "model.hc_head_fn"
 
 DEFAULT_EPS = 1e-6
+"""hc_eps of the released inference code, whose own inference/config.json leaves the key out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,7 @@ class DeepSeekV4:
     model_types: tuple[str, ...]
     """Values of `model_type` in config.json for which the orientation is known."""
     bare_prefix: str
-    """What stands before `layers.N` where no config.json tells the family; "" takes whatever no other family claims."""
+    """What stands before `layers.N` where no config.json names the family; "" takes whatever no other family claims."""
     norm_eps: float
     """eps of the input norm where config.json does not say."""
     orientation: Orientation = Orientation.SOURCE_ROWS
@@ -244,10 +245,12 @@ def _check_shapes(checkpoint: NamedTensors, sites: tuple[Site, ...], config: Map
     if streams is None:
         streams = isqrt(first[0] + 1) - 1 if len(first) == 1 else 0  # rows = n^2 + 2n
     rows = fused_rows(streams)
+    # `dim` is the spelling of inference/config.json, beside the released weights.
     width = checks.integer(checkpoint, config, "hidden_size", "dim")
     meaning = f"n * (n + 2) for n = {streams} streams"
     for site in sites:
         require_shape(checkpoint, site.tensors["base"], (rows,), meaning=meaning)
+        # Three factors, in spite of the name: converters that take `.scale` for a quantisation scale break these files.
         require_shape(checkpoint, site.tensors["scale"], (3,), meaning="pre, post, res")
         found = checkpoint.tensors[site.tensors["fn"]].shape
         columns = streams * width if width else streams * (found[-1] // streams) if found and streams else -1

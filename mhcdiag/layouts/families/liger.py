@@ -39,6 +39,7 @@ def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assu
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=SoftmaxSinkhorn(
+            # LigerMHC takes tmax and eps as arguments and stores neither: the layout assumes its defaults.
             iterations=checks.iterations(checkpoint, overrides, assumed),
             eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-6),
         ),

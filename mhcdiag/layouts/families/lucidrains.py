@@ -3,7 +3,7 @@
 Per site x_s is RMS-normalised stream by stream with weight gamma + 1, and alpha[s, :] = dynamic part of stream s +
 `static_alpha`[s, :]. The first v columns feed the branch's v views, the last n mix: x_new[t] = sum_s alpha[s, v + t]
 x_s, so rows are source streams. mHC constrains those n columns by exp and Sinkhorn, rows last: the columns of H_res
-are exact. What the tensors do not tell (tanh, iterations) is assumed aloud.
+are exact. What is not stored (tanh, iterations) is assumed aloud.
 """
 
 from dataclasses import dataclass, replace
@@ -49,6 +49,7 @@ def _streams(checkpoint: NamedTensors, site: Site) -> int:
     shape = checkpoint.tensors[beta].shape if beta is not None else ()
     static_beta = site.tensors.get("static_beta")
     v2_shape = checkpoint.tensors[static_beta].shape if static_beta is not None else ()
+    # mHCv2 keeps an axis of fractions in `static_beta` [n, f, 1]; the others have it in `dynamic_beta_fn` [d, f] alone.
     fractions = v2_shape[1] if len(v2_shape) == 3 else shape[1] if len(shape) == 2 else 1
     if fractions != 1:
         raise LayoutError(
@@ -114,6 +115,7 @@ def _projection(checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
 
 def _residual_columns(alpha: Tensor, gamma: Tensor, streams: int) -> Tensor:
     """The last n columns, of one proposal after the other."""
+    # The package's norm multiplies by gamma + 1, so that gamma starts at 0.
     projection = alpha[..., -streams:] * (gamma + 1)[:, None]
     return torch.cat(list(projection), dim=-1) if projection.ndim == 3 else projection
 
@@ -157,7 +159,7 @@ class HyperConnections:
     module_paths: ClassVar[tuple[str, ...]] = ("layers.0.",)
 
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
-        """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
+        """See `Layout`; unlike mHC it has `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
         sites = _sites(checkpoint, mixers)
         if not any("dynamic_alpha_scale" in roles for roles in sites.values()):
             return None
@@ -203,7 +205,7 @@ class ManifoldHyperConnections:
     module_paths: ClassVar[tuple[str, ...]] = ("layers.0.",)
 
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
-        """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
+        """See `Layout`; unlike HC it has `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
         sites = _sites(checkpoint, mixers)
         with_scale = [roles for roles in sites.values() if "residual_scale" in roles]
         ranks = {

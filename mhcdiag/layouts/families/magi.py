@@ -75,8 +75,10 @@ def _recipe(checkpoint: NamedTensors, recognition: Recognition, overrides: Overr
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    # One norm holds the weights of three modalities in turn; gains are those of the first. Its code adds 1.
     weight = values["norm"][: values["phi_fused"].shape[0]] + 1 if "norm" in values else None
     projection = stored_parts.residual_columns(values, "phi_fused", streams, input_major=True, weight=weight)
+    # Its code divides the projected input by sqrt(n C), beside alpha.
     scaled = None if projection is None else projection / sqrt(projection.shape[0])
     return ResidualPart(base=values["bias_res"], scale=values["alpha_res"], projection=scaled)
 

@@ -197,8 +197,10 @@ def _find(checkpoint: NamedTensors, mixers: MixerNames, *, transport: bool) -> R
         return None
     known = _configured_type(checkpoint)
     has_delta = any("delta_logit" in roles for roles in modules.values())
-    told = has_delta or bool(known)
-    if told and (has_delta or "tbp" in known) is not transport:
+    # TBP-mHC has the same shapes and writes `delta_logit` by default; without it the configuration decides, and where
+    # neither is there both layouts fit, so that the user is asked.
+    is_said = has_delta or bool(known)
+    if is_said and (has_delta or "tbp" in known) is not transport:
         return None
     return _recognise(checkpoint, modules, model="TBP-mHC" if transport else "mHC")
 
@@ -241,6 +243,7 @@ def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     static = values["static_alpha"]
     projection = None
     if "dynamic_alpha_fn" in values:
+        # Column s (v + n) + t holds entry (s, t): pre columns stand between the residual ones, unlike DeepSeek-V4's.
         columns = values["dynamic_alpha_fn"].view(-1, *static.shape)[..., -streams:].flatten(1)
         projection = columns * (values["norm.gamma"] + 1)[:, None]
     delta = values["delta_logit"].sigmoid() if "delta_logit" in values else None

@@ -54,7 +54,7 @@ def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assu
             first=ROWS,
             guard=Guard.FLOOR,
             shift=(),
-            limit=20.0,
+            limit=20.0,  # its code cuts off at 20; at 10 for pre and post
         ),
         orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
@@ -62,6 +62,7 @@ def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assu
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     weight = values.get("rms_norm")
+    # The torchtitan variant merges its three projections, in the order pre, post, res.
     projection = stored_parts.residual_columns(values, "proj_merged", streams, weight=weight)
     if "proj_res" in values:
         projection = values["proj_res"].T if weight is None else values["proj_res"].T * weight[:, None]

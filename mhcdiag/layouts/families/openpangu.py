@@ -44,6 +44,8 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
 
 def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
+        # Its loaders disagree on this eps: omni-npu takes rms_norm_eps for sites and 1e-6 for the merge, exllamav3 the
+        # reverse. Against the mean square of an input neither shows.
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=SoftmaxSinkhorn(

@@ -31,6 +31,7 @@ _SPELLING = BlockSpelling(
 
 
 def _with_bias(_: NamedTensors, found: Recognition) -> Recognition | None:
+    # transformers names DeepSeek-V4's modules attn_hc, too: the parameters inside are what differs.
     return found if {"bias", "bias_res"} & set(found.sites[0].tensors) else None
 
 

@@ -25,8 +25,10 @@ from mhcdiag.results.catalogue import Evidence
 
 PROJECTIONS = ("sinkhorn", "orthostochastic")
 DEFAULT_TEMPERATURE = 0.05
+"""Of its code; neither temperature nor iterations are stored with the tensors."""
 
 
+# Checkpoints of its hyper_connections.py with mhc=True also hold static_alpha and dynamic_*, which nothing uses then.
 _ROLES = ("H_res_logits", "H_res_alpha_logit")
 _SPELLING = ModuleSpelling(probes=_ROLES, roles=_ROLES, needed=_ROLES[:1], model="tokenbender")
 

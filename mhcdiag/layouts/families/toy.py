@@ -52,7 +52,7 @@ class Toy:
     module_paths: ClassVar[tuple[str, ...]] = ("",)
 
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
-        """See `Layout`; told by the names, and by the topology in metadata or config.json."""
+        """See `Layout`; the names give it away, and the topology stands in metadata or config.json."""
         sites: dict[tuple[int, str], dict[str, str]] = {}
         for name in mixers.tensors:
             match = _ROLE.match(name)
