@@ -80,6 +80,11 @@ class Prefetching(Protocol):
         """
 
 
+def natural_key(path: str) -> list[tuple[int, str]]:
+    """Sort key under which "layers.2" comes before "layers.10"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path) if part]
+
+
 def prefetch(checkpoint: NamedTensors, names: Iterable[str]) -> None:
     """Announce which tensors will be read; does nothing where that helps nothing."""
     if isinstance(checkpoint, Prefetching):

@@ -18,12 +18,11 @@ from math import isnan
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.gates import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.alternatives import Prediction
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
-from mhcdiag.weight_readers.plain_weights import PlainWeights
+from mhcdiag.weight_readers.records import PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""

@@ -1,4 +1,7 @@
-"""What a measurement needs to know of a stack of residual mappings, wherever they come from."""
+"""What a measurement needs to know of a stack of residual mappings, wherever they come from.
+
+Nothing here imports torch or a kernel, so that records of health checks and layouts can name these types cheaply.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +23,31 @@ class Orientation(StrEnum):
     """Row = target stream: H = A."""
     SOURCE_ROWS = "source-rows"
     """Row = source stream: H = A transposed."""
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """One way to constrain a matrix of logits: `constraints.py` iterates, `birkhoff.py` needs no iteration."""
+
+    @property
+    def exact_axes(self) -> tuple[int, ...]:
+        """Which of `ROWS` and `COLUMNS` have sums of exactly 1, in the stored orientation."""
+
+    def apply(self, logits: "Tensor", *, matrices: int = 0) -> "Tensor":
+        """Constrain logits.
+
+        Parameters
+        ----------
+        logits
+            One matrix, or one row of coefficients, per token: [..., row, column, token].
+        matrices
+            How many come in all calls together: for many of them a compiled iteration pays.
+
+        Returns
+        -------
+        Tensor
+            The constrained matrices [..., row, column, token], in the element type of the logits.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,8 @@ from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.weight_readers.observed import Gate, SiteActivations, SiteGates
-from mhcdiag.weight_readers.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
 from mhcdiag.weight_readers.query_key import QueryKey
+from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, SiteActivations, Writer
 
 SITES, STREAMS, TOKENS = 5, 3, 7
 """Primes that differ, so that no axis passes for another."""
@@ -64,7 +63,7 @@ def speaks_above(check: HealthCheck, of: Subject, limit: str, value: float, **ot
     return [bool(run(check, of, **{limit: each}, **others).findings) for each in around]
 
 
-def gates(pre: Sequence[Sequence[float]], post: Sequence[Sequence[float]], gate: Gate = Gate.NONE):
+def gates(pre: Sequence[Sequence[float]], post: Sequence[Sequence[float]], gate: GateActivation = GateActivation.NONE):
     """Read and write weights by site."""
     return tuple(
         SiteGates(pre=torch.tensor(r, dtype=torch.float64), post=torch.tensor(w, dtype=torch.float64), gate=gate)

@@ -20,7 +20,7 @@ from health_checks.subjects import (
 from mhcdiag.health_checks.families.conformance import CHECK as conformance
 from mhcdiag.health_checks.families.conformance import CLEARLY_BETTER, ReadingErrors, reading_findings
 from mhcdiag.results.gain import Direction
-from mhcdiag.weight_readers.alternatives import Prediction
+from mhcdiag.weight_readers.records import Prediction
 
 WIDTH = 11
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})

@@ -9,8 +9,8 @@ from health_checks.subjects import parameters, random_maps, run, said, speaks_ab
 
 from mhcdiag.health_checks.families.site_gates import CHECK as gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
+from mhcdiag.mappings.gates import GateActivation
 from mhcdiag.mappings.parametric import Activation
-from mhcdiag.weight_readers.observed import Gate
 
 SINKHORN = SoftmaxSinkhorn()
 STREAMS = 3
@@ -29,7 +29,7 @@ def identities(sites: int = 1) -> np.ndarray:
 class TestLogits:
     """Pre and post logits where a sigmoid follows."""
 
-    def examined(self, pre, post, gate: Gate = Gate.SIGMOID, **limits: float):
+    def examined(self, pre, post, gate: GateActivation = GateActivation.SIGMOID, **limits: float):
         of = subject(identities(len(pre)), parameters=static(len(pre)), gates=site_gates(pre, post, gate))
         return run(gates, of, **limits)
 
@@ -48,8 +48,8 @@ class TestLogits:
         assert whats(outcome) == ["25% of pre and post logits are beyond +-6"]
         assert said(outcome) == [("warn", "", 0)]
 
-    @pytest.mark.parametrize("gate", [Gate.NONE, Gate.SOFTMAX])
-    def test_other_gates_do_not_saturate(self, gate: Gate):
+    @pytest.mark.parametrize("gate", [GateActivation.NONE, GateActivation.SOFTMAX])
+    def test_other_gates_do_not_saturate(self, gate: GateActivation):
         assert self.examined([(9.0, 9.0)], [(9.0, 9.0)], gate).overall == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families.writers import CHECK as writers
-from mhcdiag.weight_readers.plain_weights import Writer
+from mhcdiag.weight_readers.records import Writer
 
 
 def model(sites: int, **kinds):

@@ -10,8 +10,7 @@ from torch import Tensor
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, largest, not_checkable
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.alternatives import Prediction
-from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.records import Prediction, SiteActivations
 
 AS_IT_IS = "as it is"
 """x_out follows H x plus post times branch, as captured."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.plain_weights import NormWeight
+from mhcdiag.weight_readers.records import NormWeight
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:

@@ -6,9 +6,9 @@ from math import sqrt
 import torch
 
 from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_finding, not_checkable
+from mhcdiag.mappings.gates import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.health import Basis, Severity
-from mhcdiag.weight_readers.observed import Gate
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
@@ -17,7 +17,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     if parameters is None:
         return not_checkable("captured mappings and plain models have no such parameters")
     findings, overall, per_site = [], {}, {}
-    squashed = [site for site in subject.gates or () if site.gate is Gate.SIGMOID]
+    squashed = [site for site in subject.gates or () if site.gate is GateActivation.SIGMOID]
     if squashed:
         logits = torch.stack([torch.cat([site.pre, site.post]) for site in squashed])
         saturated = float((logits.abs() > limits["logit"]).double().mean())

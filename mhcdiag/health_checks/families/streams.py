@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, model_finding, not_checkable
+from mhcdiag.mappings.gates import SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
+from mhcdiag.weight_readers.records import SiteActivations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

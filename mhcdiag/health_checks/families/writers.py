@@ -6,7 +6,7 @@ from statistics import median
 
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.plain_weights import Writer
+from mhcdiag.weight_readers.records import Writer
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:

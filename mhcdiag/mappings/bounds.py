@@ -7,7 +7,6 @@ from torch import Tensor
 from mhcdiag.kernels.composite.products import gains, products, span_sums
 from mhcdiag.mappings.inputs import LogitFactor
 from mhcdiag.mappings.parametric import Activation, ParametricStack
-from mhcdiag.measures.gain import worst_span
 from mhcdiag.results.gain import Bound, Definition, Direction, Kind
 
 
@@ -124,7 +123,7 @@ def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: Paramet
         key = (direction, Definition.NORM)
         single, prefix, suffix = (curves[kind][key].sum_tokens().numbers() for kind in Kind)
         matrix = [spans[key][a].numbers() for a in range(maps.shape[0])]
-        worst = worst_span(matrix, parameters.stack.sites).value
+        worst = max(row[b] for a, row in enumerate(matrix) for b in range(a, len(row)))
         found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=_why(parameters))
     return found
 

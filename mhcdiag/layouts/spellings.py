@@ -1,4 +1,9 @@
-"""Sites that name their layer and kind: `layers.3.hc_attn_fn`, `decoder.layers.3.mlp_hyper_connection.bias`, ..."""
+"""How the sites of a family are found among tensor names, and ordered by depth.
+
+Two spellings cover all families. `BlockSpelling`: names say layer and kind of site, as `layers.3.hc_attn_fn` does.
+`ModuleSpelling`: a wrapper module holds parameters of its own wherever the user put it, so that its path is
+all that says where in the model it stands.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -6,11 +11,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import require_layers
-from mhcdiag.layouts.interface import Recognition, Site
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.layouts.interface import MixerNames, Recognition, Site
+from mhcdiag.namedtensors import NamedTensors, natural_key
 
+# Paths of wrappers are the user's own: `layers.3.attn`, `h.3.hc_mlp`, `blocks.3.cross_attention2`, ...
 _ATTENTION = re.compile(r"(?:^|_)(?:self|cross)?_?(?:attn|attention|mha)\d*(?:_|$)", re.IGNORECASE)
 _FEED_FORWARD = re.compile(r"(?:^|_)(?:ffn|mlp|ff|feedforward|feed_forward|moe)\d*(?:_|$)", re.IGNORECASE)
 
@@ -24,11 +30,11 @@ class DepthOrder:
     names: tuple[str, ...]
     """Their site names, in the same order."""
     assumed: tuple[str, ...]
-    """Empty where the paths tell layer and kind of every site."""
+    """Empty where the paths name layer and kind of every site."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ModulePlace:
     layer: int | None
     kind: int | None  # 0 attention, 1 feed-forward
     path: str
@@ -39,14 +45,14 @@ class _Place:
 
 
 def order_by_depth(paths: Collection[str]) -> DepthOrder:
-    """Sort module paths by integer layer, attention before feed-forward; where they do not tell, in natural order.
+    """Sort module paths by integer layer, attention before feed-forward; where they name neither, in natural order.
 
     >>> order_by_depth(["layers.10.ff", "layers.2.ff", "layers.2.attn", "layers.10.attn"]).names
     ('2.attn', '2.ffn', '10.attn', '10.ffn')
     """
     places = [_place(path) for path in paths]
-    told = {(place.layer, place.kind) for place in places}
-    if all(place.kind is not None for place in places) and len(told) == len(places):
+    named = {(place.layer, place.kind) for place in places}
+    if all(place.kind is not None for place in places) and len(named) == len(places):
         places.sort(key=lambda place: (place.layer or 0, place.kind or 0))
         return DepthOrder(
             paths=tuple(place.path for place in places),
@@ -58,11 +64,6 @@ def order_by_depth(paths: Collection[str]) -> DepthOrder:
     return DepthOrder(paths=ordered, names=ordered, assumed=assumed if len(ordered) > 1 else ())
 
 
-def natural_key(path: str) -> list[tuple[int, str]]:
-    """Sort key under which "layers.2" comes before "layers.10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path) if part]
-
-
 def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
     """Refuse numbered modules of which one is missing whole, e.g. layers 0, 1, 3 without any tensor of layer 2."""
     groups: dict[str, set[int]] = {}
@@ -71,6 +72,7 @@ def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
             groups.setdefault(path[: found.start()], set()).add(int(found.group()))
     for prefix, numbers in groups.items():
         ordered = sorted(numbers)
+        # A model may wrap every second layer only: a regular step is no gap.
         stride = min((b - a for a, b in pairwise(ordered)), default=1)
         for number in sorted(set(range(ordered[0], ordered[-1], stride)) - numbers):
             if not any(name.startswith(f"{prefix}{number}.") for name in checkpoint.tensors):
@@ -82,15 +84,15 @@ def refuse_gaps(checkpoint: NamedTensors, paths: Sequence[str]) -> None:
                 )
 
 
-def _place(path: str) -> _Place:
+def _place(path: str) -> _ModulePlace:
     parts = path.split(".")
     numbers = [int(part) for part in parts if part.isdigit()]
     words = [part for part in parts if not part.isdigit()]
     attention = any(_ATTENTION.search(word) for word in words)
     feed_forward = any(_FEED_FORWARD.search(word) for word in words)
     if len(numbers) != 1 or attention == feed_forward:
-        return _Place(numbers[0] if numbers else None, None, path)
-    return _Place(numbers[0], 0 if attention else 1, path)
+        return _ModulePlace(numbers[0] if numbers else None, None, path)
+    return _ModulePlace(numbers[0], 0 if attention else 1, path)
 
 
 NO_LAYER_COUNT = "the last layer found is the last layer (no num_hidden_layers in a config.json)"
@@ -99,7 +101,7 @@ KINDS = {"attn": "attn", "ffn": "ffn", "mlp": "ffn", "self_attention": "attn"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class SiteIndex:
     """A site of a transformer block; sorts by depth, since "attn" comes before "ffn"."""
 
     layer: int
@@ -119,27 +121,33 @@ class BlockSpelling:
     what: str = "{kind} mixer"
     """What a missing layer lacks, for messages."""
 
+    def find(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """The sites of a family that its names alone give away; None where no tensor is spelled so."""
+        blocks = group_blocks(mixers, self)
+        return recognise_blocks(checkpoint, blocks, self, model=model_type(checkpoint)) if blocks.trunks else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blocks:
     """The tensors of all sites, before anything is checked."""
 
-    trunks: dict[str, dict[Place, dict[str, str]]] = field(default_factory=dict)
+    trunks: dict[str, dict[SiteIndex, dict[str, str]]] = field(default_factory=dict)
     """By what stands before `layers`: per site, full tensor name by role."""
     excluded: list[str] = field(default_factory=list)
     """Mixers of this family that are no sites: heads, MTP layers."""
 
 
-def group_blocks(mixers: Sequence[str], spelling: BlockSpelling) -> Blocks:
+def group_blocks(mixers: MixerNames, spelling: BlockSpelling) -> Blocks:
     """Sort tensor names into sites by one family's spelling."""
     blocks = Blocks()
-    for name in mixers:
+    for name in mixers.tensors:
         match = next((found for pattern in spelling.patterns if (found := pattern.match(name))), None)
+        # Multi-token prediction blocks (DeepSeek-V4: `mtp.0.hc_attn_fn`) read another input: no part of the trunk.
         if match is None or "mtp." in match["prefix"]:
             if match is not None or spelling.excluded.search(name) or "mtp." in name:
                 blocks.excluded.append(name)
             continue
-        place = Place(int(match["layer"]), KINDS[match["kind"]])
+        place = SiteIndex(int(match["layer"]), KINDS[match["kind"]])
         blocks.trunks.setdefault(match["prefix"], {}).setdefault(place, {})[match["role"]] = name
     return blocks
 
@@ -153,10 +161,11 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
         There are several trunks, or a layer, site or tensor is missing.
     """
     places = _only_trunk(checkpoint, blocks.trunks)
-    config = configuration.section(checkpoint, "text_config")
-    layers = configuration.integer(checkpoint, config, *LAYER_KEYS)
+    config = checks.section(checkpoint, "text_config")
+    layers = checks.integer(checkpoint, config, *LAYER_KEYS)
     excluded = list(blocks.excluded)
     if layers is not None:
+        # GLM-5.3-Flash numbers its MTP block like a layer: 45, where num_hidden_layers is 45.
         beyond = [place for place in places if place.layer >= layers]
         excluded += [name for place in beyond for name in places.pop(place).values()]
     return Recognition(
@@ -167,20 +176,14 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
     )
 
 
-def find_blocks(checkpoint: NamedTensors, mixers: Sequence[str], spelling: BlockSpelling) -> Recognition | None:
-    """Both steps for a family that is told by its names alone; None where no tensor is spelled so."""
-    blocks = group_blocks(mixers, spelling)
-    return recognise_blocks(checkpoint, blocks, spelling, model=model_type(checkpoint)) if blocks.trunks else None
-
-
 def model_type(checkpoint: NamedTensors) -> str:
     """`model_type` of the configuration; "" where there is none."""
     return str((checkpoint.config or {}).get("model_type", ""))
 
 
 def _only_trunk(
-    checkpoint: NamedTensors, trunks: Mapping[str, dict[Place, dict[str, str]]]
-) -> dict[Place, dict[str, str]]:
+    checkpoint: NamedTensors, trunks: Mapping[str, dict[SiteIndex, dict[str, str]]]
+) -> dict[SiteIndex, dict[str, str]]:
     if len(trunks) > 1:
         names = ", ".join(f"{prefix}layers" for prefix in sorted(trunks))
         raise LayoutError(
@@ -190,7 +193,7 @@ def _only_trunk(
 
 
 def _complete_sites(
-    checkpoint: NamedTensors, places: Mapping[Place, Mapping[str, str]], layers: int | None, spelling: BlockSpelling
+    checkpoint: NamedTensors, places: Mapping[SiteIndex, Mapping[str, str]], layers: int | None, spelling: BlockSpelling
 ) -> tuple[Site, ...]:
     for kind in ("attn", "ffn"):
         found = [place.layer for place in places if place.kind == kind]
@@ -215,20 +218,39 @@ Modules = dict[str, dict[str, str]]
 """Per module path (with its trailing dot) the full tensor name by role."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleSpelling:
+    """How a family spells the parameters of the modules that are its sites."""
+
+    probes: tuple[str, ...]
+    """Names of mixing parameters, any of which makes its module a site."""
+    roles: tuple[str, ...]
+    """All parameter names to collect there, probes included."""
+    needed: tuple[str, ...]
+    """Those that every site has."""
+    model: str
+    """Name of the variant."""
+
+    def find(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """The sites in depth order; None where no tensor is spelled so."""
+        modules = find_modules(checkpoint, mixers, probes=self.probes, roles=self.roles)
+        return recognise_modules(checkpoint, modules, needed=self.needed, model=self.model) if modules else None
+
+
 def find_modules(
-    checkpoint: NamedTensors, mixers: Sequence[str], *, probes: Sequence[str], roles: Sequence[str]
+    checkpoint: NamedTensors, mixers: MixerNames, *, probes: Sequence[str], roles: Sequence[str]
 ) -> Modules:
     """The modules that hold any of the probes.
 
     Parameters
     ----------
     probes
-        Parameter names that smell of mixing, any of which makes its module a site.
+        Names of mixing parameters, any of which makes its module a site.
     roles
         All parameter names to collect there, probes included.
     """
     probe = re.compile(rf"^(?P<path>(?:.*\.)?)(?:{'|'.join(map(re.escape, probes))})$")
-    paths = dict.fromkeys(match["path"] for name in mixers if (match := probe.match(name)) is not None)
+    paths = dict.fromkeys(match["path"] for name in mixers.tensors if (match := probe.match(name)) is not None)
     return {path: {role: path + role for role in roles if path + role in checkpoint.tensors} for path in paths}
 
 

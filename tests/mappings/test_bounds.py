@@ -5,7 +5,7 @@ import torch
 from stacks import CONFIG, deepseek_v4_tensors, hyper_connections_tensors, write
 
 import mhcdiag
-from mhcdiag.measures.bounds import _stochastic
+from mhcdiag.mappings.bounds import _stochastic
 from mhcdiag.results.numbers import log10_of
 
 EPS = 1e-5
