@@ -24,7 +24,8 @@ from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.spikes import Event, Kind
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.runlogs import LogTable
-from mhcdiag.usecases.spikes import LogOptions, judge_table, read_table
+from mhcdiag.usecases.log_judging import judge_table, read_table, watcher_of
+from mhcdiag.usecases.options import LogOptions
 
 NEAR = 2
 CLOSE = 10
@@ -181,7 +182,7 @@ class Outcome:
 
 def found_in_synthetic(rule: str, seed: int) -> Outcome:
     loss, planted = synthetic_loss(1_000_000, seed=seed)
-    watcher = LogOptions(rule=rule).watcher(("loss",), "")
+    watcher = watcher_of(LogOptions(rule=rule), ("loss",), log_format="")
     steps = np.arange(len(loss), dtype=np.float64)
     bad = {"loss": np.isnan(loss)}
     watcher.feed(RecordBlock(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))

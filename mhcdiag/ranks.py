@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
-from torch import Tensor
-
 from mhcdiag.errors import RankError
 
 Part = TypeVar("Part")
@@ -206,7 +203,12 @@ class _Packer(pickle.Pickler):
     """Pickles tensors as NumPy arrays: torch writes an archive for each, which takes longer than measuring a chunk."""
 
     def reducer_override(self, found: Any) -> Any:
-        if type(found) is not Tensor or found.requires_grad or found.is_sparse:
+        # Asked for every object; a log's ranks send records without tensors, and run where torch is not installed.
+        if type(found).__module__ != "torch":
+            return NotImplemented
+        import torch
+
+        if type(found) is not torch.Tensor or found.requires_grad or found.is_sparse:
             return NotImplemented
         try:
             return torch.from_numpy, (found.cpu().numpy(),)

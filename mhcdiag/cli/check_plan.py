@@ -22,7 +22,7 @@ from mhcdiag.reports.check_csv import check_json
 from mhcdiag.results.check import CheckReport, Family
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.usecases.check import Plan, judge_all, look_at_all
-from mhcdiag.usecases.spikes import spikes
+from mhcdiag.usecases.log_judging import judge_log
 
 _JOBS = 2
 
@@ -63,7 +63,7 @@ def make_plan(
 
     def read(path: str) -> LogResult:
         named = gate_series(list(gates_for(rules.gates, Family.LOG, path)))
-        return spikes(path, replace(options, series=tuple(dict.fromkeys([*options.series, *named]))))
+        return judge_log(path, replace(options, series=tuple(dict.fromkeys([*options.series, *named]))))
 
     with_checkpoints = any(one.family is Family.CHECKPOINT and not one.error for one in inputs)
     return Plan(

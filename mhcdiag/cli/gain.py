@@ -7,11 +7,12 @@ import typer
 
 from mhcdiag.cli import options
 from mhcdiag.cli.configured import Config, Isolated
+from mhcdiag.cli.options import measurement, parse_sites
 from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, GateOn, judge_gain
+from mhcdiag.usecases.options import GainOptions
 
 
 def gain(
-    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
     tokens: options.Tokens = 1024,
@@ -49,14 +50,28 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
-    from mhcdiag.cli.options import measurement
 
     output.check_figure_path(plot)
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
 
-    measure = measurement(ctx.params)
+    measure = measurement(
+        GainOptions(
+            inputs=inputs,
+            tokens=tokens,
+            seed=seed,
+            sites=parse_sites(sites),
+            key=key,
+            layout=layout,
+            orientation=orientation,
+            sinkhorn_iters=sinkhorn_iters,
+            sinkhorn_eps=sinkhorn_eps,
+            tanh=tanh,
+            device=device,
+            dtype=dtype,
+        )
+    )
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     with joined_ranks() as ranks:
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared

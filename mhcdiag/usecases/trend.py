@@ -27,7 +27,8 @@ from mhcdiag.results.verdict import Skipped
 from mhcdiag.runlogs import LogTable, split_runs
 from mhcdiag.runlogs.names import plain
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
-from mhcdiag.usecases.spikes import LogOptions, read_table
+from mhcdiag.usecases.log_judging import carries, judge_table, read_table
+from mhcdiag.usecases.options import LogOptions
 
 if TYPE_CHECKING:
     from mhcdiag.results.gain import GainResult
@@ -143,8 +144,6 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
 
 
 def _log_of(path: str) -> tuple[LogResult, Sizes]:
-    from mhcdiag.usecases.spikes import LogOptions, judge_table, read_table
-
     table = read_table(path, LogOptions())
     return judge_table(table, LogOptions()), stream_sizes(table)
 
@@ -241,7 +240,7 @@ def logged_gains(path: str) -> LoggedGains:
     columns = _columns(table)
     runs = split_runs(table)
     rows = runs[-1].rows
-    rows = rows[np.any([_recorded(table, name)[rows] for name in columns.values()], axis=0)]
+    rows = rows[np.any([carries(table, name)[rows] for name in columns.values()], axis=0)]
     if len(rows) < 2:
         raise LogError(path, found=f"{len(rows)} rows with a gain", expected="two or more for a trend")
     step = table.step[rows]
@@ -288,8 +287,3 @@ def _columns(table: LogTable) -> dict[Direction, str]:
 
 def _words(name: str) -> list[str]:
     return plain(name).split("_")
-
-
-def _recorded(table: LogTable, name: str) -> np.ndarray:
-    recorded: np.ndarray = np.isfinite(table.columns[name])
-    return recorded | table.nan_rows[name] if name in table.nan_rows else recorded

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
+from mhcdiag.mappings.gates import GateActivation, SiteGates
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe

@@ -22,7 +22,8 @@ from mhcdiag.kernels.reference import Reference
 from mhcdiag.monitor import reducing
 from mhcdiag.monitor.catching import spread
 from mhcdiag.results.monitoring import LiveGains
-from mhcdiag.usecases.spikes import LogOptions, read_table
+from mhcdiag.usecases.log_judging import read_table
+from mhcdiag.usecases.options import LogOptions
 
 SITES, STREAMS = 6, 3
 

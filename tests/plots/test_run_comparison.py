@@ -5,11 +5,12 @@ import pytest
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.plots.run_comparison import comparison_figure
-from mhcdiag.usecases.spikes import LogOptions, compare, spikes
+from mhcdiag.usecases.options import LogOptions
+from mhcdiag.usecases.spikes import compare, spikes
 
 
 def log(path, loss):
-    return spikes(str(write_jsonl(path, loss)), LogOptions())
+    return spikes(str(write_jsonl(path, loss)))
 
 
 def test_one_line_per_run_with_its_losses(tmp_path):

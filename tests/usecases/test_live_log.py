@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.results.spikes import Event, Kind
-from mhcdiag.usecases.follow import LiveLog
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.live_log import LiveLog
+from mhcdiag.usecases.log_judging import judge_log
+from mhcdiag.usecases.options import LogOptions
 
 OPTIONS = LogOptions(log_format="jsonl")
 
@@ -38,7 +39,7 @@ APPENDED = lines([*range(451), *range(451)])
 def whole(data: bytes, folder: Path) -> dict[str, tuple[Event, ...]]:
     path = folder / "log.jsonl"
     path.write_bytes(data)
-    return {name: one.events for name, one in spikes(str(path), OPTIONS).series.items()}
+    return {name: one.events for name, one in judge_log(str(path), OPTIONS).series.items()}
 
 
 def followed(data: bytes, cuts: list[int]) -> dict[str, tuple[Event, ...]]:
