@@ -2,9 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,9 @@ import typer
 from mhcdiag.cli.configured import POLICY, Config, Isolated
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.reports.check_formats.github import GITHUB
+from mhcdiag.reports.check_formats.interface import ReportFormat
+from mhcdiag.reports.choosing import Target, named_format, names_in_words, suffixes_in_words, target_of
 from mhcdiag.results.check import CheckReport
 
 GATE = "Gate"
@@ -68,7 +69,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="What to print: text, json, markdown, csv, html, junit, sarif or github.",
+        help=f"What to print: {names_in_words()}.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -79,7 +80,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Also write a report: .json, .md, .csv, .html, .sarif, .xml (JUnit), or FORMAT:FILE (repeatable).",
+        help=f"Also write a report: {suffixes_in_words()}, or FORMAT:FILE (repeatable).",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -133,7 +134,9 @@ def check(
     if init:
         write_starter()
         return
-    name = parse_format("json" if as_json else form)
+    printed = named_format("json" if as_json else form)
+    if printed is not None:
+        printed.require()
     targets = parse_targets(outputs or ())
     path, policy = ctx.meta.get(POLICY, (None, None))
     plan = make_plan(
@@ -150,72 +153,30 @@ def check(
     refuse_overwriting(targets, kept)
     report = accept(plan, baseline) if update_baseline else run_check(plan)
     write_reports(report, targets)
-    print_report(report, name=name, quiet=quiet, verbose=verbose)
+    print_report(report, form=printed, quiet=quiet, verbose=verbose)
     raise typer.Exit(report.exit_code)
-
-
-TEXT = "text"
-
-FORMATS = {
-    "json": "mhcdiag.reports.check_csv:check_json",
-    "markdown": "mhcdiag.reports.check_markdown:check_markdown",
-    "csv": "mhcdiag.reports.check_csv:check_csv",
-    "html": "mhcdiag.reports.html.pictures:html_report",
-    "junit": "mhcdiag.reports.check_junit:check_junit",
-    "sarif": "mhcdiag.reports.check_sarif:check_sarif",
-    "github": "mhcdiag.reports.check_github:check_github",
-}
-"""Formats by name, and the function that makes each; imported when asked for."""
-
-SUFFIXES = {
-    ".json": "json",
-    ".md": "markdown",
-    ".csv": "csv",
-    ".html": "html",
-    ".htm": "html",
-    ".xml": "junit",
-    ".sarif": "sarif",
-}
-"""Formats by the end of a file's name."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """One report to write."""
-
-    format: str
-    """Name of the format."""
-    path: Path
-    """File to write."""
-
-
-def parse_format(name: str) -> str:
-    """Return the name of a format. Raises: SettingError."""
-    if name not in (TEXT, *FORMATS):
-        raise SettingError(f"--format {name}: there is no such format; there are {', '.join([TEXT, *FORMATS])}")
-    if name != TEXT:
-        _writer(name)
-    return name
 
 
 def parse_targets(wanted: Sequence[str]) -> list[Target]:
     """Return the reports to write.
 
-    Arguments: wanted: `FILE` or `FORMAT:FILE` each. Raises: SettingError for an unknown format or two reports to one
-    file, OutputError for a file that could not be written; both before any work is done.
+    Parameters
+    ----------
+    wanted
+        `FILE` or `FORMAT:FILE` each.
+
+    Raises
+    ------
+    SettingError
+        An unknown format, or two reports to one file.
+    OutputError
+        A file that could not be written; before any work is done.
     """
     targets = []
     for word in wanted:
-        name, separator, path = word.partition(":")
-        if separator and name in FORMATS and path:
-            target = Target(format=name, path=Path(path))
-        elif (suffix := Path(word).suffix.lower()) in SUFFIXES:
-            target = Target(format=SUFFIXES[suffix], path=Path(word))
-        else:
-            known = f"a name that ends in {', '.join(SUFFIXES)}, or FORMAT:FILE with one of {', '.join(FORMATS)}"
-            raise SettingError(f"-o {word}: expected {known}")
+        target = target_of(word)
         check_writable(target.path, option="-o")
-        _writer(target.format)
+        target.format.require()
         targets.append(target)
     places = [os.path.realpath(target.path) for target in targets]
     for index, place in enumerate(places):
@@ -235,33 +196,21 @@ def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLi
             raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
 
 
-def rendered(report: CheckReport, name: str) -> str:
-    """Return the report in one of `FORMATS`."""
-    return _writer(name)(report)
-
-
-def _writer(name: str) -> Callable[[CheckReport], str]:
-    """The function of a format. Where a package is missing that it needs, this says so before any work is done."""
-    module, _, function = FORMATS[name].partition(":")
-    found: Callable[[CheckReport], str] = getattr(import_module(module), function)
-    return found
-
-
 def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
     """Write every report, each under a temporary name first. Raises: OutputError."""
-    texts = [rendered(report, target.format) for target in targets]
+    texts = [target.format.render(report) for target in targets]
     for target, text in zip(targets, texts, strict=True):
         write_text(target.path, text, option="-o")
 
 
-def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) -> None:
-    """Print the report; what could not be read also stands on stderr."""
+def print_report(report: CheckReport, *, form: ReportFormat | None, quiet: bool, verbose: bool) -> None:
+    """Print the report, on the terminal's own terms without a format; what could not be read also stands on stderr."""
     for checked in report.inputs:
         if checked.error:
             complain(checked.error)
-    if name != TEXT:
-        sys.stdout.write(rendered(report, name))
-        if name == "github":
+    if form is not None:
+        sys.stdout.write(form.render(report))
+        if form is GITHUB:
             _tell_github(report)
         return
     from mhcdiag.reports.check_console import check_report, decision
@@ -275,7 +224,7 @@ def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) 
 
 def _tell_github(report: CheckReport) -> None:
     """Append the job summary and the step's outputs where GitHub Actions asks for them."""
-    from mhcdiag.reports.check_github import github_outputs, github_summary
+    from mhcdiag.reports.check_formats.github import github_outputs, github_summary
 
     for variable, make in (("GITHUB_STEP_SUMMARY", github_summary), ("GITHUB_OUTPUT", github_outputs)):
         path = os.environ.get(variable)

@@ -18,7 +18,7 @@ from mhcdiag.policies.gates import applies, gates_for
 from mhcdiag.policies.inputs import Input, from_paths, from_patterns
 from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
 from mhcdiag.policies.policy_files import STARTER, gate_series
-from mhcdiag.reports.check_csv import check_json
+from mhcdiag.reports.check_formats.json_document import check_json
 from mhcdiag.results.check import CheckReport, Family
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.usecases.check import Plan, judge_all, look_at_all

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mhcdiag.metrics import METRICS
+from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
@@ -56,6 +57,9 @@ def check_sarif(report: CheckReport) -> str:
     }
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+SARIF = ReportFormat(name="sarif", suffixes=(".sarif",), about="code scanning", render=check_sarif)
 
 
 def uri(path: str) -> str:

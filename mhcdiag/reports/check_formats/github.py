@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mhcdiag.reports.check_markdown import check_markdown
+from mhcdiag.reports.check_formats.interface import ReportFormat
+from mhcdiag.reports.check_formats.markdown import check_markdown
 from mhcdiag.reports.check_words import (
     Standing,
     allowed_text,
@@ -74,6 +75,14 @@ def check_github(report: CheckReport) -> str:
     made += [_allowed(one) for one in report.allowed]
     kept = [one for kind in Command for one in _at_most([one for one in made if one.command is kind])]
     return "".join(f"{_command(one)}\n" for one in kept)
+
+
+GITHUB = ReportFormat(
+    name="github",
+    suffixes=(),
+    about="GitHub Actions: annotations; also the job summary and outputs where a job runs",
+    render=check_github,
+)
 
 
 def github_summary(report: CheckReport) -> str:

@@ -23,7 +23,7 @@ from reports.check_reports import (
     warning,
 )
 
-from mhcdiag.reports.check_junit import check_junit
+from mhcdiag.reports.check_formats.junit import check_junit
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, Severity
 from mhcdiag.results.verdict import Verdict

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 import math
 
+from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import standing
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
-from mhcdiag.results.documents.check import check_document
 from mhcdiag.results.numbers import Huge, Number, text
 
 COLUMNS = (
@@ -29,6 +28,9 @@ def check_csv(report: CheckReport) -> str:
     writer.writerows(_outcome(one, str(standing(one, strict=report.strict)).lower()) for one in report.outcomes)
     writer.writerows(_unreadable(one) for one in report.inputs if one.result is None)
     return lines.getvalue()
+
+
+CSV = ReportFormat(name="csv", suffixes=(".csv",), about="tables: a row per gate and input", render=check_csv)
 
 
 def _outcome(one: GateOutcome, word: str) -> list[str]:
@@ -53,8 +55,3 @@ def _number(number: Number | None) -> str:
     if isinstance(number, Huge):
         return text(number, digits=17)
     return str(int(number)) if math.isfinite(number) and number == int(number) and abs(number) < 2**53 else repr(number)
-
-
-def check_json(report: CheckReport) -> str:
-    """Return the report as text, ending in a newline; a later `--baseline` reads it."""
-    return json.dumps(check_document(report), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

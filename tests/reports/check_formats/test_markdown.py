@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from reports.check_reports import EVERY, failing, healthy, many, nasty, nothing_checked, unjudged, unreadable
 
-from mhcdiag.reports.check_markdown import check_markdown, escaped
+from mhcdiag.reports.check_formats.markdown import check_markdown, escaped
 from mhcdiag.reports.check_words import shortened
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport

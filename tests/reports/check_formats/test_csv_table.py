@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports.check_reports import EVERY, NASTY, broken_input, failing, many, nasty, nothing_checked, outcome, report
 
-from mhcdiag.reports.check_csv import COLUMNS, check_csv
+from mhcdiag.reports.check_formats.csv_table import COLUMNS, check_csv
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport
 from mhcdiag.results.numbers import Huge

@@ -24,8 +24,15 @@ from reports.check_reports import (
     warning,
 )
 
-from mhcdiag.reports.check_github import Annotation, Command, _command, check_github, github_outputs, github_summary
-from mhcdiag.reports.check_markdown import check_markdown
+from mhcdiag.reports.check_formats.github import (
+    Annotation,
+    Command,
+    _command,
+    check_github,
+    github_outputs,
+    github_summary,
+)
+from mhcdiag.reports.check_formats.markdown import check_markdown
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, Severity
 from mhcdiag.results.verdict import Verdict

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from xml.etree import ElementTree as Tree
 
+from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import (
     Standing,
     allowed_text,
@@ -73,6 +74,15 @@ def check_junit(report: CheckReport) -> str:
         root.append(_suite(path, members, report))
     Tree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{Tree.tostring(root, encoding="unicode")}\n'
+
+
+JUNIT = ReportFormat(
+    name="junit",
+    suffixes=(".xml",),
+    suffix_note="(JUnit)",
+    about="Jenkins, GitLab, any CI: a test case per gate and input; could not judge is an error, a warning is skipped",
+    render=check_junit,
+)
 
 
 def _gate(one: GateOutcome, *, strict: bool) -> Case:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
@@ -40,6 +41,9 @@ def check_markdown(report: CheckReport) -> str:
         *_provenance(report),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+MARKDOWN = ReportFormat(name="markdown", suffixes=(".md",), about="merge requests, wikis", render=check_markdown)
 
 
 def escaped(text: str) -> str:

@@ -25,7 +25,7 @@ from reports.check_reports import (
     warning,
 )
 
-from mhcdiag.reports.check_sarif import MOST_RESULTS, check_sarif, uri
+from mhcdiag.reports.check_formats.sarif import MOST_RESULTS, check_sarif, uri
 from mhcdiag.results.check import CheckReport, Place, Severity
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Verdict
