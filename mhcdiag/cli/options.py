@@ -12,7 +12,7 @@ import typer
 
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import GateOn, SpikeGate
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 
 if TYPE_CHECKING:
     from mhcdiag.results.gain import GainResult
@@ -150,12 +150,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict li
 NEVER = "never"
 
 
-def parse_kinds(text: str) -> frozenset[Kind]:
+def parse_kinds(text: str) -> frozenset[EventKind]:
     """Return the kinds of events in a list by commas. Raises: SettingError for a word that is none."""
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if words == [NEVER]:
         return frozenset()
-    known = {str(kind): kind for kind in Kind}
+    known = {str(kind): kind for kind in EventKind}
     for word in words:
         if word not in known:
             raise SettingError(f"--fail-on {text}: '{word}' is none of {', '.join(known)}, {NEVER}")

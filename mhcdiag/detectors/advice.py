@@ -2,7 +2,7 @@
 
 import math
 
-from mhcdiag.results.spikes import Advice, Event, Kind, LogResult
+from mhcdiag.results.spikes import Advice, Event, EventKind, LogResult
 
 BACK = 100
 """Steps before the spike to restart from."""
@@ -10,7 +10,7 @@ BACK = 100
 SKIP = (200, 500)
 """Batches to skip from there."""
 
-HARMFUL = frozenset({Kind.SPIKE, Kind.SHIFT, Kind.DIVERGENCE, Kind.NAN})
+HARMFUL = frozenset({EventKind.SPIKE, EventKind.SHIFT, EventKind.DIVERGENCE, EventKind.NAN})
 
 
 def advice(result: LogResult) -> tuple[Advice, ...]:

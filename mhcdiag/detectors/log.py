@@ -9,7 +9,7 @@ import numpy as np
 from mhcdiag.detectors.interface import Records, Rule, Settings
 from mhcdiag.detectors.scaler import MINIMUM, ScalerTracker, scaler_event
 from mhcdiag.detectors.series import GRADIENT_NORM, SeriesWatcher
-from mhcdiag.results.spikes import Companion, Event, Kind
+from mhcdiag.results.spikes import Companion, Event, EventKind
 
 LEAD = 10.0
 """How far before the loss the norm may have moved, in durations of a blip (the logging interval): published
@@ -127,7 +127,7 @@ class LogWatcher:
             self._scaler_events.append(replace(event, run=self._run))
             return
         event = scaler_event(line=message.line, step=message.step, value=np.nan, note=message.text)
-        self._nan_messages.append(replace(event, kind=Kind.NAN, run=self._run))
+        self._nan_messages.append(replace(event, kind=EventKind.NAN, run=self._run))
 
     def new_run(self) -> None:
         """Begin another run."""
@@ -184,7 +184,7 @@ class LogWatcher:
         return self.halvings + self._scaler.halvings
 
     def _is_overflow(self, event: Event) -> bool:
-        return event.kind is Kind.NAN and event.points < OVERFLOWS
+        return event.kind is EventKind.NAN and event.points < OVERFLOWS
 
     def _end_scaler(self) -> None:
         self._scaler_events += [replace(event, run=self._run) for event in self._scaler.finish()]
@@ -194,7 +194,7 @@ class LogWatcher:
 
 def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Event, ...]:
     """Add the NaN messages that no recorded NaN explains."""
-    recorded = [event for event in events if event.kind is Kind.NAN]
+    recorded = [event for event in events if event.kind is EventKind.NAN]
     extra: list[Event] = []
     for message in messages:
         known = any(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhcdiag.detectors.interface import Floats
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 MINIMUM = 1.0
 """Smallest scale of Megatron-LM and DeepSpeed."""
@@ -71,7 +71,7 @@ def scaler_event(*, line: int, step: float, value: float, before: float = np.nan
     Arguments: line, step: where it was logged; value, before: loss scale then and before; note: the message.
     """
     return Event(
-        kind=Kind.LOSS_SCALE,
+        kind=EventKind.LOSS_SCALE,
         run=0,
         line=line,
         start=step,
@@ -107,7 +107,7 @@ class _Stretch:
         """Return the event as it stands."""
         recovered = False if note else None if back is None else True
         return Event(
-            kind=Kind.NAN,
+            kind=EventKind.NAN,
             run=0,
             line=self.line,
             start=self.start,

@@ -12,7 +12,7 @@ from mhcdiag.detectors.gap import DRAWN, loss_gap
 from mhcdiag.detectors.interface import Floats
 from mhcdiag.detectors.scaler import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.results.spikes import SHORT, Comparison, Curve, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import SHORT, BinnedCurve, Comparison, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
 
 
@@ -64,7 +64,7 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
             points=watcher.scales,
             spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
             events=events[LOSS_SCALE],
-            curve=Curve(run=(), step=(), low=(), high=()),
+            curve=BinnedCurve(run=(), step=(), low=(), high=()),
         )
     return LogResult(
         path=facts.path,
