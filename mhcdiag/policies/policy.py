@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.check import GateSeverity, Relation
 
 ANY = "*"
@@ -84,8 +85,8 @@ class Policy:
 BUILT_IN = Policy(
     gates=(
         PolicyGate(metric="gain.nonfinite", name="finite mappings", max=0.0),
-        PolicyGate(metric="gain.worst.forward.norm", name="forward gain", max=1000.0),
-        PolicyGate(metric="gain.worst.backward.norm", name="backward gain", max=1000.0),
+        PolicyGate(metric="gain.worst.forward.norm", name="forward gain", max=EXPLODED_GAIN),
+        PolicyGate(metric="gain.worst.backward.norm", name="backward gain", max=EXPLODED_GAIN),
         PolicyGate(metric="spikes.count.nan", name="no NaN", max=0.0, series=ANY),
         PolicyGate(metric="spikes.count.divergence", name="no divergence", max=0.0, series=ANY),
         PolicyGate(metric="spikes.count.loss_scale", name="loss scale", max=0.0),

@@ -17,6 +17,7 @@ from mhcdiag.errors import InputError, SettingError
 from mhcdiag.metrics import METRICS, find_metric
 from mhcdiag.metrics.spikes import EVERY
 from mhcdiag.policies.policy import ANY, Allow, Inputs, Policy, PolicyGate
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.check import Family
 from mhcdiag.results.spikes import EventKind
 
@@ -241,7 +242,7 @@ def _entries(record: PolicyGate | Allow | Any) -> Iterator[str]:
             yield f"{field.name} = {toml_value(value)}"
 
 
-STARTER = """\
+STARTER = f"""\
 # What `mhcdiag check` looks at and when it fails. Every gate is explained by `mhcdiag explain METRIC`.
 # Paths are relative to this file. The same tables may stand in pyproject.toml under [tool.mhcdiag].
 
@@ -269,13 +270,13 @@ max = 0
 [[gates]]
 name = "forward gain"
 metric = "gain.worst.forward.norm"
-max = 1000
+max = {EXPLODED_GAIN:g}
 reason = "arXiv 2512.24880 calls this level exploded"
 
 [[gates]]
 name = "backward gain"
 metric = "gain.worst.backward.norm"
-max = 1000
+max = {EXPLODED_GAIN:g}
 reason = "arXiv 2512.24880 calls this level exploded"
 
 [[gates]]

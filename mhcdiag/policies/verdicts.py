@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
@@ -15,8 +16,7 @@ from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import Limit, Verdict
 
-DEFAULT_MAX_GAIN = 1000.0
-"""The level at which arXiv 2512.24880 calls hyper-connections exploded."""
+DEFAULT_MAX_GAIN = EXPLODED_GAIN
 
 
 class GateOn(StrEnum):
@@ -202,7 +202,7 @@ def _why_unjudged(result: LogResult, gate: SpikeGate) -> str:
 class TrendGate:
     """Limits; None judges nothing."""
 
-    max_gain: float | None = 1000.0
+    max_gain: float | None = DEFAULT_MAX_GAIN
     """Largest gain at any step, per direction."""
     max_doubling_rate: float | None = None
     """Most doublings in 1000 steps, per direction."""
@@ -248,7 +248,7 @@ def _growth_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate)
         metric = f"{direction}.doublings_per_1000_steps"
         limits.append(Limit(metric=metric, value=rate, limit=gate.max_doubling_rate, passed=passed))
     if gate.no_crossing_before is not None:
-        crossing = next(each for each in trend.crossings if each.name == "1000")
+        crossing = next(each for each in trend.crossings if each.limit == EXPLODED_GAIN)
         step = crossing.passed if crossing.passed is not None else crossing.expected
         value = math.inf if step is None else step
         passed = value >= gate.no_crossing_before and math.isfinite(trend.growth.rate)
