@@ -21,7 +21,7 @@ from mhcdiag.detectors import OURS, RULES
 from mhcdiag.detectors.interface import RecordBlock
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.policies.verdicts import SpikeGate, judge
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.runlogs import LogTable
 from mhcdiag.usecases.log_judging import judge_table, read_table, watcher_of
@@ -78,7 +78,7 @@ def score(tally: Tally, events: tuple[Event, ...], label: dict, steps: np.ndarra
     for event in events:
         if may == "ANY" or any(touches(event, one, steps) for one in arguable):
             continue
-        series = "norms" if event.kind is Kind.GRADSPIKE else "losses"
+        series = "norms" if event.kind is EventKind.GRADSPIKE else "losses"
         tally.false_alarms[series] += 1
         if label["verdict"] == "clean":
             tally.false_alarms[f"clean {series} {group(event.kind)}"] += 1
@@ -187,7 +187,7 @@ def found_in_synthetic(rule: str, seed: int) -> Outcome:
     bad = {"loss": np.isnan(loss)}
     watcher.feed(RecordBlock(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))
     watcher.finish()
-    spans = merged([event for event in watcher.events()["loss"] if event.kind is not Kind.NAN])
+    spans = merged([event for event in watcher.events()["loss"] if event.kind is not EventKind.NAN])
     return outcome(spans, planted)
 
 

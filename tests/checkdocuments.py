@@ -8,7 +8,7 @@ from mhcdiag.metrics import Metric
 from mhcdiag.metrics.health import FINDINGS, NUMBERS, SPELLED
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Number, number
-from mhcdiag.results.spikes import Kind as Event
+from mhcdiag.results.spikes import EventKind as Event
 
 SITES = ("0.attn", "0.ffn", "1.attn")
 CHECKPOINT, LOG = "checkpoints/step_100", "logs/run.jsonl"

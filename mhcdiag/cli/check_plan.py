@@ -16,7 +16,7 @@ from mhcdiag.metrics import METRICS
 from mhcdiag.policies.baseline import baseline_of, read_baseline
 from mhcdiag.policies.gates import applies, gates_for
 from mhcdiag.policies.inputs import Input, from_paths, from_patterns
-from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Gate, Policy
+from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Policy, PolicyGate
 from mhcdiag.policies.policy_files import STARTER, gate_series
 from mhcdiag.reports.check_formats.json_document import check_json
 from mhcdiag.results.check import CheckReport, Family
@@ -80,7 +80,7 @@ def make_plan(
     )
 
 
-def _without_inputs(gates: Sequence[Gate], inputs: Sequence[Input]) -> list[Input]:
+def _without_inputs(gates: Sequence[PolicyGate], inputs: Sequence[Input]) -> list[Input]:
     """Return an entry for each gate whose own pattern covers no input: what is never judged is no pass."""
     idle = []
     for gate in gates:

@@ -10,7 +10,7 @@ import typer
 
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import GateOn, SpikeGate
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 from mhcdiag.usecases import options as records
 from mhcdiag.usecases.options import GainOptions, LogOptions
 
@@ -161,7 +161,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict li
 NEVER = "never"
 
 
-def parse_kinds(text: str) -> frozenset[Kind]:
+def parse_kinds(text: str) -> frozenset[EventKind]:
     """Return the kinds of events in a list by commas.
 
     Raises
@@ -172,7 +172,7 @@ def parse_kinds(text: str) -> frozenset[Kind]:
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if words == [NEVER]:
         return frozenset()
-    known = {str(kind): kind for kind in Kind}
+    known = {str(kind): kind for kind in EventKind}
     for word in words:
         if word not in known:
             raise SettingError(f"--fail-on {text}: '{word}' is none of {', '.join(known)}, {NEVER}")

@@ -2,7 +2,7 @@
 
 import math
 
-from mhcdiag.results.spikes import Advice, Event, Kind, LogResult
+from mhcdiag.results.spikes import Advice, Event, EventKind, LogResult
 
 BACK = 100
 """Steps before the spike to restart from, as PaLM did."""
@@ -11,7 +11,7 @@ SKIP = (200, 500)
 """Batches to skip from there, as PaLM did."""
 
 # A blip is over by definition, and a gradient spike alone has cost nothing.
-HARMFUL = frozenset({Kind.SPIKE, Kind.SHIFT, Kind.DIVERGENCE, Kind.NAN})
+HARMFUL = frozenset({EventKind.SPIKE, EventKind.SHIFT, EventKind.DIVERGENCE, EventKind.NAN})
 
 
 def advice(result: LogResult) -> tuple[Advice, ...]:

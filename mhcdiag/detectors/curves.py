@@ -3,7 +3,7 @@
 import numpy as np
 
 from mhcdiag.detectors.interface import Floats
-from mhcdiag.results.spikes import Curve
+from mhcdiag.results.spikes import BinnedCurve
 
 MOST = 4096
 """Bins of a curve; twice the pixels of a figure."""
@@ -42,10 +42,10 @@ class CurveBuilder:
             self._bins = np.concatenate([_binned(self._bins[:even], 2), self._bins[even:]])
             self._width *= 2
 
-    def curve(self) -> Curve:
+    def curve(self) -> BinnedCurve:
         """Return the curve so far."""
         bins = self._all()
-        return Curve(
+        return BinnedCurve(
             run=tuple(int(run) for run in bins[:, 0]),
             step=tuple(bins[:, 1].tolist()),
             low=tuple(bins[:, 2].tolist()),

@@ -29,7 +29,7 @@ from mhcdiag.detectors.baseline import sliding_baselines
 from mhcdiag.detectors.course import Course, Limits
 from mhcdiag.detectors.interface import DetectionSettings, Points, Thresholds
 from mhcdiag.detectors.tails import TailThreshold
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 CALM = 3
 """Consecutive points on course that close an event."""
@@ -101,11 +101,11 @@ class _Excursion:
         """Return what the last point adds to its neighbours, in the unit of the level."""
         return self.last - self.tail.echo * (self.before + after)
 
-    def event(self, *, kind: Kind | None = None, recovered: bool | None = None, note: str = "") -> Event:
+    def event(self, *, kind: EventKind | None = None, recovered: bool | None = None, note: str = "") -> Event:
         """Return the event as it stands."""
         back = self.calm[0][0] if recovered else self.newest[-1][0]
         return Event(
-            kind=kind or (Kind.BLIP if self.longest < 2 else Kind.SPIKE),
+            kind=kind or (EventKind.BLIP if self.longest < 2 else EventKind.SPIKE),
             run=0,
             line=self.line,
             start=self.start,
@@ -206,7 +206,7 @@ class ExcursionTracker:
             return None
         self._open = None
         self._course.restart(*_columns(excursion.newest))
-        return excursion.event(kind=Kind.SHIFT, recovered=False)
+        return excursion.event(kind=EventKind.SHIFT, recovered=False)
 
 
 def _columns(pairs: deque[tuple[float, float]] | list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:

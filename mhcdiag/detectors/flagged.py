@@ -8,7 +8,7 @@ from collections import deque
 from statistics import median
 
 from mhcdiag.detectors.interface import Points, PublishedRule
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 CALM = 3
 """Unflagged points in a row that end an event, as in our own rule."""
@@ -80,7 +80,7 @@ class FlagTracker:
         baseline = median(self._before) if self._before else float("nan")
         back = self._calm[0][0] if recovered else (self._calm[-1][0] if self._calm else self._open[-1][0])
         return Event(
-            kind=Kind.BLIP if self._longest < 2 else Kind.SPIKE,
+            kind=EventKind.BLIP if self._longest < 2 else EventKind.SPIKE,
             run=0,
             line=line,
             start=start,

@@ -16,7 +16,7 @@ from mhcdiag.detectors.interface import (
 )
 from mhcdiag.detectors.nonfinite import MINIMUM, ScalerTracker, scaler_event
 from mhcdiag.detectors.series import SeriesWatcher
-from mhcdiag.results.spikes import Companion, Event, Kind
+from mhcdiag.results.spikes import Companion, Event, EventKind
 
 OVERFLOWS = 4
 """Consecutive gradient norms that are not finite and no longer look like the search of an fp16 scaler: single overflows
@@ -119,7 +119,7 @@ class LogWatcher:
             self._scaler_events.append(replace(event, run=self._run))
             return
         event = scaler_event(line=message.line, step=message.step, value=np.nan, note=message.text)
-        self._nan_messages.append(replace(event, kind=Kind.NAN, run=self._run))
+        self._nan_messages.append(replace(event, kind=EventKind.NAN, run=self._run))
 
     def new_run(self) -> None:
         """Begin another run."""
@@ -174,7 +174,7 @@ class LogWatcher:
         return self.halvings + self._scaler.halvings
 
     def _is_overflow(self, event: Event) -> bool:
-        return event.kind is Kind.NAN and event.points < OVERFLOWS
+        return event.kind is EventKind.NAN and event.points < OVERFLOWS
 
     def _end_scaler(self) -> None:
         self._scaler_events += [replace(event, run=self._run) for event in self._scaler.finish()]
@@ -184,7 +184,7 @@ class LogWatcher:
 
 def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Event, ...]:
     """Add the NaN messages that no recorded NaN explains."""
-    recorded = [event for event in events if event.kind is Kind.NAN]
+    recorded = [event for event in events if event.kind is EventKind.NAN]
     extra: list[Event] = []
     for message in messages:
         known = any(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhcdiag.detectors.interface import Floats
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 MINIMUM = 1.0
 """Smallest scale of Megatron-LM and DeepSpeed (min_scale), where DeepSpeed raises (raise_error_at_min_scale)."""
@@ -39,7 +39,7 @@ class _Stretch:
         """Return the event as it stands."""
         recovered = False if note else None if back is None else True
         return Event(
-            kind=Kind.NAN,
+            kind=EventKind.NAN,
             run=0,
             line=self.line,
             start=self.start,
@@ -170,7 +170,7 @@ def scaler_event(*, line: int, step: float, value: float, before: float = np.nan
         The message, where the code itself reports it.
     """
     return Event(
-        kind=Kind.LOSS_SCALE,
+        kind=EventKind.LOSS_SCALE,
         run=0,
         line=line,
         start=step,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mhcdiag.detectors.baseline import MAD_TO_SIGMA, linear_deviation, medians
 from mhcdiag.detectors.interface import Floats, Points
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 SMOOTHING = 64
 """Points of the median; also how long it must stay up."""
@@ -72,7 +72,7 @@ class _Rise:
         recovered = None if back is None and not note else back is not None
         until = self.end if back is None else back
         return Event(
-            kind=Kind.SPIKE if back is not None else Kind.DIVERGENCE,
+            kind=EventKind.SPIKE if back is not None else EventKind.DIVERGENCE,
             run=0,
             line=self.line,
             start=self.start,

@@ -13,7 +13,7 @@ from mhcdiag.detectors.interface import GRADIENT_NORM, DetectionSettings, Floats
 from mhcdiag.detectors.nonfinite import NonfiniteTracker
 from mhcdiag.detectors.published import SpikeScores
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 
 class Tracker(Protocol):
@@ -153,8 +153,8 @@ class SeriesWatcher:
 
     def _named(self, event: Event) -> Event:
         kind = event.kind
-        if self._name == GRADIENT_NORM and kind is not Kind.NAN:
-            kind = Kind.GRADSPIKE
+        if self._name == GRADIENT_NORM and kind is not EventKind.NAN:
+            kind = EventKind.GRADSPIKE
         return replace(event, run=self._run, kind=kind)
 
 
@@ -164,12 +164,12 @@ def settled(events: list[Event]) -> tuple[Event, ...]:
     A divergence that is open takes in the shifts and the open spike it consists of. A long rise that came
     back is left out where blips, spikes or shifts of the same stretch describe it in more detail.
     """
-    diverged = [event for event in events if event.kind is Kind.DIVERGENCE and event.recovered is None]
+    diverged = [event for event in events if event.kind is EventKind.DIVERGENCE and event.recovered is None]
     smoothed = [event for event in events if event.note.startswith(SMOOTHED)]
-    sharp = [event for event in events if not event.note.startswith(SMOOTHED) and event.kind is not Kind.NAN]
+    sharp = [event for event in events if not event.note.startswith(SMOOTHED) and event.kind is not EventKind.NAN]
     kept: list[Event] = []
     for event in events:
-        if event.kind is Kind.NAN or event in diverged:
+        if event.kind is EventKind.NAN or event in diverged:
             kept.append(event)
         elif event in smoothed:
             if not any(_overlap(event, other) for other in sharp):
@@ -184,5 +184,5 @@ def _overlap(first: Event, second: Event) -> bool:
 
 
 def _part_of(event: Event, divergence: Event) -> bool:
-    whole = event.kind is Kind.SHIFT or event.recovered is None
+    whole = event.kind is EventKind.SHIFT or event.recovered is None
     return whole and event.run == divergence.run and event.end >= divergence.start

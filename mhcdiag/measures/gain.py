@@ -25,8 +25,8 @@ from mhcdiag.results.gain import (
     Matrix,
     Reduction,
     SinkhornQuality,
-    Span,
     SpanKey,
+    WorstSpan,
 )
 from mhcdiag.results.numbers import Huge, Number, is_finite
 
@@ -34,7 +34,7 @@ TIE = 1e-12
 """Relative difference below which two spans count as equally bad: rounding must not decide which one is named."""
 
 
-def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> Span:
+def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> WorstSpan:
     """The largest of all P(a,b); of equal ones the shortest, then the first.
 
     Parameters
@@ -48,14 +48,14 @@ def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> Span:
     broken = [(length, a) for value, length, a in cells if not is_finite(value)]
     if broken:
         length, a = min(broken)
-        return Span(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
+        return WorstSpan(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
     largest: Number = max(value for value, _, _ in cells)
     close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
     length, a = min((length, a) for value, length, a in cells if value >= close)
-    return Span(value=largest, from_site=sites[a], to_site=sites[a + length])
+    return WorstSpan(value=largest, from_site=sites[a], to_site=sites[a + length])
 
 
-def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, Span]:
+def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, WorstSpan]:
     """`worst_span` per direction and definition."""
     return {key: worst_span(matrix, sites) for key, matrix in spans.items()}
 
@@ -74,7 +74,7 @@ class Gains:
 
     curves: dict[CurveKey, Curve]
     spans: dict[SpanKey, tuple[Curve, ...]]
-    worst: dict[SpanKey, Span]
+    worst: dict[SpanKey, WorstSpan]
     tokens: int
     span_tokens: int
     sinkhorn: SinkhornQuality | None

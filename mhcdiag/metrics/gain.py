@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
-from mhcdiag.results.check import Family, Place
+from mhcdiag.results.check import Family, ValuePlace
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import parse_number
 
@@ -55,7 +55,7 @@ def _worst(document: Document, keys: tuple[str, ...], _question: Question) -> Re
     if not isinstance(span, dict):
         return Reading(value=None, missing=f"the measurement has no {'.'.join(keys)}")
     first, last = span["from_site"], span["to_site"]
-    place = Place(text=first if first == last else f"{first} to {last}")
+    place = ValuePlace(text=first if first == last else f"{first} to {last}")
     return _number(span["value"], keys, place)
 
 
@@ -84,10 +84,10 @@ def _count(document: Document, keys: tuple[str, ...], _question: Question) -> Re
         return Reading(value=None, missing=f"the measurement has no {keys[0]}")
     place = None
     if found and keys[0] == "nonfinite":
-        place = Place(text=f"{found[0]['site']}: {found[0]['found']}")
+        place = ValuePlace(text=f"{found[0]['site']}: {found[0]['found']}")
     elif found:
         first = found[0]
-        place = Place(text=first if isinstance(first, str) else f"{first['what']}: {first['reason']}")
+        place = ValuePlace(text=first if isinstance(first, str) else f"{first['what']}: {first['reason']}")
     return Reading(value=float(len(found)), place=place)
 
 
@@ -100,10 +100,10 @@ def _of_sites(document: Document, keys: tuple[str, ...], question: Question) -> 
     if len(known) < len(numbers):
         return Reading(value=None, missing=f"{'.'.join(keys)} lacks {len(numbers) - len(known)} of its sites")
     index = extreme(known, question.relation)
-    return Reading(value=known[index], place=Place(text=str(document["sites"][index])))
+    return Reading(value=known[index], place=ValuePlace(text=str(document["sites"][index])))
 
 
-def _number(found: object, keys: tuple[str, ...], place: Place | None = None) -> Reading:
+def _number(found: object, keys: tuple[str, ...], place: ValuePlace | None = None) -> Reading:
     value = parse_number(found)
     return Reading(value=value, missing="" if value is not None else f"{'.'.join(keys)} is no number", place=place)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
-from mhcdiag.results.check import Family, Place
+from mhcdiag.results.check import Family, ValuePlace
 from mhcdiag.results.health import Severity
 from mhcdiag.results.numbers import parse_number
 
@@ -210,13 +210,13 @@ def _count(severity: Severity, examined: Document, _question: Question) -> Readi
     place = None
     if found:
         site = f"{found[0]['site']}: " if found[0]["site"] else ""
-        place = Place(text=f"{site}{found[0]['what']}")
+        place = ValuePlace(text=f"{site}{found[0]['what']}")
     return Reading(value=float(len(found)), place=place)
 
 
 def _unchecked(examined: Document, _question: Question) -> Reading:
     names = [check["name"] for check in examined["checks"] if check["not_checkable"]]
-    return Reading(value=float(len(names)), place=Place(text=", ".join(names)) if names else None)
+    return Reading(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
 
 
 def _number(name: str, key: str, examined: Document, question: Question) -> Reading:
@@ -231,4 +231,4 @@ def _number(name: str, key: str, examined: Document, question: Question) -> Read
     if len(numbers) < len(found):
         return Reading(value=None, missing=f"check {name} gives no {key} here")
     index = extreme(numbers, question.relation)
-    return Reading(value=numbers[index], place=Place(text=str(examined["sites"][index])) if curve else None)
+    return Reading(value=numbers[index], place=ValuePlace(text=str(examined["sites"][index])) if curve else None)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mhcdiag.results.check import Family, Place, Relation
+from mhcdiag.results.check import Family, Relation, ValuePlace
 from mhcdiag.results.numbers import Huge, Number
 
 Document = Mapping[str, Any]
@@ -21,7 +21,7 @@ class Reading:
     """The number, in the metric's unit; None where the document does not hold it."""
     missing: str = ""
     """Why there is none, as a clause; empty where there is one."""
-    place: Place | None = None
+    place: ValuePlace | None = None
     """Where it comes from, as far as it has one place."""
 
 

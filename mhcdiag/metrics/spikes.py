@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
-from mhcdiag.results.check import Family, Place
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.check import Family, ValuePlace
+from mhcdiag.results.spikes import EventKind
 
 _Reader = Callable[[Document, tuple[str, ...], str, Question], Reading]
 
@@ -15,12 +15,12 @@ EVERY = "*"
 NEAR = 3
 """Logged points within which an event of the baseline counts as the same."""
 
-_OWN_SERIES = {Kind.GRADSPIKE: "grad_norm", Kind.LOSS_SCALE: "loss_scale"}
+_OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale"}
 
 
 def spikes_metrics() -> Iterator[Metric]:
     """Yield every metric of a log."""
-    for kind in Kind:
+    for kind in EventKind:
         series = _OWN_SERIES.get(kind, "loss")
         yield _metric(f"count.{kind}", _KINDS[kind], _count, series=series, unit="events")
     yield _metric("new", _NEW, _new, series="loss", unit="events", needs_baseline=True)
@@ -52,15 +52,15 @@ def _metric(
 
 
 def _count(document: Document, keys: tuple[str, ...], series: str, _question: Question) -> Reading:
-    kind = Kind(keys[1])
+    kind = EventKind(keys[1])
     missing = _missing(document, series)
-    if missing and series != _OWN_SERIES.get(Kind.LOSS_SCALE):
+    if missing and series != _OWN_SERIES.get(EventKind.LOSS_SCALE):
         return Reading(value=None, missing=missing)
     # A divergence that a resume ended is over; the default gate of `mhcdiag spikes` does not count it either.
     return _counted(
         event
         for event in _events(document, series)
-        if event["kind"] == kind and not (kind is Kind.DIVERGENCE and event["recovered"] is not None)
+        if event["kind"] == kind and not (kind is EventKind.DIVERGENCE and event["recovered"] is not None)
     )
 
 
@@ -125,7 +125,7 @@ def _counted(events: Iterator[dict[str, Any]]) -> Reading:
     first = found[0]
     step = first["start"]
     text = f"step {step:,}" if step is not None else "step unknown"
-    return Reading(value=float(len(found)), place=Place(text=text, line=first["line"]))
+    return Reading(value=float(len(found)), place=ValuePlace(text=text, line=first["line"]))
 
 
 def _same(event: dict[str, Any], old: dict[str, Any], *, near: float) -> bool:
@@ -151,38 +151,38 @@ def _kind(measures: str, false_alarms: str, action: str, source: str = _OURS) ->
 
 
 _KINDS = {
-    Kind.BLIP: _kind(
+    EventKind.BLIP: _kind(
         "Number of events in which one logged point stands out of its own recent baseline and the next is back.",
         "Heavy-tailed noise of small batches; a log that prints every 100th step shows longer spikes as blips.",
         "Usually nothing; look at the data of that step.",
     ),
-    Kind.SPIKE: _kind(
+    EventKind.SPIKE: _kind(
         "Number of events in which two or more points stand out and the series came back.",
         "Curricula and changes of the data that last a few points.",
         "`mhcdiag spikes --advice` says how far to rewind and what to skip; allow known ones in the policy.",
     ),
-    Kind.SHIFT: _kind(
+    EventKind.SHIFT: _kind(
         "Number of times the level changed for good.",
         "Phases of the data, changes of the batch size or of the loss shift levels too.",
         "Compare with the schedule of the run; allow it in the policy with its reason.",
     ),
-    Kind.DIVERGENCE: _kind(
+    EventKind.DIVERGENCE: _kind(
         "Number of runs whose smoothed series stays above its own running minimum until the end; one that a resume "
         "ended is not counted.",
         "A change to harder data near the end of a run.",
         "Stop; go back to a checkpoint before the start of the event, lower the learning rate.",
     ),
-    Kind.NAN: _kind(
+    EventKind.NAN: _kind(
         "Number of stretches of values that are not finite.",
         "Trainers that write NaN for what they did not record are known by format; others may need `series`.",
         "Stop; go back to the last good checkpoint.",
     ),
-    Kind.GRADSPIKE: _kind(
+    EventKind.GRADSPIKE: _kind(
         "Number of excursions of the gradient norm.",
         "Warm-up and changes of the data; single ones are part of most runs.",
         "Look whether the loss followed; gradient clipping hides their size in the weights, not in the log.",
     ),
-    Kind.LOSS_SCALE: _kind(
+    EventKind.LOSS_SCALE: _kind(
         "Number of times the fp16 loss scaler reached its minimum or gave up.",
         "None known; a halving alone is not counted.",
         "Gradients overflow fp16: train in bf16, or find what grows.",

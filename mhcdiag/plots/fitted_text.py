@@ -1,8 +1,6 @@
 """Names from files, made fit to draw: nothing runs over its neighbour, and nothing is read as markup."""
 
 import math
-import os
-import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -51,14 +49,6 @@ def drawable(name: str) -> str:
 def gain_text(gain: Number) -> str:
     """A gain with four significant digits, as the terminal report writes it."""
     return text(gain).replace("nan", "NaN")
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """The paths without the folders that all of them share; one path alone is its last component."""
-    parts = [[part for part in re.split(f"[/{re.escape(os.sep)}]", path) if part] or [path] for path in paths]
-    folders = zip(*(each[:-1] for each in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
-    return ["/".join(each[shared:]) for each in parts]
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

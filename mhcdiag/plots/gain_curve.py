@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mhcdiag.plots.curve_row import CURVES_HEIGHT, CURVES_TOP, curve_axes, draw_heading
-from mhcdiag.plots.fitted_text import distinct_names, drawable, fitted, short_names
+from mhcdiag.plots.fitted_text import distinct_names, drawable, fitted
 from mhcdiag.plots.gain_panel import (
     Broken,
     Panel,
@@ -30,6 +30,7 @@ from mhcdiag.plots.span_heatmap import HEATMAP_HEIGHT, draw_span_heatmaps
 from mhcdiag.plots.style import CHECKPOINT_COLOURMAP, CHECKPOINT_COLOURS, GREY, LABEL_SIZE, SMALL_SIZE, house_style
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.numbers import is_finite, log10_of
+from mhcdiag.results.words import counted, short_names
 
 LINE_STYLES: dict[Direction, Any] = {Direction.FORWARD: "solid", Direction.BACKWARD: (0, (3.5, 1.5))}
 MOST_NAMES = 21
@@ -174,10 +175,7 @@ def _facts(result: GainResult, *, heatmap: bool) -> str:
     mixing = ", gain 1 by construction" if result.layout in ("identity", "plain") else ""
     spans = f" (heat map: {result.span_tokens})" if heatmap and result.span_tokens != result.tokens else ""
     return (
-        f"layout {result.layout}{mixing}; {_counted(len(result.sites), 'site')}, "
-        f"{_counted(result.streams, 'stream')}; {result.inputs} inputs, {_counted(result.tokens, 'token')}{spans}"
+        f"layout {result.layout}{mixing}; {counted(len(result.sites), 'site')}, "
+        f"{counted(result.streams, 'stream')}; {result.inputs} inputs, "
+        f"{counted(result.tokens, 'token', form='d')}{spans}"
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,14 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import distinct_names, fitted, short_names
+from mhcdiag.plots.fitted_text import distinct_names, fitted
 from mhcdiag.plots.gain_curve import checkpoint_colours
 from mhcdiag.plots.series_panel import thinned
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.site_axis import site_positions
 from mhcdiag.plots.style import GREY, LABEL_SIZE, house_style
 from mhcdiag.plots.timeline import run_bins
-from mhcdiag.results.spikes import Comparison, Curve, LogResult
+from mhcdiag.results.spikes import BinnedCurve, Comparison, LogResult
+from mhcdiag.results.words import short_names
 
 HEIGHT = 1.9
 GAP_HEIGHT = 1.3
@@ -101,7 +102,7 @@ def _draw_losses(axes: Axes, logs: Sequence[LogResult], names: Sequence[str], co
     axes.margins(x=0.01)
 
 
-def _lines(curve: Curve) -> Iterator[tuple[list[float], list[float]]]:
+def _lines(curve: BinnedCurve) -> Iterator[tuple[list[float], list[float]]]:
     for run in run_bins(curve):
         yield [curve.step[i] for i in run], [(curve.low[i] + curve.high[i]) / 2 for i in run]
 

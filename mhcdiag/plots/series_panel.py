@@ -11,7 +11,7 @@ from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
 from mhcdiag.plots.style import house_style
 from mhcdiag.plots.timeline import draw_series, run_bins
 from mhcdiag.results.numbers import text
-from mhcdiag.results.spikes import Curve, Event, LogResult
+from mhcdiag.results.spikes import BinnedCurve, Event, LogResult
 
 TOP = 0.3
 HEIGHT = 1.9
@@ -59,13 +59,13 @@ def series_tips(log: LogResult, name: str) -> Iterator[Tip]:
         yield Tip(left=event.start, right=event.end, text=_words(event, name))
 
 
-def thinned(curve: Curve, *, most: int = MOST_BINS) -> Curve:
+def thinned(curve: BinnedCurve, *, most: int = MOST_BINS) -> BinnedCurve:
     """The curve in at most about `most` bins: neighbours of one run are joined, lowest and highest values stay."""
     width = math.ceil(len(curve.step) / most)
     if width <= 1:
         return curve
     groups = [run[at : at + width] for run in run_bins(curve) for at in range(0, len(run), width)]
-    return Curve(
+    return BinnedCurve(
         run=tuple(curve.run[group[0]] for group in groups),
         step=tuple(curve.step[group[0]] for group in groups),
         low=tuple(min(curve.low[i] for i in group) for group in groups),

@@ -16,7 +16,7 @@ from mhcdiag.plots.log_axis import CALM, exponents, set_log_axis
 from mhcdiag.plots.sheet import LEFT, PANEL_LEFTS, PANEL_WIDTH, Sheet
 from mhcdiag.plots.site_axis import set_name_axis
 from mhcdiag.plots.style import HEAT_COLOURMAP, LABEL_SIZE, RED, house_style
-from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Span
+from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, WorstSpan
 from mhcdiag.results.numbers import is_finite
 
 SIDE = 2.4
@@ -97,7 +97,7 @@ def _draw_map(axes: Axes, matrix: tuple[Curve, ...], colours: Normalize) -> None
         axes.imshow(red, cmap=ListedColormap([RED]), extent=extent, interpolation="nearest")
 
 
-def _mark_worst(axes: Axes, worst: Span, sites: tuple[str, ...]) -> None:
+def _mark_worst(axes: Axes, worst: WorstSpan, sites: tuple[str, ...]) -> None:
     a, b = sites.index(worst.from_site) + 1, sites.index(worst.to_site) + 1
     # White on a black rim is seen on every colour of the map, and on the paper beside it.
     rim = [Stroke(linewidth=2.6, foreground="black"), Stroke(linewidth=1.2, foreground="white")]

@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.style import GREY, LABEL_SIZE, RED, SMALL_SIZE, TITLE_SIZE, house_style
 from mhcdiag.results.numbers import text
-from mhcdiag.results.spikes import SEVERITY, Comparison, Curve, Event, Kind, LogResult, SeriesResult
+from mhcdiag.results.spikes import KINDS_BY_SEVERITY, BinnedCurve, Comparison, Event, EventKind, LogResult, SeriesResult
 
 KIND_COLOURS = {
-    Kind.NAN: RED,
-    Kind.DIVERGENCE: "#D55E00",
-    Kind.LOSS_SCALE: "#000000",
-    Kind.SHIFT: "#CC79A7",
-    Kind.SPIKE: "#E69F00",
-    Kind.BLIP: "#56B4E9",
-    Kind.GRADSPIKE: "#009E73",
+    EventKind.NAN: RED,
+    EventKind.DIVERGENCE: "#D55E00",
+    EventKind.LOSS_SCALE: "#000000",
+    EventKind.SHIFT: "#CC79A7",
+    EventKind.SPIKE: "#E69F00",
+    EventKind.BLIP: "#56B4E9",
+    EventKind.GRADSPIKE: "#009E73",
 }
 CURVE_COLOUR = "#0072B2"
 MAIN_SERIES = ("loss", "grad_norm")
@@ -102,7 +102,7 @@ def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool)
     axes.margins(x=0.01)
 
 
-def run_bins(curve: Curve) -> Iterator[list[int]]:
+def run_bins(curve: BinnedCurve) -> Iterator[list[int]]:
     """Indices of the bins of each run, bins without a finite value left out."""
     for _, group in groupby(range(len(curve.step)), key=lambda i: curve.run[i]):
         bins = [i for i in group if math.isfinite(curve.low[i]) and math.isfinite(curve.high[i])]
@@ -110,7 +110,7 @@ def run_bins(curve: Curve) -> Iterator[list[int]]:
             yield bins
 
 
-def _limits(curve: Curve) -> tuple[float, float]:
+def _limits(curve: BinnedCurve) -> tuple[float, float]:
     """Limits that one spike cannot flatten: beyond four times the range of the middle 98 % the curve is clamped."""
     lows = sorted(value for value in curve.low if math.isfinite(value))
     highs = sorted(value for value in curve.high if math.isfinite(value))
@@ -123,7 +123,7 @@ def _limits(curve: Curve) -> tuple[float, float]:
     return (bottom - margin if bottom <= 0 or bottom > 2 * margin else 0.5 * bottom), top + margin
 
 
-def _mark_clamped(axes: Axes, curve: Curve, high: float) -> None:
+def _mark_clamped(axes: Axes, curve: BinnedCurve, high: float) -> None:
     """A triangle with the value where the curve leaves the panel; the highest of each stretch only."""
     outside = [i for i, value in enumerate(curve.high) if math.isfinite(value) and value > high]
     for _, group in groupby(enumerate(outside), key=lambda pair: pair[1] - pair[0]):
@@ -137,7 +137,9 @@ def _mark_clamped(axes: Axes, curve: Curve, high: float) -> None:
 
 def shade_events(axes: Axes, events: Sequence[Event]) -> None:
     """Shade the stretches of events and name those that have room."""
-    by_severity = sorted(events, key=lambda event: (SEVERITY.index(event.kind), -event.z if event.z == event.z else 0))
+    by_severity = sorted(
+        events, key=lambda event: (KINDS_BY_SEVERITY.index(event.kind), -event.z if event.z == event.z else 0)
+    )
     left, right = axes.get_xlim()
     free: list[float] = []
     for event in by_severity:
@@ -150,7 +152,7 @@ def shade_events(axes: Axes, events: Sequence[Event]) -> None:
                 event.kind, (event.start, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                 textcoords="offset points", fontsize=SMALL_SIZE, color=colour, ha="left", va="bottom",
             )  # fmt: skip
-        if event.kind is Kind.NAN:
+        if event.kind is EventKind.NAN:
             axes.plot(
                 [event.start],
                 [0.97],
@@ -168,7 +170,7 @@ def _draw_losses(axes: Axes, comparison: Comparison) -> None:
         (comparison.path, comparison.loss, CURVE_COLOUR),
     ):
         axes.plot(comparison.step, values, color=colour, linewidth=1.0, label=name)
-    curve = Curve(
+    curve = BinnedCurve(
         run=(0,) * len(comparison.step),
         step=comparison.step,
         low=tuple(map(min, comparison.loss, comparison.other_loss)),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.style import CHECKPOINT_COLOURS, GREY, SMALL_SIZE, TITLE_SIZE, house_style
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.gain import Curve, Direction, GainResult, Kind
 from mhcdiag.results.toy import ToyRun
 
@@ -88,7 +89,7 @@ def _finish(axes: Axes, drawn: Sequence[Curve], label: str) -> None:
     low, high = log_limits(drawn)
     axes.set_ylim(low, high)
     set_log_axis(axes.yaxis, low, high)
-    axes.axhline(math.log10(1000), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.axhline(math.log10(EXPLODED_GAIN), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     axes.set_xlabel(label, fontsize=SMALL_SIZE)
     axes.grid(axis="y")
 

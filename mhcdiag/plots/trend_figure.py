@@ -10,6 +10,7 @@ from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
 from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, SMALL_SIZE, TITLE_SIZE, house_style
 from mhcdiag.plots.timeline import draw_series, shade_events
+from mhcdiag.results.bands import LEVELS
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import is_finite
 from mhcdiag.results.trend import MEASURED, TrendResult
@@ -18,7 +19,6 @@ PANEL_HEIGHT = 1.7
 TOP = 0.62
 GAP = 0.95
 LOG_SERIES = ("grad_norm", "loss")
-LEVELS = (3, 30, 1000)
 
 
 def trend_figure(result: TrendResult) -> Figure:

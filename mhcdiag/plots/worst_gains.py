@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import distinct_names, drawable, gain_text, short_names
+from mhcdiag.plots.fitted_text import distinct_names, drawable, gain_text
 from mhcdiag.plots.gain_panel import draw_curve, legend_entries, prepare_panel
 from mhcdiag.plots.inline_svg import Tip
 from mhcdiag.plots.log_axis import log_limits
@@ -14,6 +14,7 @@ from mhcdiag.plots.site_axis import set_name_axis
 from mhcdiag.plots.style import DIRECTION_COLOURS, RED, house_style
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult
 from mhcdiag.results.numbers import is_finite
+from mhcdiag.results.words import short_names
 
 TOP = 0.56
 HEIGHT = 1.9

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from mhcdiag.metrics import METRICS, Document, Question, Reading
-from mhcdiag.policies.policy import ANY, Allow, Gate
-from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, Relation, Severity
+from mhcdiag.policies.policy import ANY, Allow, PolicyGate
+from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity, Relation
 from mhcdiag.results.numbers import Huge, Number, number, text, within
 from mhcdiag.results.verdict import Verdict, combine
 
@@ -60,14 +60,14 @@ JUDGEABLE = "judgeable"
 """Name of the gate that every input has: that something can be said of it."""
 
 
-def gates_for(gates: Sequence[Gate], family: Family, path: str) -> Iterator[Gate]:
+def gates_for(gates: Sequence[PolicyGate], family: Family, path: str) -> Iterator[PolicyGate]:
     """Yield the gates of a policy that apply to an input."""
     for gate in gates:
         if METRICS[gate.metric].family is family and applies(gate.paths, path):
             yield gate
 
 
-def judge_gate(gate: Gate, document: Document, baseline: Document | None) -> GateOutcome:
+def judge_gate(gate: PolicyGate, document: Document, baseline: Document | None) -> GateOutcome:
     """Hold one number of a document against one limit.
 
     NaN fails, whatever the limit. A number that is missing, here or in the baseline of a relative limit, could not be
@@ -110,7 +110,7 @@ def unjudged(path: str, family: Family, finding: str) -> GateOutcome:
         series=None,
         path=path,
         verdict=Verdict.UNJUDGED,
-        severity=Severity.ERROR,
+        severity=GateSeverity.ERROR,
         value=None,
         relation=Relation.AT_LEAST,
         limit=None,
@@ -128,11 +128,11 @@ def overall(outcomes: Sequence[GateOutcome], *, strict: bool) -> Verdict:
     """
     if not outcomes:
         return Verdict.UNJUDGED
-    counted = [one.verdict for one in outcomes if strict or one.severity is Severity.ERROR]
+    counted = [one.verdict for one in outcomes if strict or one.severity is GateSeverity.ERROR]
     return combine(counted) if counted else Verdict.PASS
 
 
-def _limit(gate: Gate, before: Reading | None) -> float | None:
+def _limit(gate: PolicyGate, before: Reading | None) -> float | None:
     if before is None:
         return gate.max if gate.max is not None else gate.min
     if before.value is None or isinstance(before.value, Huge) or gate.max_ratio is None:

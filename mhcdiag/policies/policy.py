@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mhcdiag.results.check import Relation, Severity
+from mhcdiag.results.bands import EXPLODED_GAIN
+from mhcdiag.results.check import GateSeverity, Relation
 
 ANY = "*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
+class PolicyGate:
     """One limit on one metric. Exactly one of `max`, `min` and `max_ratio` is given."""
 
     metric: str
@@ -22,7 +23,7 @@ class Gate:
     """Smallest value that passes."""
     max_ratio: float | None = None
     """Largest value that passes, as a multiple of the baseline's."""
-    severity: Severity = Severity.ERROR
+    severity: GateSeverity = GateSeverity.ERROR
     """Whether it decides the verdict."""
     reason: str = ""
     """Why the gate is here."""
@@ -69,7 +70,7 @@ class Policy:
 
     inputs: Inputs = field(default_factory=Inputs)
     """What to check."""
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[PolicyGate, ...] = ()
     """Limits, in order."""
     allow: tuple[Allow, ...] = ()
     """Known events."""
@@ -83,12 +84,12 @@ class Policy:
 
 BUILT_IN = Policy(
     gates=(
-        Gate(metric="gain.nonfinite", name="finite mappings", max=0.0),
-        Gate(metric="gain.worst.forward.norm", name="forward gain", max=1000.0),
-        Gate(metric="gain.worst.backward.norm", name="backward gain", max=1000.0),
-        Gate(metric="spikes.count.nan", name="no NaN", max=0.0, series=ANY),
-        Gate(metric="spikes.count.divergence", name="no divergence", max=0.0, series=ANY),
-        Gate(metric="spikes.count.loss_scale", name="loss scale", max=0.0),
+        PolicyGate(metric="gain.nonfinite", name="finite mappings", max=0.0),
+        PolicyGate(metric="gain.worst.forward.norm", name="forward gain", max=EXPLODED_GAIN),
+        PolicyGate(metric="gain.worst.backward.norm", name="backward gain", max=EXPLODED_GAIN),
+        PolicyGate(metric="spikes.count.nan", name="no NaN", max=0.0, series=ANY),
+        PolicyGate(metric="spikes.count.divergence", name="no divergence", max=0.0, series=ANY),
+        PolicyGate(metric="spikes.count.loss_scale", name="loss scale", max=0.0),
     ),
 )
 """What is judged where no file says otherwise: the default gates of `mhcdiag gain` and `mhcdiag spikes`."""

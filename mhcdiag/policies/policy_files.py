@@ -16,9 +16,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from mhcdiag.errors import InputError, SettingError
 from mhcdiag.metrics import METRICS, find_metric
 from mhcdiag.metrics.spikes import EVERY
-from mhcdiag.policies.policy import ANY, Allow, Gate, Inputs, Policy
+from mhcdiag.policies.policy import ANY, Allow, Inputs, Policy, PolicyGate
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.check import Family
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 
 FILE = "mhcdiag.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -74,7 +75,7 @@ def _has_table(path: Path) -> bool:
 
 
 _LIMITS = ("max", "min", "max_ratio")
-_TABLES: dict[str, type] = {"inputs": Inputs, "gates": Gate, "allow": Allow}
+_TABLES: dict[str, type] = {"inputs": Inputs, "gates": PolicyGate, "allow": Allow}
 
 
 def read_policy(path: Path) -> Policy:
@@ -133,7 +134,7 @@ def _first(path: Path, error: ValidationError) -> InputError:
     )
 
 
-def _checked_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+def _checked_gates(gates: Sequence[PolicyGate]) -> tuple[PolicyGate, ...]:
     named = []
     for index, gate in enumerate(gates, 1):
         where = f"gate number {index}" + (f" '{gate.name}'" if gate.name else "")
@@ -149,7 +150,7 @@ def _checked_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
     return tuple(named)
 
 
-def _check_gate(gate: Gate) -> None:
+def _check_gate(gate: PolicyGate) -> None:
     metric = find_metric(gate.metric)
     given = [name for name in _LIMITS if getattr(gate, name) is not None]
     if len(given) != 1:
@@ -167,7 +168,7 @@ def _check_gate(gate: Gate) -> None:
 
 
 def _checked_allow(allowed: Sequence[Allow]) -> tuple[Allow, ...]:
-    kinds = [*map(str, Kind), ANY]
+    kinds = [*map(str, EventKind), ANY]
     for index, one in enumerate(allowed, 1):
         if one.kind not in kinds:
             raise SettingError(f"allow number {index}: kind '{one.kind}' is none of {', '.join(kinds)}")
@@ -178,7 +179,7 @@ def _checked_allow(allowed: Sequence[Allow]) -> tuple[Allow, ...]:
     return tuple(allowed)
 
 
-def gate_series(gates: Sequence[Gate]) -> tuple[str, ...]:
+def gate_series(gates: Sequence[PolicyGate]) -> tuple[str, ...]:
     """Return the series that gates name, which a log must be asked for beside its loss and gradient norm."""
     named = {gate.series for gate in gates if gate.series not in (None, EVERY)}
     own = {metric.series for metric in METRICS.values()}
@@ -191,7 +192,7 @@ _ADAPTER: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid"))
 DEFAULT = "default"
 
 
-def policy_tables(policy: Policy | None, *, gates: Sequence[Gate]) -> str:
+def policy_tables(policy: Policy | None, *, gates: Sequence[PolicyGate]) -> str:
     """Return inputs, gates and allowed events as TOML, without the keys that are left at their defaults.
 
     Arguments: policy: of a file, None without one; gates: those that apply.
@@ -234,14 +235,14 @@ def toml_value(value: Any) -> str:
     return shown.replace("\x7f", "\\u007f")
 
 
-def _entries(record: Gate | Allow | Any) -> Iterator[str]:
+def _entries(record: PolicyGate | Allow | Any) -> Iterator[str]:
     for field in fields(record):
         value = getattr(record, field.name)
         if value != field.default:
             yield f"{field.name} = {toml_value(value)}"
 
 
-STARTER = """\
+STARTER = f"""\
 # What `mhcdiag check` looks at and when it fails. Every gate is explained by `mhcdiag explain METRIC`.
 # Paths are relative to this file. The same tables may stand in pyproject.toml under [tool.mhcdiag].
 
@@ -269,13 +270,13 @@ max = 0
 [[gates]]
 name = "forward gain"
 metric = "gain.worst.forward.norm"
-max = 1000
+max = {EXPLODED_GAIN:g}
 reason = "arXiv 2512.24880 calls this level exploded"
 
 [[gates]]
 name = "backward gain"
 metric = "gain.worst.backward.norm"
-max = 1000
+max = {EXPLODED_GAIN:g}
 reason = "arXiv 2512.24880 calls this level exploded"
 
 [[gates]]

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.numbers import within
-from mhcdiag.results.spikes import Event, JudgedLog, Kind, LogResult
+from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import Limit, Verdict
 
-DEFAULT_MAX_GAIN = 1000.0
-"""The level at which arXiv 2512.24880 calls hyper-connections exploded."""
+DEFAULT_MAX_GAIN = EXPLODED_GAIN
 
 
 class GateOn(StrEnum):
@@ -78,7 +78,7 @@ def _limits(result: GainResult, direction: Direction, max_gain: float, gate_on: 
     return [Limit(metric=metric, value=value, limit=max_gain, passed=within(value, max_gain))]
 
 
-DEFAULT_FAIL_ON = frozenset({Kind.NAN, Kind.DIVERGENCE, Kind.LOSS_SCALE})
+DEFAULT_FAIL_ON = frozenset({EventKind.NAN, EventKind.DIVERGENCE, EventKind.LOSS_SCALE})
 """A shift is a warning: data phases shift levels too; blips and recovered spikes are part of most runs."""
 
 LEAST_POINTS = 10
@@ -92,7 +92,7 @@ MOST_UNREADABLE = 0.2
 class SpikeGate:
     """Limits of the gate."""
 
-    fail_on: frozenset[Kind] = field(default=DEFAULT_FAIL_ON)
+    fail_on: frozenset[EventKind] = field(default=DEFAULT_FAIL_ON)
     """Kinds of events of which one fails the log."""
     max_spikes: int | None = None
     """Most events of kind `spike` in the loss, over all runs."""
@@ -107,7 +107,7 @@ def trips(event: Event, gate: SpikeGate) -> bool:
 
     Arguments: event: as it stands; gate: the limits.
     """
-    return event.kind in gate.fail_on and not (event.kind is Kind.DIVERGENCE and event.recovered is not None)
+    return event.kind in gate.fail_on and not (event.kind is EventKind.DIVERGENCE and event.recovered is not None)
 
 
 def tripping_event(result: LogResult, gate: SpikeGate) -> tuple[str, Event] | None:
@@ -123,7 +123,7 @@ def tripping_event(result: LogResult, gate: SpikeGate) -> tuple[str, Event] | No
         if trips(event, gate)
     ]
     if gate.max_spikes is not None and "loss" in result.series:
-        spikes = [event for event in result.series["loss"].events if event.kind is Kind.SPIKE]
+        spikes = [event for event in result.series["loss"].events if event.kind is EventKind.SPIKE]
         found += [(event.line, "loss", event) for event in spikes[gate.max_spikes : gate.max_spikes + 1]]
     if not found:
         return None
@@ -149,12 +149,12 @@ def judge(result: LogResult, gate: SpikeGate) -> JudgedLog:
 
 
 def _kind_limits(result: LogResult, gate: SpikeGate) -> list[Limit]:
-    found: Counter[Kind] = Counter()
+    found: Counter[EventKind] = Counter()
     for series in result.series.values():
         found.update(event.kind for event in series.events if trips(event, gate))
     return [
         Limit(metric=f"events.{kind}", value=float(found[kind]), limit=0.0, passed=found[kind] == 0)
-        for kind in Kind
+        for kind in EventKind
         if kind in gate.fail_on
     ]
 
@@ -165,7 +165,7 @@ def _count_limits(result: LogResult, gate: SpikeGate) -> list[Limit]:
     if loss is None:
         return limits
     if gate.max_spikes is not None:
-        count = sum(event.kind is Kind.SPIKE for event in loss.events)
+        count = sum(event.kind is EventKind.SPIKE for event in loss.events)
         metric = "series.loss.events.spike"
         passed = count <= gate.max_spikes
         limits.append(Limit(metric=metric, value=float(count), limit=float(gate.max_spikes), passed=passed))
@@ -202,7 +202,7 @@ def _why_unjudged(result: LogResult, gate: SpikeGate) -> str:
 class TrendGate:
     """Limits; None judges nothing."""
 
-    max_gain: float | None = 1000.0
+    max_gain: float | None = DEFAULT_MAX_GAIN
     """Largest gain at any step, per direction."""
     max_doubling_rate: float | None = None
     """Most doublings in 1000 steps, per direction."""
@@ -248,7 +248,7 @@ def _growth_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate)
         metric = f"{direction}.doublings_per_1000_steps"
         limits.append(Limit(metric=metric, value=rate, limit=gate.max_doubling_rate, passed=passed))
     if gate.no_crossing_before is not None:
-        crossing = next(each for each in trend.crossings if each.name == "1000")
+        crossing = next(each for each in trend.crossings if each.limit == EXPLODED_GAIN)
         step = crossing.passed if crossing.passed is not None else crossing.expected
         value = math.inf if step is None else step
         passed = value >= gate.no_crossing_before and math.isfinite(trend.growth.rate)

@@ -7,7 +7,7 @@ from mhcdiag.detectors import OURS, RULES, running_minimum, tails
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS
 from mhcdiag.detectors.interface import DetectionSettings
 from mhcdiag.metrics import METRICS, Metric
-from mhcdiag.policies.policy import ANY, Gate
+from mhcdiag.policies.policy import ANY, PolicyGate
 from mhcdiag.results.numbers import text
 
 TITLE = "the default: excursions from the series' own course, and divergence"
@@ -42,7 +42,7 @@ def rule_words() -> Mapping[str, tuple[str, str]]:
     return {OURS: (TITLE, EXPLANATION), **{one.name: (one.title, one.explanation) for one in RULES}}
 
 
-def overview(rules: Mapping[str, tuple[str, str]], gates: Iterable[Gate]) -> str:
+def overview(rules: Mapping[str, tuple[str, str]], gates: Iterable[PolicyGate]) -> str:
     """Return the names that can be explained, with a line each."""
     lines = ["Detection rules (mhcdiag spikes --rule):", ""]
     lines += [f"  {name:18} {title}" for name, (title, _) in rules.items()]
@@ -67,7 +67,7 @@ def metric_words(metric: Metric) -> str:
     return "\n\n".join([about, *(_paragraph(title, words) for title, words in parts)])
 
 
-def gate_words(gate: Gate, metric: Metric) -> str:
+def gate_words(gate: PolicyGate, metric: Metric) -> str:
     """Return a gate's limit and reason, then its metric."""
     lines = [f"Gate '{gate.name}' ({gate.severity}): {_condition(gate)}"]
     if gate.reason:
@@ -77,7 +77,7 @@ def gate_words(gate: Gate, metric: Metric) -> str:
     return "\n".join(lines) + "\n\n" + metric_words(metric)
 
 
-def _condition(gate: Gate) -> str:
+def _condition(gate: PolicyGate) -> str:
     limit = gate.max if gate.max is not None else gate.min
     held = f"{gate.relation} {text(limit) if limit != int(limit) else int(limit)}" if limit is not None else ""
     if gate.max_ratio is not None:

@@ -6,7 +6,6 @@ Verdict lines are kept apart: they come last, because people read the tail, and 
 import json
 import math
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -18,10 +17,11 @@ from rich.text import Text
 from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, in_bytes, log_range, sparkline
 from mhcdiag.results.bands import BANDS, BROKEN, DIRECTION_WORDS, band_of
 from mhcdiag.results.documents.gain import measurement, provenance
-from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, Span, blame
+from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, WorstSpan, blame
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import from_log10, is_finite, number, text, text_beside
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.words import short_names
 
 STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 DEFINITIONS = (
@@ -134,7 +134,7 @@ def worst_site(single: Curve) -> int:
     return broken[0] if broken else max(range(len(single)), key=lambda site: single[site])
 
 
-def stretch(span: Span) -> str:
+def stretch(span: WorstSpan) -> str:
     """A span in words."""
     return span.from_site if span.from_site == span.to_site else f"{span.from_site} to {span.to_site}"
 
@@ -193,7 +193,7 @@ def _meaning(result: GainResult) -> list[Text]:
 def _shared_remarks(judged: Sequence[JudgedGain]) -> list[Text]:
     """The remarks on several checkpoints, each once, with the names of those it is about unless these are all."""
     about: dict[str, tuple[Text, list[str]]] = {}
-    for name, each in zip(_short_names([each.path for each in judged]), judged, strict=True):
+    for name, each in zip(short_names([each.path for each in judged]), judged, strict=True):
         for line in _remarks(each.result):
             about.setdefault(line.plain, (line, []))[1].append(name)
     return [
@@ -213,19 +213,10 @@ def _remarks(result: GainResult) -> list[Text]:
     return lines
 
 
-def _short_names(paths: Sequence[str]) -> list[str]:
-    """The paths without the directories that all of them share; the verdict lines name them in full."""
-    parts = [PurePath(path).parts for path in paths]
-    shared = min(len(part) for part in parts) - 1
-    while any(part[:shared] != parts[0][:shared] for part in parts):
-        shared -= 1
-    return [str(PurePath(*part[shared:])) for part in parts]
-
-
 def _side_by_side(judged: Sequence[JudgedGain]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
-    for name in _short_names([each.path for each in judged]):
+    for name in short_names([each.path for each in judged]):
         table.add_column(escape(name), overflow="fold")
     results = [each.result for each in judged]
     table.add_row("layout", *(result.layout for result in results))

@@ -14,11 +14,11 @@ from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, 
 from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, printable, timeline
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
-    SEVERITY,
+    KINDS_BY_SEVERITY,
     SHORT,
     Event,
+    EventKind,
     JudgedLog,
-    Kind,
     LogResult,
     SeriesResult,
     SpikesReport,
@@ -27,13 +27,13 @@ from mhcdiag.results.verdict import Verdict
 
 STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 KIND_STYLES = {
-    Kind.NAN: "bold red",
-    Kind.DIVERGENCE: "bold red",
-    Kind.LOSS_SCALE: "bold red",
-    Kind.SHIFT: "yellow",
-    Kind.SPIKE: "yellow",
-    Kind.GRADSPIKE: "cyan",
-    Kind.BLIP: "dim",
+    EventKind.NAN: "bold red",
+    EventKind.DIVERGENCE: "bold red",
+    EventKind.LOSS_SCALE: "bold red",
+    EventKind.SHIFT: "yellow",
+    EventKind.SPIKE: "yellow",
+    EventKind.GRADSPIKE: "cyan",
+    EventKind.BLIP: "dim",
 }
 
 MOST_EVENTS = 30
@@ -68,7 +68,7 @@ def verdict_line(log: JudgedLog | Unreadable) -> Text:
         reason = log.reason.removeprefix(log.path).lstrip(": ")
         return Text.assemble(("UNJUDGED", STYLES[Verdict.UNJUDGED]), "  ", printable(log.path), "  ", printable(reason))
     line = Text.assemble((log.verdict.upper(), STYLES[log.verdict]), "  ", printable(log.result.path))
-    counts = [f"{count} {kind}" for kind in SEVERITY if (count := _count(log.result, kind))]
+    counts = [f"{count} {kind}" for kind in KINDS_BY_SEVERITY if (count := _count(log.result, kind))]
     line.append(f"  {', '.join(counts) or 'no events'}")
     if any(note.startswith(f"{SHORT} in loss ") for note in log.result.notes):
         line.append("; too short to judge spikes")
@@ -120,7 +120,7 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
     found = [(name, event) for name, series in result.series.items() for event in series.events]
     if not found:
         return [_indented(Text("no events"))]
-    found.sort(key=lambda pair: (SEVERITY.index(pair[1].kind), -_size(pair[1]), pair[1].run, pair[1].start))
+    found.sort(key=lambda pair: (KINDS_BY_SEVERITY.index(pair[1].kind), -_size(pair[1]), pair[1].run, pair[1].start))
     shown = found[:MOST_EVENTS]
     if not context:
         parts: list[RenderableType] = [_indented(_table(shown, result))]
@@ -170,7 +170,7 @@ def _raw(number: int, text: str, event: Event) -> RenderableType:
     )
 
 
-def _count(result: LogResult, kind: Kind) -> int:
+def _count(result: LogResult, kind: EventKind) -> int:
     return sum(event.kind is kind for series in result.series.values() for event in series.events)
 
 

@@ -3,7 +3,7 @@
 import math
 
 from mhcdiag.results.numbers import text
-from mhcdiag.results.spikes import Companion, Event, Kind
+from mhcdiag.results.spikes import Companion, Event, EventKind
 
 
 def step_text(step: float) -> str:
@@ -62,10 +62,10 @@ def event_line(series: str, event: Event, *, opened: bool) -> str:
 def outcome_text(event: Event) -> str:
     """Return what became of an event, in steps of the log."""
     if event.recovered is None:
-        return "open" if event.kind is not Kind.LOSS_SCALE else "at minimum"
+        return "open" if event.kind is not EventKind.LOSS_SCALE else "at minimum"
     if event.recovered and event.recovery_steps is not None:
         return f"back after {step_text(event.recovery_steps)}"
-    return "new level" if event.kind is Kind.SHIFT else "not back"
+    return "new level" if event.kind is EventKind.SHIFT else "not back"
 
 
 def _companion_text(companion: Companion) -> str:

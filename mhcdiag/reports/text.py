@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from mhcdiag.results.numbers import Number, is_finite, log10_of
-from mhcdiag.results.spikes import SEVERITY, Curve, Event, Kind
+from mhcdiag.results.spikes import KINDS_BY_SEVERITY, BinnedCurve, Event, EventKind
 
 
 def printable(text: str) -> str:
@@ -65,18 +65,18 @@ def _block(share: Sequence[Number], low: float, high: float, blocks: str) -> str
 
 
 MARKS = {
-    Kind.NAN: "N",
-    Kind.DIVERGENCE: "D",
-    Kind.LOSS_SCALE: "L",
-    Kind.SHIFT: "S",
-    Kind.SPIKE: "^",
-    Kind.GRADSPIKE: "g",
-    Kind.BLIP: "'",
+    EventKind.NAN: "N",
+    EventKind.DIVERGENCE: "D",
+    EventKind.LOSS_SCALE: "L",
+    EventKind.SHIFT: "S",
+    EventKind.SPIKE: "^",
+    EventKind.GRADSPIKE: "g",
+    EventKind.BLIP: "'",
 }
 """One letter per kind; where several fall on one character, the most severe is shown."""
 
 
-def timeline(curve: Curve, events: Sequence[Event], *, width: int, blocks: str = BLOCKS) -> tuple[str, str]:
+def timeline(curve: BinnedCurve, events: Sequence[Event], *, width: int, blocks: str = BLOCKS) -> tuple[str, str]:
     """Return the curve and the line of marks below it, both at most `width` characters.
 
     The scale ends at the 98th percentile of the characters' heights: one spike of 10 nats would flatten
@@ -95,12 +95,12 @@ def timeline(curve: Curve, events: Sequence[Event], *, width: int, blocks: str =
     span = high - low or 1.0
     line = "".join(blocks[max(0, min(len(blocks) - 1, int((one - low) / span * len(blocks))))] for one in heights)
     marks = [" "] * columns
-    for event in sorted(events, key=lambda event: -SEVERITY.index(event.kind)):
+    for event in sorted(events, key=lambda event: -KINDS_BY_SEVERITY.index(event.kind)):
         marks[_column(curve, event, edges)] = MARKS[event.kind]
     return line, "".join(marks).rstrip()
 
 
-def _column(curve: Curve, event: Event, edges: Sequence[int]) -> int:
+def _column(curve: BinnedCurve, event: Event, edges: Sequence[int]) -> int:
     """Return the character at which the event peaks."""
     found = 0
     for index, (run, step) in enumerate(zip(curve.run, curve.step, strict=True)):

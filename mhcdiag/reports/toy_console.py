@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.toy import FINAL_STEPS, JudgedToys, ToyRun
 from mhcdiag.results.verdict import Verdict
@@ -31,7 +32,16 @@ class TopologyRow:
 def comparison_table(rows: Sequence[TopologyRow], *, figure: str) -> RenderableType:
     """One row per topology."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("topology", "loss", "gain forward", "backward", "above 1000", "grad norm", "loss events", "CPU s"):
+    for column in (
+        "topology",
+        "loss",
+        "gain forward",
+        "backward",
+        f"above {EXPLODED_GAIN:g}",
+        "grad norm",
+        "loss events",
+        "CPU s",
+    ):
         table.add_column(column, justify="left" if column in ("topology", "loss events") else "right")
     for row in rows:
         run = row.run
@@ -55,7 +65,7 @@ def toy_lines(run: ToyRun, events: tuple[str, ...]) -> RenderableType:
     grid.add_row("run", f"{run.path}: {run.topology}, seed {run.seed}, {len(run.rows)} steps")
     grid.add_row("loss", f"{run.final_loss():.3f} nats per character (mean of the last {FINAL_STEPS})")
     crossing = run.crossing()
-    above = "" if crossing is None else f"; above 1000 from step {crossing} on"
+    above = "" if crossing is None else f"; above {EXPLODED_GAIN:g} from step {crossing} on"
     largest = f"forward {text(run.largest_gain('forward'))}, backward {text(run.largest_gain('backward'))}"
     grid.add_row("largest gain", f"{largest} (whole model, amax, token mean){above}")
     grid.add_row("loss events", _events(TopologyRow(run=run, events=events)))

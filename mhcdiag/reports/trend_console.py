@@ -16,7 +16,7 @@ from mhcdiag.results.bands import DIRECTION_WORDS, RISK, risk_of
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import Number, is_finite, text, text_beside
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.results.trend import MEASURED, Crossing, Driver, Growth, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import Verdict
 
@@ -85,7 +85,7 @@ def events_of_log(result: TrendResult) -> list[tuple[str, Event]]:
         (name, event)
         for name, series in (result.log.series.items() if result.log is not None else ())
         for event in series.events
-        if event.kind is not Kind.BLIP
+        if event.kind is not EventKind.BLIP
     ]
 
 

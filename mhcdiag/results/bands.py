@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import Number, is_finite, within
 
+EXPLODED_GAIN = 1000.0
+"""The gain at which arXiv 2512.24880 calls hyper-connections exploded: the limit of every command unless another is
+given, the level whose crossing `trend` and `toy` report, and the line that figures draw."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Band:
@@ -44,7 +48,7 @@ BANDS = (
         advice="measure the next checkpoints too: steady growth matters more than the level",
     ),
     Band(
-        upto=1000.0,
+        upto=EXPLODED_GAIN,
         word="warn",
         meaning="signals or gradients change size by orders of magnitude across depth",
         advice="check the trend, the learning rate of the connections, and the headroom of the streams' dtype",
@@ -56,6 +60,9 @@ BANDS = (
         advice="constrain the mappings (mHC), lower their learning rate, or go back to an earlier checkpoint",
     ),
 )
+
+LEVELS = tuple(band.upto for band in BANDS if band.word in ("normal", "watch", "warn"))
+"""Gains whose crossing is worth knowing: the upper ends of these bands, of which `EXPLODED_GAIN` is the last."""
 
 BROKEN = Band(
     upto=float("nan"),
@@ -89,7 +96,7 @@ class RiskBand:
 
 
 RISK = (
-    RiskBand(upto=1e3, runs=0, events=0),
+    RiskBand(upto=EXPLODED_GAIN, runs=0, events=0),
     RiskBand(upto=1e5, runs=1, events=0),
     RiskBand(upto=1e7, runs=1, events=1),
     RiskBand(upto=1e9, runs=3, events=1),

@@ -10,7 +10,7 @@ from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Verdict
 
 
-class Severity(StrEnum):
+class GateSeverity(StrEnum):
     """What a gate that does not pass means for the command."""
 
     ERROR = "error"
@@ -34,7 +34,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ValuePlace:
     """Where the number that a gate judged comes from."""
 
     text: str
@@ -57,7 +57,7 @@ class GateOutcome:
     """The input as the user (or the policy's pattern) named it."""
     verdict: Verdict
     """Pass, fail, or could not judge."""
-    severity: Severity
+    severity: GateSeverity
     """Whether that decides the command."""
     value: Number | None
     """What was measured, in the metric's unit; None where it is missing."""
@@ -71,7 +71,7 @@ class GateOutcome:
     """Why it does not pass, in one clause; empty for a pass."""
     reason: str
     """Why the policy has this gate, in its author's words; may be empty."""
-    place: Place | None
+    place: ValuePlace | None
     """Where the value comes from, as far as it has one place."""
 
     @property
@@ -152,5 +152,5 @@ class CheckReport:
         """The outcome that made the verdict what it is; None for a pass."""
         if self.verdict is Verdict.PASS:
             return None
-        counted = [one for one in self.outcomes if self.strict or one.severity is Severity.ERROR]
+        counted = [one for one in self.outcomes if self.strict or one.severity is GateSeverity.ERROR]
         return next((one for one in counted if one.verdict is self.verdict), None)

@@ -74,7 +74,7 @@ SpanKey = tuple[Direction, Definition]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
+class WorstSpan:
     """The stretch of sites whose composite mapping amplifies most."""
 
     value: Number
@@ -176,7 +176,7 @@ class GainResult:
     """Sites with NaN or infinity; any makes the verdict fail."""
     gain: Mapping[CurveKey, Curve]
     """One curve per (kind, direction, definition, reduction)."""
-    worst: Mapping[SpanKey, Span]
+    worst: Mapping[SpanKey, WorstSpan]
     """The worst span per (direction, definition)."""
     spans: Mapping[SpanKey, tuple[Curve, ...]]
     """Row a, entry b: token mean over P(a,b) for a <= b, NaN below the diagonal. Empty where nothing is mixed."""

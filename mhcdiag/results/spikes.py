@@ -7,7 +7,7 @@ from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.verdict import Limit, Verdict
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """Class of an event."""
 
     BLIP = "blip"
@@ -29,14 +29,14 @@ class Kind(StrEnum):
 SHORT = "short: spikes not judged"
 """How a note begins that says that no run was longer than the warm-up."""
 
-SEVERITY = (
-    Kind.NAN,
-    Kind.DIVERGENCE,
-    Kind.LOSS_SCALE,
-    Kind.SHIFT,
-    Kind.SPIKE,
-    Kind.BLIP,
-    Kind.GRADSPIKE,
+KINDS_BY_SEVERITY = (
+    EventKind.NAN,
+    EventKind.DIVERGENCE,
+    EventKind.LOSS_SCALE,
+    EventKind.SHIFT,
+    EventKind.SPIKE,
+    EventKind.BLIP,
+    EventKind.GRADSPIKE,
 )
 """Kinds of events, the most severe first; those of the gradient norm explain the others, and come last."""
 
@@ -59,7 +59,7 @@ class Companion:
 class Event:
     """A stretch of a series that left its own course. Steps are the log's."""
 
-    kind: Kind
+    kind: EventKind
     """Class of the event."""
     run: int
     """Index of the run inside the log, from 0."""
@@ -116,7 +116,7 @@ class RunSpan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Curve:
+class BinnedCurve:
     """A series in bins, small enough to draw; entries of equal index belong to one bin."""
 
     run: tuple[int, ...]
@@ -141,7 +141,7 @@ class SeriesResult:
     """Published scores, for comparison."""
     events: tuple[Event, ...]
     """Events in order of run and step."""
-    curve: Curve
+    curve: BinnedCurve
     """The series for drawing."""
 
 

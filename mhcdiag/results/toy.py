@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.verdict import Limit, Verdict
 
-CROSSING = 1000.0
-"""The composite gain whose first step is reported: the order of magnitude of arXiv 2512.24880's 27B run."""
 FINAL_STEPS = 50
 """Losses whose mean stands for the end of a run: single batches are noisy."""
 
@@ -70,7 +69,10 @@ class ToyRun:
     def crossing(self) -> int | None:
         """First step at which either gain was measured above 1000."""
         steps = [
-            step for way in ("forward", "backward") for step, g in _measured(self.rows, way).items() if g > CROSSING
+            step
+            for way in ("forward", "backward")
+            for step, g in _measured(self.rows, way).items()
+            if g > EXPLODED_GAIN
         ]
         return min(steps, default=None)
 

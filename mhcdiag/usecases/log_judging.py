@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mhcdiag.detectors import LogWatcher, Message, RecordBlock
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
-from mhcdiag.results.spikes import SHORT, Curve, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import SHORT, BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
 from mhcdiag.usecases.options import LogOptions
 
@@ -235,7 +235,7 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
             points=watcher.scales,
             spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
             events=events[LOSS_SCALE],
-            curve=Curve(run=(), step=(), low=(), high=()),
+            curve=BinnedCurve(run=(), step=(), low=(), high=()),
         )
     return LogResult(
         path=facts.path,

@@ -10,6 +10,7 @@ import numpy as np
 from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
+from mhcdiag.results.bands import LEVELS
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
@@ -31,12 +32,11 @@ from mhcdiag.usecases.log_judging import carries, judge_table, read_table
 from mhcdiag.usecases.options import LogOptions
 
 if TYPE_CHECKING:
-    from mhcdiag.results.gain import GainResult
+    from mhcdiag.results.bands import LEVELS
+from mhcdiag.results.gain import GainResult
 
 Sizes = tuple[tuple[float, float], ...]
 """Step and root mean square of the streams."""
-LEVELS = (3.0, 30.0, 1000.0)
-"""Upper ends of the bands `normal`, `watch` and `warn`."""
 MOST_DRIVERS = 4
 GROWN = math.log(1.1)
 """Growth of ln(gain) from the first checkpoint to the last below which there is nobody to blame."""

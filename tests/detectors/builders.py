@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from mhcdiag.detectors.interface import Points
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 NAN, INF = float("nan"), float("inf")
 
 EVENT = Event(
-    kind=Kind.SPIKE,
+    kind=EventKind.SPIKE,
     run=0,
     line=101,
     start=100.0,

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from mhcdiag.detectors.advice import advice
-from mhcdiag.results.spikes import Curve, Event, Kind, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import BinnedCurve, Event, EventKind, LogResult, RunSpan, SeriesResult, SpikeScore
 
 EVENT = Event(
-    kind=Kind.SPIKE,
+    kind=EventKind.SPIKE,
     run=0,
     line=5,
     start=700.0,
@@ -32,7 +32,7 @@ def log(*events: Event, first_steps: tuple[float, ...] = (0.0,), series: str = "
         points=997,
         spike_score=SpikeScore(olmo2=0.0, olmo_core=0.0),
         events=events,
-        curve=Curve(run=(), step=(), low=(), high=()),
+        curve=BinnedCurve(run=(), step=(), low=(), high=()),
     )
     return LogResult(
         path="run.log",
@@ -69,14 +69,14 @@ def test_a_run_that_is_not_known_begins_at_zero() -> None:
     assert found.rewind_to == 0.0
 
 
-@pytest.mark.parametrize("kind", [Kind.SPIKE, Kind.SHIFT, Kind.DIVERGENCE, Kind.NAN])
+@pytest.mark.parametrize("kind", [EventKind.SPIKE, EventKind.SHIFT, EventKind.DIVERGENCE, EventKind.NAN])
 @pytest.mark.parametrize(("recovered", "told"), [(True, 0), (False, 1), (None, 1)])
-def test_harm_that_did_not_recover(kind: Kind, recovered: bool | None, told: int) -> None:
+def test_harm_that_did_not_recover(kind: EventKind, recovered: bool | None, told: int) -> None:
     assert len(advice(log(replace(EVENT, kind=kind, recovered=recovered)))) == told
 
 
-@pytest.mark.parametrize("kind", [Kind.BLIP, Kind.GRADSPIKE, Kind.LOSS_SCALE])
-def test_other_events_need_none(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EventKind.BLIP, EventKind.GRADSPIKE, EventKind.LOSS_SCALE])
+def test_other_events_need_none(kind: EventKind) -> None:
     assert advice(log(replace(EVENT, kind=kind))) == ()
 
 
@@ -94,6 +94,6 @@ def test_steps_as_people_write_them() -> None:
 
 @pytest.mark.parametrize("start", [math.nan, math.inf])
 def test_a_nan_message_before_the_first_step_gives_way_to_what_has_a_step(start: float) -> None:
-    message = replace(EVENT, kind=Kind.NAN, start=start)
+    message = replace(EVENT, kind=EventKind.NAN, start=start)
     assert advice(log(message)) == ()
     assert [one.rewind_to for one in advice(log(message, EVENT))] == [600]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings, Points
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 START = 701
 
@@ -52,9 +52,9 @@ def test_falling_is_never_an_event() -> None:
 def test_points_and_their_neighbours_decide_the_kind() -> None:
     found = find(spiky())
     assert [(event.kind, event.start, event.points) for event in found] == [
-        (Kind.BLIP, 317, 1),
-        (Kind.SPIKE, START, 7),
-        (Kind.BLIP, 1240, 1),
+        (EventKind.BLIP, 317, 1),
+        (EventKind.SPIKE, START, 7),
+        (EventKind.BLIP, 1240, 1),
     ]
     assert all(event.recovered for event in found)
     assert found[1].duration == 7
@@ -64,14 +64,14 @@ def test_a_new_stable_level_is_a_shift() -> None:
     values = loss()
     values[START:] += 1.0
     (event,) = find(values)
-    assert (event.kind, event.start, event.recovered) == (Kind.SHIFT, START, False)
+    assert (event.kind, event.start, event.recovered) == (EventKind.SHIFT, START, False)
 
 
 def test_an_event_at_the_end_is_open() -> None:
     values = loss()
     values[-5:] += 1.0
     (event,) = find(values)
-    assert (event.kind, event.recovered, event.recovery_steps) == (Kind.SPIKE, None, None)
+    assert (event.kind, event.recovered, event.recovery_steps) == (EventKind.SPIKE, None, None)
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 0.125, 2.0, 1024.0])
@@ -118,14 +118,14 @@ def test_a_constant_series_has_a_scale() -> None:
     values = np.full(503, 2.5)
     values[401] = 3.0
     (event,) = find(values)
-    assert (event.kind, event.start) == (Kind.BLIP, 401)
+    assert (event.kind, event.start) == (EventKind.BLIP, 401)
     assert np.isfinite(event.z)
 
 
 def test_signed_losses_are_judged() -> None:
     values = 0.1 * np.random.default_rng(7).standard_normal(701)
     values[601:605] += 3.0
-    assert [(event.kind, event.start) for event in find(values)] == [(Kind.SPIKE, 601)]
+    assert [(event.kind, event.start) for event in find(values)] == [(EventKind.SPIKE, 601)]
 
 
 def test_a_spike_does_not_hide_the_next() -> None:

@@ -8,7 +8,7 @@ from detectors.builders import alternating, points
 
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS, STABLE, ExcursionTracker
 from mhcdiag.detectors.interface import DetectionSettings, Thresholds
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 SMALL = DetectionSettings(window=16, warmup=8)
 WIDE = Thresholds(z=6.0, min_rise=0.5)
@@ -27,7 +27,7 @@ def fed(
     return tracker
 
 
-def kinds(events: list[Event]) -> list[tuple[Kind, int]]:
+def kinds(events: list[Event]) -> list[tuple[EventKind, int]]:
     return [(event.kind, event.points) for event in events]
 
 
@@ -40,7 +40,7 @@ class TestOpenAndClosed:
     def test_a_spike_field_by_field(self) -> None:
         (event,) = fed([3.5, 4.0, 3.5, 2.0, 2.0, 2.0]).closed
         scale = 1.4826 * (math.log(2.01) - math.log(1.99)) / 2
-        assert (event.kind, event.run, event.line) == (Kind.SPIKE, 0, 41)
+        assert (event.kind, event.run, event.line) == (EventKind.SPIKE, 0, 41)
         assert (event.start, event.peak, event.end, event.value) == (400.0, 410.0, 420.0, 4.0)
         assert event.baseline == pytest.approx(LEVEL)
         assert event.z == pytest.approx(math.log(4.0 / LEVEL) / scale)
@@ -68,20 +68,26 @@ class TestOpenAndClosed:
 
     def test_calm_points_between_high_ones_belong_to_the_event(self) -> None:
         (event,) = fed([4.0, 2.0, 2.0, 5.0, 2.0, 2.0, 2.0]).closed
-        assert (event.kind, event.points, event.start, event.peak, event.end) == (Kind.BLIP, 2, 400.0, 430.0, 430.0)
+        assert (event.kind, event.points, event.start, event.peak, event.end) == (
+            EventKind.BLIP,
+            2,
+            400.0,
+            430.0,
+            430.0,
+        )
         assert (event.duration, event.recovery_steps) == (40.0, 10.0)
         assert event.area == pytest.approx(9.0 - 2 * LEVEL)
 
     @pytest.mark.parametrize(
         ("values", "kind"),
         [
-            ([4.0], Kind.BLIP),
-            ([4.0, 4.0], Kind.SPIKE),
-            ([4.0, 2.0, 4.0, 4.0], Kind.SPIKE),
-            ([4.0, 4.0, 2.0, 4.0], Kind.SPIKE),
+            ([4.0], EventKind.BLIP),
+            ([4.0, 4.0], EventKind.SPIKE),
+            ([4.0, 2.0, 4.0, 4.0], EventKind.SPIKE),
+            ([4.0, 4.0, 2.0, 4.0], EventKind.SPIKE),
         ],
     )
-    def test_two_neighbours_make_a_spike(self, values: list[float], kind: Kind) -> None:
+    def test_two_neighbours_make_a_spike(self, values: list[float], kind: EventKind) -> None:
         (event,) = fed([*values, 2.0, 2.0, 2.0]).closed
         assert event.kind is kind
 
@@ -121,8 +127,8 @@ NOISY = 110.5
 class TestDoubt:
     """Fewer than four neighbours must stand out of the tails."""
 
-    @pytest.mark.parametrize(("count", "found"), [(1, []), (3, []), (4, [(Kind.SPIKE, 4)])])
-    def test_four_neighbours_are_no_noise(self, count: int, found: list[tuple[Kind, int]]) -> None:
+    @pytest.mark.parametrize(("count", "found"), [(1, []), (3, []), (4, [(EventKind.SPIKE, 4)])])
+    def test_four_neighbours_are_no_noise(self, count: int, found: list[tuple[EventKind, int]]) -> None:
         assert kinds(fed([NOISY] * count + [100.0] * 3, course=with_tail(), thresholds=SIX).closed) == found
 
     @pytest.mark.parametrize(("value", "found"), [(111.3, 0), (111.6, 1)])
@@ -130,9 +136,10 @@ class TestDoubt:
         assert len(fed([value, 100.0, 100.0, 100.0], course=with_tail(), thresholds=SIX).closed) == found
 
     @pytest.mark.parametrize(
-        ("pattern", "found"), [("hllhlll", []), ("hlhlhlll", [(Kind.BLIP, 3)]), ("hhllhhlll", [(Kind.SPIKE, 4)])]
+        ("pattern", "found"),
+        [("hllhlll", []), ("hlhlhlll", [(EventKind.BLIP, 3)]), ("hhllhhlll", [(EventKind.SPIKE, 4)])],
     )
-    def test_half_a_window_of_them_is_no_noise(self, pattern: str, found: list[tuple[Kind, int]]) -> None:
+    def test_half_a_window_of_them_is_no_noise(self, pattern: str, found: list[tuple[EventKind, int]]) -> None:
         values = [NOISY if letter == "h" else 100.0 for letter in pattern]
         assert kinds(fed(values, course=with_tail(), thresholds=SIX).closed) == found
 
@@ -174,7 +181,7 @@ class TestShift:
         assert tracker.closed == []
         (event,) = fed([4.0] * 16).closed
         assert (event.kind, event.points, event.start, event.end, event.duration) == (
-            Kind.SHIFT,
+            EventKind.SHIFT,
             16,
             400.0,
             550.0,
@@ -195,10 +202,10 @@ class TestShift:
 
     def test_it_is_asked_again_after_each_quarter(self) -> None:
         ramp = 4.0 * np.exp(0.01 * np.arange(16))
-        for flat, found in ((3, []), (4, []), (7, []), (8, [(Kind.SHIFT, 24)])):
+        for flat, found in ((3, []), (4, []), (7, []), (8, [(EventKind.SHIFT, 24)])):
             assert kinds(fed(np.concatenate([ramp, np.full(flat, 5.0)])).closed) == found
 
     def test_series_with_zero_or_less(self) -> None:
         course = alternating(0.0, 1.0, 40)
-        assert kinds(fed([40.0] * 16, course=course).closed) == [(Kind.SHIFT, 16)]
+        assert kinds(fed([40.0] * 16, course=course).closed) == [(EventKind.SHIFT, 16)]
         assert kinds(fed([30.0 + n for n in range(16)], course=course).closed) == []

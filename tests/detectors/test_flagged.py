@@ -6,7 +6,7 @@ from detectors.builders import points
 
 from mhcdiag.detectors.flagged import BASELINE, CALM, FlagTracker
 from mhcdiag.detectors.interface import Floats
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 
 class AboveFive:
@@ -34,7 +34,14 @@ SPIKE = [1.0, 2.0, 7.0, 9.0, 8.0, 2.0, 3.0, 4.0]
 def test_three_calm_points_close_a_spike(cut: int) -> None:
     assert CALM == 3
     tracker, (event,) = fed(SPIKE, cut)
-    assert (event.kind, event.run, event.line, event.start, event.peak, event.end) == (Kind.SPIKE, 0, 3, 20, 30, 40)
+    assert (event.kind, event.run, event.line, event.start, event.peak, event.end) == (
+        EventKind.SPIKE,
+        0,
+        3,
+        20,
+        30,
+        40,
+    )
     assert (event.value, event.baseline, event.points, event.duration) == (9.0, 1.5, 3, 30.0)
     assert (event.area, event.recovered, event.recovery_steps, event.note) == (19.5, True, 20.0, "")
     assert np.isnan(event.z)
@@ -62,21 +69,21 @@ def test_an_event_that_still_runs_lasts_to_its_last_point() -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ([7.0], Kind.BLIP),
-        ([7.0, 7.0], Kind.SPIKE),
-        ([7.0, 1.0, 7.0], Kind.BLIP),
-        ([7.0, 1.0, 7.0, 7.0], Kind.SPIKE),
-        ([7.0, 7.0, 1.0, 7.0], Kind.SPIKE),
+        ([7.0], EventKind.BLIP),
+        ([7.0, 7.0], EventKind.SPIKE),
+        ([7.0, 1.0, 7.0], EventKind.BLIP),
+        ([7.0, 1.0, 7.0, 7.0], EventKind.SPIKE),
+        ([7.0, 7.0, 1.0, 7.0], EventKind.SPIKE),
     ],
 )
-def test_two_flagged_neighbours_make_a_spike(values: list[float], kind: Kind) -> None:
+def test_two_flagged_neighbours_make_a_spike(values: list[float], kind: EventKind) -> None:
     _, (event,) = fed([1.0, *values, 1.0, 1.0, 1.0])
     assert (event.kind, event.points) == (kind, sum(value > 5 for value in values))
 
 
 def test_an_event_forgets_the_one_before() -> None:
     _, (first, second) = fed([1.0, 7.0, 7.0, 2.0, 3.0, 4.0, 8.0, 2.0, 2.0, 2.0])
-    assert (first.kind, second.kind) == (Kind.SPIKE, Kind.BLIP)
+    assert (first.kind, second.kind) == (EventKind.SPIKE, EventKind.BLIP)
     assert (second.start, second.baseline) == (60.0, 2.5)  # the calm points of the first count
 
 

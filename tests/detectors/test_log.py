@@ -7,7 +7,7 @@ from detectors.builders import INF, NAN, alternating
 from mhcdiag.detectors.interface import DetectionSettings, RecordBlock
 from mhcdiag.detectors.log import OVERFLOWS, LogWatcher, Message
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 
 
 def watcher(*series: str, **options: float) -> LogWatcher:
@@ -35,7 +35,7 @@ class TestSeries:
         assert (watched.series["loss"].points, watched.series["loss"].finite) == (3, 2)
         assert watched.series["grad_norm"].points == 0
         (event,) = watched.events()["loss"]
-        assert (event.kind, event.start, event.line) == (Kind.NAN, 2.0, 3)
+        assert (event.kind, event.start, event.line) == (EventKind.NAN, 2.0, 3)
 
     def test_records_without_the_series_change_nothing(self) -> None:
         watched = watcher()
@@ -81,7 +81,7 @@ class TestLossScale:
         watched.feed(records(loss=[2.5] * 5, loss_scale=[4.0, NAN, 2.0, 1.0, 1.0]))
         assert (watched.scales, watched.scaler_halvings()) == (4, 2)
         (event,) = watched.events()["loss_scale"]
-        assert (event.kind, event.run, event.start, event.line) == (Kind.LOSS_SCALE, 0, 3.0, 4)
+        assert (event.kind, event.run, event.start, event.line) == (EventKind.LOSS_SCALE, 0, 3.0, 4)
         watched.feed(records(first=5, loss=[2.5], loss_scale=[2.0]))
         (event,) = watched.scaler_events()
         assert event.recovered is True
@@ -131,7 +131,7 @@ class TestLossScale:
         norm[280] = 9.0
         watched = watcher()
         watched.feed(records(grad_norm=norm, loss_scale=[4.0] * 300))
-        assert [event.kind for event in watched.events()["grad_norm"]] == [Kind.GRADSPIKE]
+        assert [event.kind for event in watched.events()["grad_norm"]] == [EventKind.GRADSPIKE]
         assert watched.skipped_norms() == 0
 
     def test_without_a_norm_nothing_was_skipped(self) -> None:
@@ -149,7 +149,7 @@ class TestMessages:
         watched.new_run()
         watched.message(message("minimum", scale=1.0))
         (event,) = watched.events()["loss_scale"]
-        assert (event.kind, event.run, event.line, event.start, event.value) == (Kind.LOSS_SCALE, 1, 6, 5.0, 1.0)
+        assert (event.kind, event.run, event.line, event.start, event.value) == (EventKind.LOSS_SCALE, 1, 6, 5.0, 1.0)
         assert event.note == "the message"
         assert watched.nan_messages() == ()
 
@@ -164,7 +164,7 @@ class TestMessages:
         watched.feed(records(loss=[2.5] * 5))
         watched.message(message("nan"))
         (event,) = watched.events()["loss"]
-        assert (event.kind, event.line, event.start, event.note) == (Kind.NAN, 6, 5.0, "the message")
+        assert (event.kind, event.line, event.start, event.note) == (EventKind.NAN, 6, 5.0, "the message")
         assert repr(event.value) == "nan"
         assert watched.nan_messages() == (event,)
         assert watched.events()["grad_norm"] == ()
@@ -189,7 +189,7 @@ class TestMessages:
         watched = watcher()
         watched.feed(records(loss=loss))
         watched.message(message("nan", step=282.0, line=9))
-        assert [event.kind for event in watched.events()["loss"]] == [Kind.NAN, Kind.SPIKE]
+        assert [event.kind for event in watched.events()["loss"]] == [EventKind.NAN, EventKind.SPIKE]
 
     def test_the_same_words_again_are_told_once(self) -> None:
         watched = watcher()

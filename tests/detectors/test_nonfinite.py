@@ -5,7 +5,7 @@ import pytest
 from detectors.builders import INF, NAN
 
 from mhcdiag.detectors.nonfinite import NonfiniteTracker
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 
 def fed(values: list[float], cut: int = 0, tracker: NonfiniteTracker | None = None) -> list[Event]:
@@ -22,7 +22,7 @@ def fed(values: list[float], cut: int = 0, tracker: NonfiniteTracker | None = No
 
 def stretch(**fields: object) -> str:
     known: dict[str, object] = {
-        "kind": Kind.NAN,
+        "kind": EventKind.NAN,
         "run": 0,
         "line": 3,
         "start": 20.0,

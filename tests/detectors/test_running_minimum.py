@@ -7,7 +7,7 @@ from detectors.builders import INF, alternating, points
 from mhcdiag.detectors.baseline import linear_deviation
 from mhcdiag.detectors.interface import Points
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 
 def find(values: np.ndarray, size: int = 10**6) -> list[Event]:
@@ -28,13 +28,13 @@ def rising(back: int | None = None) -> np.ndarray:
 
 def test_a_slow_rise_that_stays_is_a_divergence() -> None:
     (event,) = find(rising())
-    assert (event.kind, event.recovered) == (Kind.DIVERGENCE, None)
+    assert (event.kind, event.recovered) == (EventKind.DIVERGENCE, None)
     assert 701 < event.start < 1000
 
 
 def test_a_rise_that_comes_back_is_none() -> None:
     (event,) = find(rising(back=1301))
-    assert (event.kind, event.recovered) == (Kind.SPIKE, True)
+    assert (event.kind, event.recovered) == (EventKind.SPIKE, True)
 
 
 def test_a_falling_loss_and_a_spike_are_none() -> None:
@@ -64,7 +64,7 @@ def step_up(count: int, *, size: float = 0.2, noise: float = 2.0**-20, back: int
 def test_a_divergence_field_by_field() -> None:
     (event,) = find(step_up(400))
     assert (event.kind, event.run, event.line, event.start, event.peak, event.end) == (
-        Kind.DIVERGENCE,
+        EventKind.DIVERGENCE,
         0,
         288,
         287.0,
@@ -111,7 +111,7 @@ def test_its_height_in_deviations_of_the_noise_where_it_began() -> None:
 
 def test_a_rise_that_comes_back_field_by_field() -> None:
     (event,) = find(step_up(512, back=384))
-    assert (event.kind, event.start, event.peak, event.end) == (Kind.SPIKE, 287.0, 319.0, 415.0)
+    assert (event.kind, event.start, event.peak, event.end) == (EventKind.SPIKE, 287.0, 319.0, 415.0)
     assert (event.duration, event.recovered, event.recovery_steps) == (144.0, True, 112.0)
     assert event.note == SMOOTHED
 
@@ -127,7 +127,7 @@ def test_the_minimum_is_that_of_all_points_before() -> None:
     falling[1600:] = 1.101
     (event,) = find(falling)
     assert event.baseline == 1.0
-    assert event.kind is Kind.DIVERGENCE
+    assert event.kind is EventKind.DIVERGENCE
 
 
 def test_a_series_without_noise_lies_infinitely_far_above() -> None:
@@ -156,7 +156,7 @@ def test_a_resume_ends_it() -> None:
     tracker = DivergenceTracker()
     tracker.feed(points(step_up(400)))
     (event,) = tracker.rewind()
-    assert (event.kind, event.recovered, event.note) == (Kind.DIVERGENCE, False, f"{SMOOTHED}; ended by a resume")
+    assert (event.kind, event.recovered, event.note) == (EventKind.DIVERGENCE, False, f"{SMOOTHED}; ended by a resume")
     assert event.recovery_steps is None
     assert tracker.rewind() == []
     tracker.feed(points(step_up(340)))

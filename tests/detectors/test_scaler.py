@@ -5,7 +5,7 @@ import pytest
 from detectors.builders import NAN
 
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM, ScalerTracker, scaler_event
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 
 
 def fed(scales: list[float], *, minimum: float = MINIMUM, cut: int = 0) -> tuple[ScalerTracker, list[Event]]:
@@ -36,7 +36,7 @@ def test_the_first_record_at_the_minimum_opens_the_event(cut: int) -> None:
     assert tracker.halvings == 3
     event = tracker.open_event()
     assert event is not None
-    assert (event.kind, event.line, event.start, event.peak, event.end) == (Kind.LOSS_SCALE, 3, 20.0, 20.0, 20.0)
+    assert (event.kind, event.line, event.start, event.peak, event.end) == (EventKind.LOSS_SCALE, 3, 20.0, 20.0, 20.0)
     assert (event.value, event.baseline, event.points, event.duration) == (1.0, 2.0, 1, 0.0)
     assert (event.recovered, event.recovery_steps, event.run, event.note) == (None, None, 0, "")
     assert np.isnan(event.z)
@@ -81,6 +81,6 @@ def test_below_the_minimum_from_the_start_it_was_never_above() -> None:
 
 def test_the_event_of_a_message() -> None:
     event = scaler_event(line=7, step=3.0, value=2.0, note="gave up")
-    assert (event.kind, event.run, event.line, event.start) == (Kind.LOSS_SCALE, 0, 7, 3.0)
+    assert (event.kind, event.run, event.line, event.start) == (EventKind.LOSS_SCALE, 0, 7, 3.0)
     assert repr((event.value, event.baseline)) == repr((2.0, NAN))
     assert event.note == "gave up"

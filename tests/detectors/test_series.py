@@ -8,7 +8,7 @@ from mhcdiag.detectors.interface import DetectionSettings, adjusted
 from mhcdiag.detectors.published import MEGATRON_SPIKY
 from mhcdiag.detectors.running_minimum import SMOOTHED
 from mhcdiag.detectors.series import SeriesWatcher, settled
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 
 
 def feed(watcher: SeriesWatcher, steps: list[float] | np.ndarray, values: list[float] | np.ndarray) -> None:
@@ -84,24 +84,24 @@ class TestEvents:
     """Which trackers see the series, and what its events are called."""
 
     def test_a_spike_of_the_loss_and_of_the_norm(self) -> None:
-        assert [(event.kind, event.start) for event in counted(up()).events()] == [(Kind.SPIKE, 300.0)]
+        assert [(event.kind, event.start) for event in counted(up()).events()] == [(EventKind.SPIKE, 300.0)]
         assert [(event.kind, event.start) for event in counted(up(), name="grad_norm").events()] == [
-            (Kind.GRADSPIKE, 300.0)
+            (EventKind.GRADSPIKE, 300.0)
         ]
 
     def test_nan_of_the_norm_stay_nan(self) -> None:
-        assert [event.kind for event in counted(np.array([1.0, NAN]), name="grad_norm").events()] == [Kind.NAN]
+        assert [event.kind for event in counted(np.array([1.0, NAN]), name="grad_norm").events()] == [EventKind.NAN]
 
     def test_the_norm_has_thresholds_of_its_own_and_never_diverges(self) -> None:
         rising = alternating(2.5, 0.01, 900)
         rising[300:] += np.linspace(0, 1.0, 600)
-        assert [event.kind for event in counted(rising).events()] == [Kind.DIVERGENCE]
+        assert [event.kind for event in counted(rising).events()] == [EventKind.DIVERGENCE]
         assert counted(rising, name="grad_norm").events() == ()
         assert counted(up(size=0.5)).events() != ()
         assert counted(up(size=0.5), name="grad_norm").events() == ()
 
     def test_a_published_rule_in_place_of_ours(self) -> None:
-        for size, kinds in ((4.0, []), (40.0, [Kind.SPIKE])):
+        for size, kinds in ((4.0, []), (40.0, [EventKind.SPIKE])):
             watcher = SeriesWatcher("loss", DetectionSettings(), MEGATRON_SPIKY)
             feed(watcher, np.arange(400), up(size=size))
             assert [event.kind for event in watcher.events()] == kinds
@@ -111,7 +111,7 @@ class TestEvents:
 
     def test_events_carry_their_run_and_a_new_run_ends_what_is_open(self) -> None:
         watcher = counted(up(303))
-        assert [event.kind for event in watcher.open_events()] == [Kind.SPIKE]
+        assert [event.kind for event in watcher.open_events()] == [EventKind.SPIKE]
         watcher.new_run()
         assert (watcher.open_events(), len(watcher.closed)) == ([], 1)
         feed(watcher, [0, 1, 2], [2.5, NAN, 2.5])
@@ -119,9 +119,9 @@ class TestEvents:
         feed(watcher, [0, 1], [2.5, NAN])
         watcher.finish()
         assert [(event.run, event.kind, event.start) for event in watcher.events()] == [
-            (0, Kind.SPIKE, 300.0),
-            (1, Kind.NAN, 1.0),
-            (2, Kind.NAN, 1.0),
+            (0, EventKind.SPIKE, 300.0),
+            (1, EventKind.NAN, 1.0),
+            (2, EventKind.NAN, 1.0),
         ]
 
     def test_a_resume_ends_what_is_open(self) -> None:
@@ -129,8 +129,8 @@ class TestEvents:
         feed(watcher, np.arange(304), np.array([*up(303), NAN]))
         watcher.rewind(200.0)
         assert [(event.kind, event.note) for event in watcher.events()] == [
-            (Kind.SPIKE, "ended by a resume"),
-            (Kind.NAN, "ended by a resume"),
+            (EventKind.SPIKE, "ended by a resume"),
+            (EventKind.NAN, "ended by a resume"),
         ]
 
     def test_a_resume_ends_a_divergence(self) -> None:
@@ -141,37 +141,37 @@ class TestEvents:
         assert [event.note for event in watcher.events()] == [f"{SMOOTHED}; ended by a resume"]
 
 
-LONG = an_event(kind=Kind.DIVERGENCE, start=200.0, end=900.0, recovered=None, note=SMOOTHED)
-BACK = an_event(kind=Kind.SPIKE, start=200.0, end=900.0, recovered=True, note=SMOOTHED)
+LONG = an_event(kind=EventKind.DIVERGENCE, start=200.0, end=900.0, recovered=None, note=SMOOTHED)
+BACK = an_event(kind=EventKind.SPIKE, start=200.0, end=900.0, recovered=True, note=SMOOTHED)
 
 
 class TestSettled:
     """One stretch is told once."""
 
-    @pytest.mark.parametrize("kind", [Kind.BLIP, Kind.SPIKE, Kind.SHIFT])
+    @pytest.mark.parametrize("kind", [EventKind.BLIP, EventKind.SPIKE, EventKind.SHIFT])
     @pytest.mark.parametrize(
         ("start", "end", "kept"), [(100, 199, 1), (100, 200, 0), (500, 501, 0), (900, 950, 0), (901, 950, 1)]
     )
-    def test_a_long_rise_that_came_back_gives_way(self, kind: Kind, start: float, end: float, kept: int) -> None:
+    def test_a_long_rise_that_came_back_gives_way(self, kind: EventKind, start: float, end: float, kept: int) -> None:
         sharp = an_event(kind=kind, start=float(start), end=float(end))
         assert [event for event in settled([BACK, sharp]) if event is BACK] == [BACK] * kept
         assert sharp in settled([BACK, sharp])
 
     def test_it_gives_way_to_events_of_its_run_and_not_to_nan(self) -> None:
         assert BACK in settled([BACK, an_event(start=500.0, end=501.0, run=1)])
-        assert BACK in settled([BACK, an_event(kind=Kind.NAN, start=500.0, end=501.0)])
+        assert BACK in settled([BACK, an_event(kind=EventKind.NAN, start=500.0, end=501.0)])
 
     @pytest.mark.parametrize(
         ("changes", "kept"),
         [
-            ({"kind": Kind.SHIFT, "recovered": False}, False),
-            ({"kind": Kind.SPIKE, "recovered": None}, False),
-            ({"kind": Kind.SPIKE, "recovered": True}, True),
-            ({"kind": Kind.SPIKE, "recovered": False}, True),
-            ({"kind": Kind.NAN, "recovered": None}, True),
-            ({"kind": Kind.SHIFT, "recovered": False, "run": 1}, True),
-            ({"kind": Kind.SHIFT, "recovered": False, "end": 199.0}, True),
-            ({"kind": Kind.SHIFT, "recovered": False, "end": 200.0}, False),
+            ({"kind": EventKind.SHIFT, "recovered": False}, False),
+            ({"kind": EventKind.SPIKE, "recovered": None}, False),
+            ({"kind": EventKind.SPIKE, "recovered": True}, True),
+            ({"kind": EventKind.SPIKE, "recovered": False}, True),
+            ({"kind": EventKind.NAN, "recovered": None}, True),
+            ({"kind": EventKind.SHIFT, "recovered": False, "run": 1}, True),
+            ({"kind": EventKind.SHIFT, "recovered": False, "end": 199.0}, True),
+            ({"kind": EventKind.SHIFT, "recovered": False, "end": 200.0}, False),
         ],
     )
     def test_an_open_divergence_takes_in_what_it_consists_of(self, changes: dict[str, object], kept: bool) -> None:
@@ -180,8 +180,8 @@ class TestSettled:
         assert LONG in settled([event, LONG])
 
     def test_a_divergence_that_a_resume_ended_takes_nothing_in(self) -> None:
-        ended = an_event(kind=Kind.DIVERGENCE, start=200.0, end=900.0, recovered=False, note=f"{SMOOTHED}; ended")
-        shift = an_event(kind=Kind.SHIFT, start=950.0, end=990.0, recovered=False)
+        ended = an_event(kind=EventKind.DIVERGENCE, start=200.0, end=900.0, recovered=False, note=f"{SMOOTHED}; ended")
+        shift = an_event(kind=EventKind.SHIFT, start=950.0, end=990.0, recovered=False)
         assert settled([ended, shift]) == (ended, shift)
 
     def test_order_of_runs_starts_and_lines(self) -> None:

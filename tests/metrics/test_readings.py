@@ -9,9 +9,9 @@ from checkdocuments import SITES, checkpoint, event, log
 from mhcdiag.metrics import METRICS, Question, Reading
 from mhcdiag.metrics.health import FINDINGS, NUMBERS
 from mhcdiag.metrics.interface import Document
-from mhcdiag.results.check import Family, Place, Relation
+from mhcdiag.results.check import Family, Relation, ValuePlace
 from mhcdiag.results.numbers import Huge
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 
 LOW = Relation.AT_LEAST
 
@@ -41,9 +41,9 @@ CURVE, CURVE_KEYS = "gain.prefix.forward.norm.max", ("gain", "prefix", "forward"
 def test_a_worst_span_is_placed_by_its_ends() -> None:
     span = {"value": 7.0, "from_site": "0.attn", "to_site": "1.attn"}
     name, keys = "gain.worst.backward.amax", ("worst", "backward", "amax")
-    assert read(name, changed(*keys, to=span)) == Reading(value=7.0, place=Place(text="0.attn to 1.attn"))
+    assert read(name, changed(*keys, to=span)) == Reading(value=7.0, place=ValuePlace(text="0.attn to 1.attn"))
     single = span | {"to_site": "0.attn"}
-    assert read(name, changed(*keys, to=single)) == Reading(value=7.0, place=Place(text="0.attn"))
+    assert read(name, changed(*keys, to=single)) == Reading(value=7.0, place=ValuePlace(text="0.attn"))
     assert read(name, changed(*keys, to=None)) == nothing("the measurement has no worst.backward.amax")
     assert read(name, {}) == nothing("the measurement has no worst.backward.amax")
     null = read(name, changed(*keys, to=span | {"value": None}))
@@ -61,7 +61,7 @@ def test_a_worst_span_is_placed_by_its_ends() -> None:
 def test_a_curve_gives_the_site_that_decides(curve: list[Any], largest: tuple, smallest: tuple) -> None:
     document = changed(*CURVE_KEYS, to=curve)
     for relation, (value, site) in ((Relation.AT_MOST, largest), (LOW, smallest)):
-        assert read(CURVE, document, relation=relation) == Reading(value=value, place=Place(text=SITES[site]))
+        assert read(CURVE, document, relation=relation) == Reading(value=value, place=ValuePlace(text=SITES[site]))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_composites_that_do_not_compose_are_no_number_and_all_else_is(name: str)
 def test_a_bound_is_a_number_or_a_curve_or_says_why_there_is_none() -> None:
     assert read("gain.bound.forward.worst", changed("bound", "forward", "worst", to=4.0)) == Reading(value=4.0)
     curve = changed("bound", "forward", "prefix", to=[1.0, 5.0, 2.0])
-    assert read("gain.bound.forward.prefix", curve) == Reading(value=5.0, place=Place(text="0.ffn"))
+    assert read("gain.bound.forward.prefix", curve) == Reading(value=5.0, place=ValuePlace(text="0.ffn"))
     gone = changed("bound", "backward", "worst", to=None, of=changed("bound", "backward", "why", to="it is HC"))
     assert read("gain.bound.backward.worst", gone) == nothing("nothing bounds these mappings: it is HC")
     word = changed("bound", "forward", "worst", to="x")
@@ -101,7 +101,7 @@ def test_a_bound_is_a_number_or_a_curve_or_says_why_there_is_none() -> None:
 def test_sinkhorn_is_a_number_or_a_curve_or_the_layout_has_none() -> None:
     assert read("gain.sinkhorn.log_sum_max", changed("sinkhorn", "log_sum_max", to=0.5)) == Reading(value=0.5)
     curve = changed("sinkhorn", "row_residual", to=[0.1, 0.2, 0.3])
-    assert read("gain.sinkhorn.row_residual", curve) == Reading(value=0.3, place=Place(text="1.attn"))
+    assert read("gain.sinkhorn.row_residual", curve) == Reading(value=0.3, place=ValuePlace(text="1.attn"))
     gone = nothing("layout deepseek-v4 has no Sinkhorn iteration")
     assert read("gain.sinkhorn.row_residual", changed("sinkhorn", to=None)) == gone
 
@@ -115,7 +115,7 @@ def test_sinkhorn_is_a_number_or_a_curve_or_the_layout_has_none() -> None:
     ],
 )
 def test_counts_name_the_first(name: str, found: list[Any], text: str) -> None:
-    assert read(f"gain.{name}", changed(name, to=found)) == Reading(value=2.0, place=Place(text=text))
+    assert read(f"gain.{name}", changed(name, to=found)) == Reading(value=2.0, place=ValuePlace(text=text))
     assert read(f"gain.{name}", changed(name, to=[])) == Reading(value=0.0)
     assert read(f"gain.{name}", changed(name, to=None)) == nothing(f"the measurement has no {name}")
 
@@ -137,10 +137,10 @@ def test_findings_are_counted_by_severity_over_all_checks(metric: str, severity:
     document = a_check("frozen", findings=[*others, *mine])
     checks = document["health"]["checks"]
     checks[-1]["findings"] = [{"severity": severity, "site": "", "what": "whole"}]
-    assert read(f"health.{metric}", document) == Reading(value=3.0, place=Place(text="0.ffn: sick 0.ffn"))
+    assert read(f"health.{metric}", document) == Reading(value=3.0, place=ValuePlace(text="0.ffn: sick 0.ffn"))
     only = checkpoint()
     only["health"]["checks"][-1]["findings"] = [{"severity": severity, "site": "", "what": "whole"}]
-    assert read(f"health.{metric}", only) == Reading(value=1.0, place=Place(text="whole"))
+    assert read(f"health.{metric}", only) == Reading(value=1.0, place=ValuePlace(text="whole"))
     assert read(f"health.{metric}", checkpoint()) == Reading(value=0.0)
 
 
@@ -148,15 +148,15 @@ def test_checks_that_could_not_be_made_are_counted_and_named() -> None:
     document = a_check("frozen", not_checkable="why")
     document["health"]["checks"][0]["not_checkable"] = "why not"
     names = [check["name"] for check in document["health"]["checks"] if check["not_checkable"]]
-    assert read("health.unchecked", document) == Reading(value=2.0, place=Place(text=", ".join(names)))
+    assert read("health.unchecked", document) == Reading(value=2.0, place=ValuePlace(text=", ".join(names)))
     assert read("health.unchecked", checkpoint()) == Reading(value=0.0)
 
 
 def test_a_number_of_a_check_is_that_of_the_site_that_decides_else_of_the_whole() -> None:
     assert read("health.frozen.moved", a_check("frozen", overall={"moved": 3.0})) == Reading(value=3.0)
     curve = a_check("frozen", per_site={"moved": [1.0, 3.0, 0.5]}, overall={"moved": 9.0})
-    assert read("health.frozen.moved", curve) == Reading(value=3.0, place=Place(text="0.ffn"))
-    assert read("health.frozen.moved", curve, relation=LOW) == Reading(value=0.5, place=Place(text="1.attn"))
+    assert read("health.frozen.moved", curve) == Reading(value=3.0, place=ValuePlace(text="0.ffn"))
+    assert read("health.frozen.moved", curve, relation=LOW) == Reading(value=0.5, place=ValuePlace(text="1.attn"))
     empty = a_check("frozen", per_site={"moved": []}, overall={"moved": 9.0})
     assert read("health.frozen.moved", empty) == Reading(value=9.0)
     spelled = a_check("conformance", overall={"as it is": 0.25, "from weights": 0.5})
@@ -216,35 +216,35 @@ def test_units() -> None:
     assert by_unit["fraction"] == fractions | {"spikes.spike_score.olmo2", "spikes.spike_score.olmo_core"}
     counts = {"gain.nonfinite", "gain.assumed", "gain.skipped", *(f"health.{one}" for one in (*FINDINGS, "unchecked"))}
     assert by_unit["count"] == counts
-    assert by_unit["events"] == {"spikes.new", *(f"spikes.count.{kind}" for kind in Kind)}
+    assert by_unit["events"] == {"spikes.new", *(f"spikes.count.{kind}" for kind in EventKind)}
     assert (by_unit["points"], by_unit["lines"]) == ({"spikes.points"}, {"spikes.unreadable_lines"})
     assert set(by_unit) == {"factor", "fraction", "count", "events", "points", "lines"}
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_a_series_that_is_missing_is_no_count_but_for_the_loss_scaler(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_a_series_that_is_missing_is_no_count_but_for_the_loss_scaler(kind: EventKind) -> None:
     found = read(f"spikes.count.{kind}", {**log(), "series": {}})
-    series = {Kind.GRADSPIKE: "grad_norm"}.get(kind, "loss")
+    series = {EventKind.GRADSPIKE: "grad_norm"}.get(kind, "loss")
     missing = nothing(f"the log has no judged series '{series}'; it has none")
-    assert found == (Reading(value=0.0) if kind is Kind.LOSS_SCALE else missing)
+    assert found == (Reading(value=0.0) if kind is EventKind.LOSS_SCALE else missing)
 
 
 @pytest.mark.parametrize(
     ("recovered", "kind", "count"),
     [
-        (None, Kind.DIVERGENCE, 1), (True, Kind.DIVERGENCE, 0), (False, Kind.DIVERGENCE, 0),
-        (None, Kind.SPIKE, 1), (True, Kind.SPIKE, 1), (False, Kind.SPIKE, 1),
+        (None, EventKind.DIVERGENCE, 1), (True, EventKind.DIVERGENCE, 0), (False, EventKind.DIVERGENCE, 0),
+        (None, EventKind.SPIKE, 1), (True, EventKind.SPIKE, 1), (False, EventKind.SPIKE, 1),
     ],
 )  # fmt: skip
-def test_only_a_divergence_can_be_over(recovered: bool | None, kind: Kind, count: int) -> None:
+def test_only_a_divergence_can_be_over(recovered: bool | None, kind: EventKind, count: int) -> None:
     assert read(f"spikes.count.{kind}", with_events(event(kind, recovered=recovered))).value == count
 
 
 def test_the_first_event_is_the_place() -> None:
     found = read("spikes.count.spike", with_events(event(start=12040, line=7), event(start=3, line=1)))
-    assert found == Reading(value=2.0, place=Place(text="step 12,040", line=7))
-    assert read("spikes.count.spike", with_events(event(start=0))).place == Place(text="step 0", line=51)
-    assert read("spikes.count.spike", with_events(event(start=None))).place == Place(text="step unknown", line=51)
+    assert found == Reading(value=2.0, place=ValuePlace(text="step 12,040", line=7))
+    assert read("spikes.count.spike", with_events(event(start=0))).place == ValuePlace(text="step 0", line=51)
+    assert read("spikes.count.spike", with_events(event(start=None))).place == ValuePlace(text="step unknown", line=51)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
-from mhcdiag.results.gain import Bound, Curve, Definition, Direction, GainResult, Kind, Span
+from mhcdiag.results.gain import Bound, Curve, Definition, Direction, GainResult, Kind, WorstSpan
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 
 UNBOUNDED = Bound(single=None, prefix=None, suffix=None, worst=None, why="nothing bounds it")
@@ -54,7 +54,7 @@ def by_hand(composite: Sequence[Number], *, single: Sequence[Number] | None = No
         Kind.SUFFIX: tuple(reversed(composite)),
     }
     worst = max(composite, key=lambda number: log10_of(number) if is_finite(number) else math.inf)
-    span = Span(value=worst, from_site=result.sites[0], to_site=result.sites[list(composite).index(worst)])
+    span = WorstSpan(value=worst, from_site=result.sites[0], to_site=result.sites[list(composite).index(worst)])
     return replace(
         result,
         layout="captured",

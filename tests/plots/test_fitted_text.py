@@ -1,6 +1,7 @@
 import pytest
 
-from mhcdiag.plots.fitted_text import distinct_names, drawable, fitted, short_names, text_width
+from mhcdiag.plots.fitted_text import distinct_names, drawable, fitted, text_width
+from mhcdiag.results.words import short_names
 
 
 @pytest.mark.parametrize("name", ["0.attn", "a" * 5000, "runs/" * 90 + "model.pt", "中" * 300, "$x$" * 50])

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.plots.series_panel import MOST_BINS, series_figure, series_tips, thinned
-from mhcdiag.results.spikes import Curve
+from mhcdiag.results.spikes import BinnedCurve
 from mhcdiag.usecases.spikes import spikes
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0, 9)), min_size=1, max_size=97), st.integers(1, 40))
 def test_thinning_keeps_extremes_and_order(values, most):
-    curve = Curve(
+    curve = BinnedCurve(
         run=tuple(i * 3 // len(values) for i in range(len(values))),
         step=tuple(map(float, range(len(values)))),
         low=tuple(low for low, _ in values),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mhcdiag.metrics import METRICS, Metric
 from mhcdiag.policies.gates import JUDGEABLE, applies, gates_for, judge_gate, overall, unjudged, without_allowed
-from mhcdiag.policies.policy import Allow, Gate
-from mhcdiag.results.check import Family, Place, Relation, Severity
+from mhcdiag.policies.policy import Allow, PolicyGate
+from mhcdiag.results.check import Family, GateSeverity, Relation, ValuePlace
 from mhcdiag.results.numbers import Huge, Number, number
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.spikes import EventKind
 from mhcdiag.results.verdict import Verdict
 
 FACTORS = [metric for metric in METRICS.values() if metric.unit == "factor"]
@@ -36,8 +36,8 @@ def name_of(one: object) -> str | None:
     return one.name if isinstance(one, Metric) else None
 
 
-def gate_on(metric: Metric, **limits: object) -> Gate:
-    return Gate(metric=metric.name, name="the gate", **limits)  # type: ignore[arg-type]
+def gate_on(metric: Metric, **limits: object) -> PolicyGate:
+    return PolicyGate(metric=metric.name, name="the gate", **limits)  # type: ignore[arg-type]
 
 
 def verdict(
@@ -284,12 +284,12 @@ def test_a_baseline_of_zero_allows_zero():
 
 
 def test_the_outcome_carries_what_the_gate_says():
-    gate = Gate(metric=WORST.name, name="a name", max=30.0, severity=Severity.WARNING, reason="because")
+    gate = PolicyGate(metric=WORST.name, name="a name", max=30.0, severity=GateSeverity.WARNING, reason="because")
     outcome = judge_gate(gate, with_value(WORST, 31.0), None)
     assert (outcome.gate, outcome.metric, outcome.reason) == ("a name", WORST.name, "because")
-    assert (outcome.path, outcome.series, outcome.severity) == (CHECKPOINT, None, Severity.WARNING)
+    assert (outcome.path, outcome.series, outcome.severity) == (CHECKPOINT, None, GateSeverity.WARNING)
     assert (outcome.value, outcome.limit, outcome.relation) == (31.0, 30.0, Relation.AT_MOST)
-    assert (outcome.finding, outcome.place) == ("above its limit", Place(text="0.attn to 1.attn"))
+    assert (outcome.finding, outcome.place) == ("above its limit", ValuePlace(text="0.attn to 1.attn"))
 
 
 @pytest.mark.parametrize("metric", CURVES, ids=name_of)
@@ -298,23 +298,23 @@ def test_the_site_that_decides_is_named(metric: Metric):
     for site, (value, limit) in product(range(len(SITES)), cases):
         outcome = judge_gate(gate_on(metric, **limit), with_value(metric, value, site=site), None)
         assert outcome.verdict is Verdict.FAIL
-        assert outcome.place == Place(text=SITES[site])
+        assert outcome.place == ValuePlace(text=SITES[site])
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_the_first_event_is_named_by_step_and_line(kind: Kind):
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_the_first_event_is_named_by_step_and_line(kind: EventKind):
     metric = METRICS[f"spikes.count.{kind}"]
     document = log()
     document["series"][metric.series]["events"] = [event(kind, start=12040, line=1007), event(kind, start=13000)]
     outcome = judge_gate(gate_on(metric, max=1), document, None)
-    assert (outcome.value, outcome.place) == (2, Place(text="step 12,040", line=1007))
+    assert (outcome.value, outcome.place) == (2, ValuePlace(text="step 12,040", line=1007))
     assert outcome.series == metric.series
 
 
 def test_an_event_without_a_step_is_counted():
     document = log()
     document["series"]["loss"]["events"] = [event(start=None)]
-    assert judge_gate(gate_on(SPIKE, max=0), document, None).place == Place(text="step unknown", line=51)
+    assert judge_gate(gate_on(SPIKE, max=0), document, None).place == ValuePlace(text="step unknown", line=51)
     assert judge_gate(gate_on(NEW, max=0), document, document).value == 1
 
 
@@ -331,7 +331,7 @@ def test_a_series_that_was_not_judged_is_unjudged(metric: Metric):
 
 def test_a_series_is_the_gates_own_choice():
     document = log()
-    document["series"]["grad_norm"]["events"] = [event(Kind.NAN)]
+    document["series"]["grad_norm"]["events"] = [event(EventKind.NAN)]
     document["series"]["eval_loss"] = deepcopy(document["series"]["grad_norm"])
     metric = METRICS["spikes.count.nan"]
     for series, count in ((None, 0), ("loss", 0), ("grad_norm", 1), ("eval_loss", 1), ("*", 2)):
@@ -355,8 +355,8 @@ def test_of_every_series_the_one_nearest_to_failing_counts(side: str, value: flo
 
 
 def test_kinds_are_told_apart():
-    for counted in Kind:
-        for there in Kind:
+    for counted in EventKind:
+        for there in EventKind:
             metric = METRICS[f"spikes.count.{counted}"]
             document = log()
             document["series"][metric.series]["events"] = [event(there)]
@@ -367,7 +367,7 @@ def test_a_divergence_that_a_resume_ended_is_over():
     metric = METRICS["spikes.count.divergence"]
     for recovered, count in ((None, 1), (True, 0), (False, 0)):
         document = log()
-        document["series"]["loss"]["events"] = [event(Kind.DIVERGENCE, recovered=recovered)]
+        document["series"]["loss"]["events"] = [event(EventKind.DIVERGENCE, recovered=recovered)]
         assert judge_gate(gate_on(metric, max=0), document, None).value == count
 
 
@@ -391,9 +391,9 @@ def test_patterns_of_paths(pattern: str, path: str, covered: bool):
 
 def test_gates_apply_by_family_and_path():
     gates = [
-        Gate(metric=WORST.name, name="a", max=1.0),
-        Gate(metric=WORST.name, name="b", max=1.0, paths="step_2*"),
-        Gate(metric=SPIKE.name, name="c", max=1.0),
+        PolicyGate(metric=WORST.name, name="a", max=1.0),
+        PolicyGate(metric=WORST.name, name="b", max=1.0, paths="step_2*"),
+        PolicyGate(metric=SPIKE.name, name="c", max=1.0),
     ]
     assert [gate.name for gate in gates_for(gates, Family.CHECKPOINT, CHECKPOINT)] == ["a"]
     assert [gate.name for gate in gates_for(gates, Family.CHECKPOINT, "checkpoints/step_200")] == ["a", "b"]
@@ -474,16 +474,16 @@ def test_the_document_itself_is_left_as_it_was():
     ("found", "strict", "together"),
     [
         ([], False, Verdict.UNJUDGED),
-        ([(Verdict.PASS, Severity.ERROR)], False, Verdict.PASS),
-        ([(Verdict.FAIL, Severity.WARNING)], False, Verdict.PASS),
-        ([(Verdict.FAIL, Severity.WARNING)], True, Verdict.FAIL),
-        ([(Verdict.UNJUDGED, Severity.WARNING), (Verdict.PASS, Severity.ERROR)], False, Verdict.PASS),
-        ([(Verdict.UNJUDGED, Severity.WARNING), (Verdict.PASS, Severity.ERROR)], True, Verdict.UNJUDGED),
-        ([(Verdict.UNJUDGED, Severity.ERROR), (Verdict.FAIL, Severity.ERROR)], False, Verdict.FAIL),
-        ([(Verdict.UNJUDGED, Severity.ERROR), (Verdict.FAIL, Severity.WARNING)], False, Verdict.UNJUDGED),
+        ([(Verdict.PASS, GateSeverity.ERROR)], False, Verdict.PASS),
+        ([(Verdict.FAIL, GateSeverity.WARNING)], False, Verdict.PASS),
+        ([(Verdict.FAIL, GateSeverity.WARNING)], True, Verdict.FAIL),
+        ([(Verdict.UNJUDGED, GateSeverity.WARNING), (Verdict.PASS, GateSeverity.ERROR)], False, Verdict.PASS),
+        ([(Verdict.UNJUDGED, GateSeverity.WARNING), (Verdict.PASS, GateSeverity.ERROR)], True, Verdict.UNJUDGED),
+        ([(Verdict.UNJUDGED, GateSeverity.ERROR), (Verdict.FAIL, GateSeverity.ERROR)], False, Verdict.FAIL),
+        ([(Verdict.UNJUDGED, GateSeverity.ERROR), (Verdict.FAIL, GateSeverity.WARNING)], False, Verdict.UNJUDGED),
     ],
 )
-def test_one_verdict_for_several(found: list[tuple[Verdict, Severity]], strict: bool, together: Verdict):
+def test_one_verdict_for_several(found: list[tuple[Verdict, GateSeverity]], strict: bool, together: Verdict):
     outcomes = [
         replace(unjudged(LOG, Family.LOG, "too short"), verdict=one, severity=severity) for one, severity in found
     ]

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from mhcdiag.errors import InputError
-from mhcdiag.policies.policy import BUILT_IN, Gate, Policy
+from mhcdiag.policies.policy import BUILT_IN, Policy, PolicyGate
 from mhcdiag.policies.policy_files import (
     STARTER,
     find_policy,
@@ -15,7 +15,7 @@ from mhcdiag.policies.policy_files import (
     setting_lines,
     toml_value,
 )
-from mhcdiag.results.check import Relation, Severity
+from mhcdiag.results.check import GateSeverity, Relation
 
 GATE = '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax = 30\n'
 ALLOW = '[[allow]]\nsteps = [1, 2]\nreason = "known"\n'
@@ -30,7 +30,7 @@ def read(tmp_path: Path, text: str) -> Policy:
 def test_a_policy_is_read_with_its_defaults(tmp_path):
     policy = read(tmp_path, GATE + ALLOW + "[gain]\ntokens = 16\n")
     (gate,) = policy.gates
-    assert (gate.name, gate.max, gate.severity, gate.paths) == (gate.metric, 30.0, Severity.ERROR, "*")
+    assert (gate.name, gate.max, gate.severity, gate.paths) == (gate.metric, 30.0, GateSeverity.ERROR, "*")
     assert policy.allow[0].steps == (1.0, 2.0)
     assert policy.gain == {"tokens": 16}
 
@@ -247,7 +247,7 @@ def test_settings_that_nobody_made_are_comments():
         ((1.0, "é\x7f"), '[1, "é\\u007f"]'),
         ('a"b\n', '"a\\"b\\n"'),
         (["a", 1], '["a", 1]'),
-        (Severity.ERROR, '"error"'),
+        (GateSeverity.ERROR, '"error"'),
     ],
 )
 def test_values_are_written_as_toml(value, text):
@@ -262,18 +262,18 @@ def test_series_that_gates_name_are_asked_for(tmp_path):
 
 def test_series_are_asked_for_once_in_alphabetical_order_and_not_those_that_are_read_anyway():
     named = ["z", "a", "*", None, "z", "loss", "grad_norm", "loss_scale"]
-    gates = [Gate(metric="spikes.count.nan", max=0, series=series) for series in named]
+    gates = [PolicyGate(metric="spikes.count.nan", max=0, series=series) for series in named]
     assert gate_series(gates) == ("a", "z")
 
 
 def test_what_is_judged_without_a_policy():
     assert [(gate.name, gate.metric, gate.max, gate.series, gate.severity) for gate in BUILT_IN.gates] == [
-        ("finite mappings", "gain.nonfinite", 0, None, Severity.ERROR),
-        ("forward gain", "gain.worst.forward.norm", 1000, None, Severity.ERROR),
-        ("backward gain", "gain.worst.backward.norm", 1000, None, Severity.ERROR),
-        ("no NaN", "spikes.count.nan", 0, "*", Severity.ERROR),
-        ("no divergence", "spikes.count.divergence", 0, "*", Severity.ERROR),
-        ("loss scale", "spikes.count.loss_scale", 0, None, Severity.ERROR),
+        ("finite mappings", "gain.nonfinite", 0, None, GateSeverity.ERROR),
+        ("forward gain", "gain.worst.forward.norm", 1000, None, GateSeverity.ERROR),
+        ("backward gain", "gain.worst.backward.norm", 1000, None, GateSeverity.ERROR),
+        ("no NaN", "spikes.count.nan", 0, "*", GateSeverity.ERROR),
+        ("no divergence", "spikes.count.divergence", 0, "*", GateSeverity.ERROR),
+        ("loss scale", "spikes.count.loss_scale", 0, None, GateSeverity.ERROR),
     ]
 
 
@@ -287,4 +287,4 @@ def test_what_is_judged_without_a_policy():
     ],
 )
 def test_a_lower_limit_passes_above_it_also_at_zero(limits: dict[str, float], relation: Relation):
-    assert Gate(metric=FACTOR, **limits).relation is relation
+    assert PolicyGate(metric=FACTOR, **limits).relation is relation

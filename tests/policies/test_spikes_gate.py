@@ -9,7 +9,7 @@ import pytest
 from mhcdiag.cli.options import parse_kinds
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
-from mhcdiag.results.spikes import Curve, Event, Kind, LogResult, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import BinnedCurve, Event, EventKind, LogResult, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.usecases.options import parse_steps
 from mhcdiag.usecases.spikes import spikes
@@ -41,7 +41,7 @@ def test_a_spike_fails_only_where_it_is_asked_for(tmp_path: Path) -> None:
     losses: list[object] = [2.0 + 0.001 * (i % 7) for i in range(211)]
     losses[151:157] = [4.0] * 6
     assert verdict(tmp_path, losses) is Verdict.PASS
-    assert verdict(tmp_path, losses, SpikeGate(fail_on=frozenset({Kind.SPIKE}))) is Verdict.FAIL
+    assert verdict(tmp_path, losses, SpikeGate(fail_on=frozenset({EventKind.SPIKE}))) is Verdict.FAIL
     assert verdict(tmp_path, losses, SpikeGate(max_spikes=0)) is Verdict.FAIL
     assert verdict(tmp_path, losses, SpikeGate(max_spikes=1)) is Verdict.PASS
 
@@ -57,7 +57,7 @@ def _climb(back: bool) -> list[object]:
 @pytest.mark.parametrize(("back", "expected"), [(False, Verdict.FAIL), (True, Verdict.PASS)])
 def test_a_divergence_fails_while_it_lasts(tmp_path: Path, back: bool, expected: Verdict) -> None:
     assert verdict(tmp_path, _climb(back)) is expected
-    assert verdict(tmp_path, _climb(back), SpikeGate(fail_on=frozenset({Kind.NAN}))) is Verdict.PASS
+    assert verdict(tmp_path, _climb(back), SpikeGate(fail_on=frozenset({EventKind.NAN}))) is Verdict.PASS
 
 
 def test_the_event_that_trips_is_the_first_that_counts(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_event_that_trips_is_the_first_that_counts(tmp_path: Path) -> None:
 
 
 def test_words_of_the_command_line() -> None:
-    assert parse_kinds("nan, spike") == {Kind.NAN, Kind.SPIKE}
+    assert parse_kinds("nan, spike") == {EventKind.NAN, EventKind.SPIKE}
     assert parse_kinds("never") == frozenset()
     assert parse_steps("2000:") == (2000.0, float("inf"))
     with pytest.raises(SettingError, match="'foo' is none of"):
@@ -93,7 +93,7 @@ def test_words_of_the_command_line() -> None:
 # Records made by hand, for exact limits
 
 
-def an_event(kind: Kind, *, line: int = 7, start: float = 3.0, recovered: bool | None = None) -> Event:
+def an_event(kind: EventKind, *, line: int = 7, start: float = 3.0, recovered: bool | None = None) -> Event:
     return Event(
         kind=kind, run=0, line=line, start=start, peak=start, end=start, value=2.0, baseline=1.0, z=9.0, points=1,
         duration=0.0, area=0.0, recovered=recovered, recovery_steps=None,
@@ -106,7 +106,7 @@ def a_series(*events: Event, points: int = 100, score: float = 0.0) -> SeriesRes
         points=points,
         spike_score=SpikeScore(olmo2=0.0, olmo_core=score),
         events=events,
-        curve=Curve(run=(), step=(), low=(), high=()),
+        curve=BinnedCurve(run=(), step=(), low=(), high=()),
     )
 
 
@@ -120,7 +120,7 @@ def a_log(
 
 
 def test_the_limits_that_apply_without_a_policy() -> None:
-    assert frozenset({Kind.NAN, Kind.DIVERGENCE, Kind.LOSS_SCALE}) == DEFAULT_FAIL_ON
+    assert frozenset({EventKind.NAN, EventKind.DIVERGENCE, EventKind.LOSS_SCALE}) == DEFAULT_FAIL_ON
     assert SpikeGate() == SpikeGate(fail_on=DEFAULT_FAIL_ON, max_spikes=None, max_spike_score=None)
 
 
@@ -188,9 +188,11 @@ def test_the_spike_score_passes_up_to_its_limit_and_nan_never(
     [(0, 0, Verdict.PASS), (1, 0, Verdict.FAIL), (2, 2, Verdict.PASS), (3, 2, Verdict.FAIL), (3, None, Verdict.PASS)],
 )
 def test_as_many_spikes_as_the_limit_pass(spikes_found: int, limit: int | None, expected: Verdict) -> None:
-    events = [an_event(Kind.SPIKE, line=10 * i) for i in range(spikes_found)]
+    events = [an_event(EventKind.SPIKE, line=10 * i) for i in range(spikes_found)]
     gate = SpikeGate(max_spikes=limit)
-    result = a_log({"loss": a_series(*events, an_event(Kind.BLIP)), "grad_norm": a_series(an_event(Kind.SPIKE))})
+    result = a_log(
+        {"loss": a_series(*events, an_event(EventKind.BLIP)), "grad_norm": a_series(an_event(EventKind.SPIKE))}
+    )
     judged = judge(result, gate)
     assert judged.verdict is expected
     found = [(one.value, one.limit) for one in judged.limits if one.metric == "series.loss.events.spike"]
@@ -201,14 +203,14 @@ def test_as_many_spikes_as_the_limit_pass(spikes_found: int, limit: int | None, 
     assert tripping is None or tripping == ("loss", events[int(limit or 0)])
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(EventKind))
 @pytest.mark.parametrize("recovered", [None, True, False])
 @pytest.mark.parametrize("asked", [True, False])
 def test_an_event_trips_where_its_kind_is_asked_for_and_a_divergence_until_it_is_over(
-    kind: Kind, recovered: bool | None, asked: bool
+    kind: EventKind, recovered: bool | None, asked: bool
 ) -> None:
-    gate = SpikeGate(fail_on=frozenset({kind}) if asked else frozenset(set(Kind) - {kind}))
-    over = kind is Kind.DIVERGENCE and recovered is not None
+    gate = SpikeGate(fail_on=frozenset({kind}) if asked else frozenset(set(EventKind) - {kind}))
+    over = kind is EventKind.DIVERGENCE and recovered is not None
     event = an_event(kind, recovered=recovered)
     result = a_log({"other": a_series(event)})
     assert trips(event, gate) is (asked and not over)
@@ -217,7 +219,7 @@ def test_an_event_trips_where_its_kind_is_asked_for_and_a_divergence_until_it_is
 
 
 def test_a_failed_limit_says_how_many_and_wins_over_too_little_data() -> None:
-    series = {"loss": a_series(an_event(Kind.NAN), points=2), "grad_norm": a_series(an_event(Kind.NAN))}
+    series = {"loss": a_series(an_event(EventKind.NAN), points=2), "grad_norm": a_series(an_event(EventKind.NAN))}
     judged = judge(a_log(series, unreadable_lines=99), SpikeGate())
     assert judged.verdict is Verdict.FAIL
     assert judged.reason == "events.nan is 2, above 0"
@@ -227,9 +229,9 @@ def test_a_failed_limit_says_how_many_and_wins_over_too_little_data() -> None:
 
 
 def test_the_first_line_of_any_series_is_what_trips() -> None:
-    late, early = an_event(Kind.NAN, line=9), an_event(Kind.NAN, line=8)
+    late, early = an_event(EventKind.NAN, line=9), an_event(EventKind.NAN, line=8)
     assert tripping_event(a_log({"loss": a_series(late), "other": a_series(early)}), SpikeGate()) == ("other", early)
-    spike = an_event(Kind.SPIKE, line=1)
+    spike = an_event(EventKind.SPIKE, line=1)
     both = a_log({"loss": a_series(late, spike), "other": a_series(early)})
     assert tripping_event(both, SpikeGate(max_spikes=0)) == ("loss", spike)
     assert tripping_event(a_log({"other": a_series(spike)}), SpikeGate(max_spikes=0)) is None

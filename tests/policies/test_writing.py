@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhcdiag.metrics import METRICS
-from mhcdiag.policies.policy import BUILT_IN, Allow, Gate, Inputs, Policy
+from mhcdiag.policies.policy import BUILT_IN, Allow, Inputs, Policy, PolicyGate
 from mhcdiag.policies.policy_files import STARTER, policy_tables, read_policy, setting_lines, toml_value
-from mhcdiag.results.check import Family, Severity
-from mhcdiag.results.spikes import Kind
+from mhcdiag.results.check import Family, GateSeverity
+from mhcdiag.results.spikes import EventKind
 
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=23)
 scalars = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | texts
@@ -23,7 +23,7 @@ def test_every_value_reads_back(value: object):
 
 
 def test_other_values_that_options_have():
-    assert toml_value(Severity.WARNING) == '"warning"'
+    assert toml_value(GateSeverity.WARNING) == '"warning"'
     assert toml_value(Path("a") / "b.json") == '"a/b.json"'
     assert toml_value(("a", 1.0)) == '["a", 1]'
     assert toml_value(1e-6) == "1e-06"
@@ -35,13 +35,13 @@ metrics = st.sampled_from(sorted(METRICS))
 
 
 @st.composite
-def gates(draw: st.DrawFn) -> Gate:
+def gates(draw: st.DrawFn) -> PolicyGate:
     metric = METRICS[draw(metrics)]
     side = "max" if metric.needs_baseline else draw(st.sampled_from(["max", "min", "max_ratio"]))
     series = draw(st.none() | texts.filter(bool)) if metric.family is Family.LOG else None
-    return Gate(
+    return PolicyGate(
         metric=metric.name,
-        severity=draw(st.sampled_from(Severity)),
+        severity=draw(st.sampled_from(GateSeverity)),
         reason=draw(texts),
         paths=draw(texts),
         series=series,
@@ -53,7 +53,7 @@ allowed = st.builds(
     Allow,
     steps=st.tuples(st.integers(0, 10**6), st.just(10**6) | st.just(float("inf"))),
     reason=texts.filter(str.strip),
-    kind=st.sampled_from([*map(str, Kind), "*"]),
+    kind=st.sampled_from([*map(str, EventKind), "*"]),
     series=texts,
     paths=texts,
 )
@@ -65,7 +65,7 @@ patterns = st.lists(texts, max_size=3).map(tuple)
     found=st.lists(gates(), max_size=5),
     known=st.lists(allowed, max_size=3),
 )
-def test_every_policy_reads_back(tmp_path_factory, inputs: Inputs, found: list[Gate], known: list[Allow]):
+def test_every_policy_reads_back(tmp_path_factory, inputs: Inputs, found: list[PolicyGate], known: list[Allow]):
     named = tuple(replace(gate, name=f"gate {index}") for index, gate in enumerate(found))
     policy = Policy(inputs=inputs, gates=named, allow=tuple(known))
     path = tmp_path_factory.getbasetemp() / "round.toml"

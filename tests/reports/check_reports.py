@@ -9,9 +9,9 @@ from mhcdiag.results.check import (
     CheckReport,
     Family,
     GateOutcome,
-    Place,
+    GateSeverity,
     Relation,
-    Severity,
+    ValuePlace,
 )
 from mhcdiag.results.gain import (
     Bound,
@@ -20,10 +20,10 @@ from mhcdiag.results.gain import (
     GainResult,
     Kind,
     Reduction,
-    Span,
+    WorstSpan,
 )
 from mhcdiag.results.numbers import Huge
-from mhcdiag.results.spikes import Curve, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.results.spikes import BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import EXIT_CODES, Skipped, Verdict, combine
 
 CHECKPOINT, LOG = "checkpoints/step_100", "logs/run.jsonl"
@@ -47,7 +47,7 @@ def gain_result(path: str = CHECKPOINT, **changes: object) -> GainResult:
         skipped=(Skipped(what="2.attn", reason="no bias"),), excluded=("head",), notes=("inputs are random",),
         nonfinite=(), gain=curves,
         worst={
-            (direction, definition): Span(value=2.0, from_site="0.attn", to_site="1.attn")
+            (direction, definition): WorstSpan(value=2.0, from_site="0.attn", to_site="1.attn")
             for direction in Direction
             for definition in Definition
         },
@@ -60,7 +60,7 @@ def gain_result(path: str = CHECKPOINT, **changes: object) -> GainResult:
 
 def log_result(path: str = LOG) -> LogResult:
     score = SpikeScore(olmo2=math.nan, olmo_core=0.001)
-    curve = Curve(run=(0,), step=(0.0,), low=(2.0,), high=(3.0,))
+    curve = BinnedCurve(run=(0,), step=(0.0,), low=(2.0,), high=(3.0,))
     series = SeriesResult(source_name="train/loss", points=997, spike_score=score, events=(), curve=curve)
     return LogResult(
         path=path, format="jsonl", rule="excursions", lines=1009, loss_lines=997, unreadable_lines=3,
@@ -73,8 +73,8 @@ def outcome(**changes: object) -> GateOutcome:
     """A gate on the checkpoint that passes, but for what is changed."""
     passed = GateOutcome(
         gate="max-gain", metric="gain.worst.backward.norm", series=None, path=CHECKPOINT, verdict=Verdict.PASS,
-        severity=Severity.ERROR, value=2.0, relation=Relation.AT_MOST, limit=1000.0, baseline=None, finding="",
-        reason="the paper calls 1000 exploded", place=Place(text="0.attn to 1.attn"),
+        severity=GateSeverity.ERROR, value=2.0, relation=Relation.AT_MOST, limit=1000.0, baseline=None, finding="",
+        reason="the paper calls 1000 exploded", place=ValuePlace(text="0.attn to 1.attn"),
     )  # fmt: skip
     return replace(passed, **changes)  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def nan_outcome(**changes: object) -> GateOutcome:
     """A gate on the log that fails, but for what is changed."""
     failed = outcome(
         gate="no-nan", metric="spikes.count.nan", series="loss", path=LOG, verdict=Verdict.FAIL, value=3.0,
-        limit=0.0, finding="the loss is NaN", reason="", place=Place(text="step 12,040", line=1007),
+        limit=0.0, finding="the loss is NaN", reason="", place=ValuePlace(text="step 12,040", line=1007),
     )  # fmt: skip
     return replace(failed, **changes)  # type: ignore[arg-type]
 
@@ -105,7 +105,7 @@ def broken_input(path: str = "checkpoints/broken", error: str = "4 bytes, shorte
 def report(*outcomes: GateOutcome, **changes: object) -> CheckReport:
     """A report over these outcomes; its inputs and verdict follow from them, but for what is changed."""
     made: dict[str, object] = {"inputs": inputs_of(outcomes), "strict": False, **changes}
-    counted = [one.verdict for one in outcomes if made["strict"] or one.severity is Severity.ERROR]
+    counted = [one.verdict for one in outcomes if made["strict"] or one.severity is GateSeverity.ERROR]
     counted += [one.verdict for one in made["inputs"] if one.result is None]  # type: ignore[attr-defined]
     verdict = combine(counted) if counted or not outcomes else Verdict.PASS
     made = {
@@ -138,7 +138,7 @@ def failing() -> CheckReport:
     """Something of everything: two pass, one warns, two fail, one cannot be judged; the last is the most severe."""
     return report(
         outcome(),
-        outcome(gate="spread", verdict=Verdict.FAIL, severity=Severity.WARNING, value=28345.2, finding="above"),
+        outcome(gate="spread", verdict=Verdict.FAIL, severity=GateSeverity.WARNING, value=28345.2, finding="above"),
         outcome(gate="ratio", verdict=Verdict.UNJUDGED, limit=None, finding="the baseline has no such number"),
         nan_outcome(gate="blips", verdict=Verdict.PASS, value=0.0, finding="", place=None),
         nan_outcome(),
@@ -149,7 +149,7 @@ def failing() -> CheckReport:
 
 
 def warning() -> CheckReport:
-    return report(outcome(), nan_outcome(severity=Severity.WARNING))
+    return report(outcome(), nan_outcome(severity=GateSeverity.WARNING))
 
 
 def unjudged() -> CheckReport:
@@ -170,7 +170,9 @@ def nothing_checked() -> CheckReport:
 def nasty() -> CheckReport:
     """Names and findings that try to break out of every format."""
     return report(
-        nan_outcome(gate=NASTY, path=NASTY, series=NASTY, finding=NASTY, reason=NASTY, place=Place(text=NASTY, line=7)),
+        nan_outcome(
+            gate=NASTY, path=NASTY, series=NASTY, finding=NASTY, reason=NASTY, place=ValuePlace(text=NASTY, line=7)
+        ),
         outcome(gate="x" * 100_003, path="y" * 100_003, verdict=Verdict.FAIL, finding="z" * 100_003),
         inputs=(
             read_input(NASTY, Verdict.FAIL, Family.LOG),
@@ -194,7 +196,10 @@ def many(count: int = 5003) -> CheckReport:
     """So many failed gates on one log, after one that passed."""
     return report(
         outcome(),
-        *(nan_outcome(gate=f"gate-{one}", place=Place(text=f"step {one}", line=one)) for one in range(1, count + 1)),
+        *(
+            nan_outcome(gate=f"gate-{one}", place=ValuePlace(text=f"step {one}", line=one))
+            for one in range(1, count + 1)
+        ),
     )
 
 

@@ -11,13 +11,13 @@ from mhcdiag.results.check import (
     CheckReport,
     Family,
     GateOutcome,
-    Place,
+    GateSeverity,
     Relation,
-    Severity,
+    ValuePlace,
 )
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.numbers import Number, within
-from mhcdiag.results.spikes import Kind, LogResult
+from mhcdiag.results.spikes import EventKind, LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
 from mhcdiag.usecases.spikes import spikes
 
@@ -43,7 +43,7 @@ def outcome(path: str, value: Number | None, limit: float | None = 1000.0, **cha
         "metric": "gain.worst.backward.norm",
         "series": None,
         "verdict": Verdict.UNJUDGED if value is None else Verdict.PASS if passed else Verdict.FAIL,
-        "severity": Severity.ERROR,
+        "severity": GateSeverity.ERROR,
         "relation": Relation.AT_MOST,
         "baseline": None,
         "finding": "" if passed else "above its limit",
@@ -69,7 +69,7 @@ def check_of(
     allowed: Sequence[AllowedEvent] = (),
     strict: bool = False,
 ) -> CheckReport:
-    counted = [one.verdict for one in outcomes if strict or one.severity is Severity.ERROR]
+    counted = [one.verdict for one in outcomes if strict or one.severity is GateSeverity.ERROR]
     verdict = combine([*counted, *(one.verdict for one in inputs if one.error)])
     return CheckReport(
         verdict=verdict,
@@ -97,7 +97,7 @@ def gain_outcomes(result: GainResult) -> list[GateOutcome]:
                 gate=f"worst-{direction}",
                 metric=f"gain.worst.{direction}.norm",
                 reason="the level at which the paper calls a model exploded",
-                place=Place(text=f"{span.from_site} to {span.to_site}"),
+                place=ValuePlace(text=f"{span.from_site} to {span.to_site}"),
             )
         )
     return found
@@ -107,12 +107,12 @@ def log_outcomes(log: LogResult) -> list[GateOutcome]:
     """No NaN and no divergence, and a warning on spikes."""
     found = []
     for kind, severity in (
-        (Kind.NAN, Severity.ERROR),
-        (Kind.DIVERGENCE, Severity.ERROR),
-        (Kind.SPIKE, Severity.WARNING),
+        (EventKind.NAN, GateSeverity.ERROR),
+        (EventKind.DIVERGENCE, GateSeverity.ERROR),
+        (EventKind.SPIKE, GateSeverity.WARNING),
     ):
         events = [event for event in log.series["loss"].events if event.kind is kind]
-        place = Place(text=f"step {events[0].start:,.0f}", line=events[0].line) if events else None
+        place = ValuePlace(text=f"step {events[0].start:,.0f}", line=events[0].line) if events else None
         facts = {"gate": f"no-{kind}", "metric": f"spikes.count.{kind}", "series": "loss", "severity": severity}
         found.append(outcome(log.path, float(len(events)), 0.0, place=place, **facts))
     return found
@@ -129,7 +129,7 @@ def samples_report() -> CheckReport:
     inputs, outcomes = [], []
     for result in results:
         found = gain_outcomes(result) if isinstance(result, GainResult) else log_outcomes(result)
-        verdict = combine(one.verdict for one in found if one.severity is Severity.ERROR)
+        verdict = combine(one.verdict for one in found if one.severity is GateSeverity.ERROR)
         inputs.append(checked(result, verdict, sha256="ab" * 32))
         outcomes += found
     return check_of(inputs, outcomes)

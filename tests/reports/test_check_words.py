@@ -41,7 +41,7 @@ from mhcdiag.reports.check_words import (
     verdict_text,
     worst_first,
 )
-from mhcdiag.results.check import Family, Place, Relation, Severity
+from mhcdiag.results.check import Family, GateSeverity, Relation, ValuePlace
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Verdict
@@ -116,7 +116,7 @@ def test_a_sentence_says_what_how_much_where_and_why() -> None:
     words = "spikes.count.nan of loss 3 > 0, logs/run.jsonl:1007 (step 12,040): the loss is NaN"
     assert sentence(nan_outcome()) == words
     assert sentence(outcome(place=None)) == "gain.worst.backward.norm 2 <= 1000, checkpoints/step_100"
-    assert place_text(nan_outcome(place=Place(text="", line=13))) == "logs/run.jsonl:13"
+    assert place_text(nan_outcome(place=ValuePlace(text="", line=13))) == "logs/run.jsonl:13"
 
 
 def test_words_are_one_printable_line() -> None:
@@ -130,18 +130,18 @@ def test_words_are_one_printable_line() -> None:
 @pytest.mark.parametrize(
     ("verdict", "severity", "strict", "expected"),
     [
-        (Verdict.PASS, Severity.ERROR, True, Standing.PASSED),
-        (Verdict.PASS, Severity.WARNING, False, Standing.PASSED),
-        (Verdict.FAIL, Severity.ERROR, False, Standing.FAILED),
-        (Verdict.FAIL, Severity.WARNING, False, Standing.WARNED),
-        (Verdict.FAIL, Severity.WARNING, True, Standing.FAILED),
-        (Verdict.UNJUDGED, Severity.ERROR, False, Standing.UNJUDGED),
-        (Verdict.UNJUDGED, Severity.WARNING, False, Standing.WARNED),
-        (Verdict.UNJUDGED, Severity.WARNING, True, Standing.UNJUDGED),
+        (Verdict.PASS, GateSeverity.ERROR, True, Standing.PASSED),
+        (Verdict.PASS, GateSeverity.WARNING, False, Standing.PASSED),
+        (Verdict.FAIL, GateSeverity.ERROR, False, Standing.FAILED),
+        (Verdict.FAIL, GateSeverity.WARNING, False, Standing.WARNED),
+        (Verdict.FAIL, GateSeverity.WARNING, True, Standing.FAILED),
+        (Verdict.UNJUDGED, GateSeverity.ERROR, False, Standing.UNJUDGED),
+        (Verdict.UNJUDGED, GateSeverity.WARNING, False, Standing.WARNED),
+        (Verdict.UNJUDGED, GateSeverity.WARNING, True, Standing.UNJUDGED),
     ],
 )
 def test_warnings_count_under_strict_only(
-    verdict: Verdict, severity: Severity, strict: bool, expected: Standing
+    verdict: Verdict, severity: GateSeverity, strict: bool, expected: Standing
 ) -> None:
     assert standing(outcome(verdict=verdict, severity=severity), strict=strict) is expected
 

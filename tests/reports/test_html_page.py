@@ -22,7 +22,7 @@ from reports.html_reports import (
 from mhcdiag.reports.html.page import html_page
 from mhcdiag.reports.html.picture import Picture, Pictures, Place
 from mhcdiag.reports.text import in_bytes
-from mhcdiag.results.check import AllowedEvent, Family, Relation, Severity
+from mhcdiag.results.check import AllowedEvent, Family, GateSeverity, Relation
 from mhcdiag.results.gain import Reduction
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Skipped, Verdict
@@ -198,7 +198,7 @@ def test_counts_have_no_decimals():
 def test_failures_stand_before_warnings():
     log = sample_log("spiky.jsonl")
     gates = [
-        outcome(log.path, 9.0, 1.0, gate="mild", severity=Severity.WARNING),
+        outcome(log.path, 9.0, 1.0, gate="mild", severity=GateSeverity.WARNING),
         outcome(log.path, 9.0, 1.0, gate="hard"),
     ]
     part = outline(check_of([checked(log)], gates)).words.partition("What did not pass")[2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhcdiag.results.spikes import Event, Kind
+from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.usecases.live_log import LiveLog
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import LogOptions
@@ -69,8 +69,8 @@ def test_any_split_of_the_bytes_is_the_same(cuts: list[int]) -> None:
 
 def test_the_norm_that_moves_with_the_loss_is_named(tmp_path: Path) -> None:
     found = whole(PLAIN, tmp_path)
-    spike = next(event for event in found["loss"] if event.kind is Kind.SPIKE)
+    spike = next(event for event in found["loss"] if event.kind is EventKind.SPIKE)
     assert spike.companion is not None
     assert (spike.companion.start, spike.companion.first) == (401.0, "same step")
-    assert [event.kind for event in found["loss"]] == [Kind.SPIKE, Kind.NAN]
-    assert [event.kind for event in found["grad_norm"]] == [Kind.GRADSPIKE]
+    assert [event.kind for event in found["loss"]] == [EventKind.SPIKE, EventKind.NAN]
+    assert [event.kind for event in found["grad_norm"]] == [EventKind.GRADSPIKE]

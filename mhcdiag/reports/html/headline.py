@@ -10,9 +10,10 @@ from mhcdiag.reports.html.gate_rows import (
     where_text,
 )
 from mhcdiag.reports.html.table import Cell, Pill
-from mhcdiag.results.check import CheckReport, Family, GateOutcome, Relation, Severity
+from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity, Relation
 from mhcdiag.results.numbers import Huge, is_finite
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.words import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,23 +71,23 @@ def _summary(report: CheckReport) -> str:
     counts = {Family.CHECKPOINT: 0, Family.LOG: 0}
     for one in report.inputs:
         counts[one.family] += 1
-    inputs = " and ".join(_counted(count, str(family)) for family, count in counts.items() if count) or "no inputs"
+    inputs = " and ".join(counted(count, str(family)) for family, count in counts.items() if count) or "no inputs"
     if not report.outcomes:
         return f"Nothing was checked: no gate ran on {inputs}."
     total = len(report.outcomes)
     parts = []
     for verdict, words in ((Verdict.FAIL, "failed"), (Verdict.UNJUDGED, "could not be judged")):
-        counted = [one for one in report.outcomes if one.verdict is verdict]
-        errors = [one for one in counted if one.severity is Severity.ERROR]
+        those = [one for one in report.outcomes if one.verdict is verdict]
+        errors = [one for one in those if one.severity is GateSeverity.ERROR]
         if errors:
             parts.append(f"{len(errors)} {words}")
-        if len(counted) > len(errors):
-            parts.append(f"{_counted(len(counted) - len(errors), 'warning')} ({words})")
+        if len(those) > len(errors):
+            parts.append(f"{counted(len(those) - len(errors), 'warning')} ({words})")
     passed = sum(one.verdict is Verdict.PASS for one in report.outcomes)
     parts.append(f"{passed} passed")
     unread = sum(bool(one.error) for one in report.inputs)
-    end = f"; {_counted(unread, 'input')} could not be read" if unread else ""
-    return f"Of {_counted(total, 'gate outcome')} on {inputs}: {', '.join(parts)}{end}."
+    end = f"; {counted(unread, 'input')} could not be read" if unread else ""
+    return f"Of {counted(total, 'gate outcome', form='d')} on {inputs}: {', '.join(parts)}{end}."
 
 
 def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> Deciding:
@@ -113,7 +114,3 @@ def _share(one: GateOutcome) -> float | None:
         return None
     over, under = (one.value, one.limit) if one.relation is Relation.AT_MOST else (one.limit, one.value)
     return over / under if under > 0 and over > 0 else None
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

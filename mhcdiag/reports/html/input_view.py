@@ -14,6 +14,7 @@ from mhcdiag.results.check import CheckedInput, CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import is_finite, log10_of, text
 from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.words import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +127,8 @@ def _facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], ...]
         return (
             ("reading", f"{band.word}: {band.meaning}; {band.advice}"),
             ("layout", f"{result.layout}{mixing}"),
-            ("size", f"{_counted(len(result.sites), 'site')}, {_counted(result.streams, 'stream')}"),
-            ("inputs", f"{result.inputs}, {_counted(result.tokens, 'token')}"),
+            ("size", f"{counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}"),
+            ("inputs", f"{result.inputs}, {counted(result.tokens, 'token')}"),
         )
     if isinstance(result, LogResult):
         points = sum(run.points for run in result.runs)
@@ -161,7 +162,7 @@ def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
         found += [Callout(tone="note", label="note", text=each) for each in result.notes]
         if result.excluded:
             names = f"{', '.join(result.excluded[:3])}{', …' if len(result.excluded) > 3 else ''}"
-            words = f"{_counted(len(result.excluded), 'tensor')} by design ({names})"
+            words = f"{counted(len(result.excluded), 'tensor')} by design ({names})"
             found.append(Callout(tone="note", label="excluded", text=words))
     elif isinstance(result, LogResult):
         if result.unreadable_lines:
@@ -169,7 +170,3 @@ def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
             found.append(Callout(tone="warning", label="skipped", text=words))
         found += [Callout(tone="note", label="note", text=note) for note in result.notes]
     return tuple(found)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -5,7 +5,7 @@ import math
 from mhcdiag.reports.html.table import Table, columns
 from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, step_text, value_text
 from mhcdiag.results.check import AllowedEvent
-from mhcdiag.results.spikes import SEVERITY, Event, LogResult
+from mhcdiag.results.spikes import KINDS_BY_SEVERITY, Event, LogResult
 
 MOST_EVENTS = 200
 
@@ -13,7 +13,7 @@ MOST_EVENTS = 200
 def events_table(log: LogResult, allowed: tuple[AllowedEvent, ...]) -> Table:
     """All events, the most severe first."""
     found = [(name, event) for name, series in log.series.items() for event in series.events]
-    found.sort(key=lambda pair: (SEVERITY.index(pair[1].kind), pair[1].run, pair[1].start))
+    found.sort(key=lambda pair: (KINDS_BY_SEVERITY.index(pair[1].kind), pair[1].run, pair[1].start))
     known = {(one.series, one.kind, one.line) for one in allowed if one.path == log.path}
     rows = tuple(
         (
@@ -65,7 +65,7 @@ def runs_table(log: LogResult) -> Table:
 def event_counts(log: LogResult) -> str:
     """How many events of which kind, in words."""
     kinds = [event.kind for series in log.series.values() for event in series.events]
-    counts = [f"{kinds.count(kind)} {kind}" for kind in SEVERITY if kind in kinds]
+    counts = [f"{kinds.count(kind)} {kind}" for kind in KINDS_BY_SEVERITY if kind in kinds]
     return ", ".join(counts) or "no events"
 
 

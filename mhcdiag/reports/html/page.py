@@ -6,7 +6,7 @@ from mhcdiag.reports.html.headline import headline
 from mhcdiag.reports.html.input_view import InputView, input_view
 from mhcdiag.reports.html.picture import Picture, Pictures
 from mhcdiag.reports.html.table import Link, Table, columns
-from mhcdiag.results.check import CheckReport, Family, GateOutcome, Severity
+from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity
 from mhcdiag.results.verdict import Verdict
 
 FEW = 6
@@ -89,7 +89,7 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
 
 def _gravity(one: GateOutcome) -> tuple[bool, bool]:
     """Orders what did not pass: failures, then what could not be judged, then warnings."""
-    return (one.severity is Severity.WARNING, one.verdict is Verdict.UNJUDGED)
+    return (one.severity is GateSeverity.WARNING, one.verdict is Verdict.UNJUDGED)
 
 
 def _of_input(pictures: Pictures, place: int) -> tuple[Picture, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mhcdiag.results.gain import Bound, Curve, GainResult, SinkhornQuality, Span, SpanKey
+from mhcdiag.results.gain import Bound, Curve, GainResult, SinkhornQuality, SpanKey, WorstSpan
 from mhcdiag.results.numbers import number
 
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ def _gain(result: GainResult) -> Json:
     return nested
 
 
-def _worst(worst: Mapping[SpanKey, Span]) -> Json:
+def _worst(worst: Mapping[SpanKey, WorstSpan]) -> Json:
     nested: Json = {}
     for (direction, definition), span in worst.items():
         nested.setdefault(str(direction), {})[str(definition)] = {

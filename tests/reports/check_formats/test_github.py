@@ -34,7 +34,7 @@ from mhcdiag.reports.check_formats.github import (
 )
 from mhcdiag.reports.check_formats.markdown import check_markdown
 from mhcdiag.reports.text import printable
-from mhcdiag.results.check import CheckReport, Severity
+from mhcdiag.results.check import CheckReport, GateSeverity
 from mhcdiag.results.verdict import Verdict
 
 MEBIBYTE = 1_048_576
@@ -107,7 +107,7 @@ def test_kinds_follow_what_an_outcome_means() -> None:
         ("notice", "mhcdiag check"),
         ("notice", "mhcdiag: allowed event"),
     ]
-    strict = report(nan_outcome(severity=Severity.WARNING), strict=True)
+    strict = report(nan_outcome(severity=GateSeverity.WARNING), strict=True)
     assert annotations(strict)[0][0] == "error"
     assert [kind for kind, _, _ in annotations(warning())] == ["warning", "notice"]
 

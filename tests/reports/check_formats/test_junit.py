@@ -25,7 +25,7 @@ from reports.check_reports import (
 
 from mhcdiag.reports.check_formats.junit import check_junit
 from mhcdiag.reports.text import printable
-from mhcdiag.results.check import CheckReport, Severity
+from mhcdiag.results.check import CheckReport, GateSeverity
 from mhcdiag.results.verdict import Verdict
 
 ENDINGS = ("failure", "error", "skipped")
@@ -76,7 +76,7 @@ def test_each_ending() -> None:
 
 
 def test_a_warning_counts_under_strict() -> None:
-    made = report(nan_outcome(severity=Severity.WARNING), strict=True)
+    made = report(nan_outcome(severity=GateSeverity.WARNING), strict=True)
     assert endings(made) == {("logs/run.jsonl", "no-nan"): "failure"}
 
 

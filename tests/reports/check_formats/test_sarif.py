@@ -26,7 +26,7 @@ from reports.check_reports import (
 )
 
 from mhcdiag.reports.check_formats.sarif import MOST_RESULTS, check_sarif, uri
-from mhcdiag.results.check import CheckReport, Place, Severity
+from mhcdiag.results.check import CheckReport, Severity, ValuePlace
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Verdict
 
@@ -136,8 +136,8 @@ def test_a_result_names_gate_number_line_and_file() -> None:
     }
 
 
-@pytest.mark.parametrize("place", [None, Place(text=""), Place(text="", line=0)])
-def test_without_a_line_there_is_no_region(place: Place | None) -> None:
+@pytest.mark.parametrize("place", [None, ValuePlace(text=""), ValuePlace(text="", line=0)])
+def test_without_a_line_there_is_no_region(place: ValuePlace | None) -> None:
     (location,) = run(report(nan_outcome(place=place)))["results"][0]["locations"]
     assert location == {"physicalLocation": {"artifactLocation": {"uri": "logs/run.jsonl", "uriBaseId": "%SRCROOT%"}}}
 
@@ -152,7 +152,7 @@ def fingerprint(**changes: object) -> str:
 
 
 def test_a_fingerprint_outlives_value_line_and_words() -> None:
-    moved = fingerprint(value=Huge(400.0), limit=2.0, finding="else", place=Place(text="step 3", line=3))
+    moved = fingerprint(value=Huge(400.0), limit=2.0, finding="else", place=ValuePlace(text="step 3", line=3))
     assert fingerprint() == moved == "1cc418fbbeea5cd39bd11f1283064419"
     others = [fingerprint(**{name: "other"}) for name in ("gate", "metric", "series", "path")]
     assert len({fingerprint(), *others}) == 5
