@@ -26,7 +26,7 @@ from reports.check_reports import (
 )
 
 from mhcdiag.reports.check_formats.sarif import MOST_RESULTS, check_sarif, uri
-from mhcdiag.results.check import CheckReport, Severity, ValuePlace
+from mhcdiag.results.check import CheckReport, GateSeverity, ValuePlace
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.verdict import Verdict
 
@@ -117,7 +117,7 @@ def test_results_come_worst_first_and_passes_are_left_out() -> None:
     ]
     assert run(healthy())["results"] == []
     assert [one["level"] for one in run(warning())["results"]] == ["warning"]
-    strict = report(nan_outcome(severity=Severity.WARNING), strict=True)
+    strict = report(nan_outcome(severity=GateSeverity.WARNING), strict=True)
     assert [one["level"] for one in run(strict)["results"]] == ["error"]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from mhcdiag.runlogs import read_log
 from mhcdiag.runlogs.formats.mlflow import MLFLOW
-from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.interface import LogSample
 
 
 def test_a_metric_file_is_named_by_the_file(read):
@@ -49,7 +49,7 @@ def test_a_step_of_thousands_of_digits_is_counted_on(read):
     ],
 )
 def test_three_lines_tell_the_format(text, name):
-    assert MLFLOW.fits(Sample(path="loss", head=text.encode(), pieces=())) == (name == "mlflow")
+    assert MLFLOW.fits(LogSample(path="loss", head=text.encode(), pieces=())) == (name == "mlflow")
 
 
 def test_a_step_that_was_logged_twice_makes_a_second_record(read):
