@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.local_file import LocalFile
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 _LIMIT = 1_000_000_000
 

@@ -10,8 +10,8 @@ from math import prod
 from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.stores.interface import ByteSource
 
 MAGIC = b"GGUF"
 _BLOCK = 1 << 20

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
+from mhcdiag.tensorfiles.names import shown
 from mhcdiag.tensorfiles.places import Place, look
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 if TYPE_CHECKING:
     from torch import Tensor

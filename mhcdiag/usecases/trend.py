@@ -27,7 +27,7 @@ from mhcdiag.results.trend import (
 from mhcdiag.results.verdict import Skipped
 from mhcdiag.runlogs import LogTable, split_runs
 from mhcdiag.runlogs.names import plain
-from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
 from mhcdiag.usecases.log_judging import carries, judge_table, read_table
 from mhcdiag.usecases.options import LogOptions
 
@@ -80,13 +80,13 @@ def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: R
     MhcdiagError where there is no trend: one point only, or steps missing or equal.
     """
     options = options or TrendOptions()
-    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_checkpoint(paths[0]) else _from_log(paths)
+    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
     log, sizes = _log_of(options.log) if options.log is not None else (None, ())
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
     return TrendResult(
-        path=paths[0],
+        path=shown_path(paths[0]),
         source=gains.source,
         points=gains.points,
         trends={direction: _direction(gains.points, direction, options, sizes) for direction in Direction},
@@ -115,7 +115,7 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks)
     results = [each.result for each in found if not isinstance(each, Skipped)]
     if len(points) < 2:
         raise InputError(
-            paths[0],
+            shown_path(paths[0]),
             found=f"{len(points)} checkpoints that can be measured"
             + (f" (the first that cannot: {skipped[0].reason})" if skipped else ""),
             expected="two or more for a trend",
@@ -138,9 +138,9 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
     try:
         result = api.gain(path, inputs=inputs)
     except MhcdiagError as error:
-        return Skipped(what=path, reason=str(error))
+        return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
-    return _Measured(point=TrendPoint(step=step, source=path, gain=gain), result=result)
+    return _Measured(point=TrendPoint(step=step, source=shown_path(path), gain=gain), result=result)
 
 
 def _log_of(path: str) -> tuple[LogResult, Sizes]:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import InputError
-from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run
 
 
 def checkpoint(path: Path, metadata: dict[str, str] | None = None) -> str:
@@ -121,13 +121,14 @@ def test_the_name_has_the_word_then_the_folder_then_metadata_then_configuration(
 
 @pytest.mark.parametrize(
     ("name", "is_one"),
-    [("a.safetensors", True), ("a.pt", True), ("a.pth", True), ("a.bin", True), ("a.log", False), ("a.npz", False),
+    [("a.safetensors", True), ("a.pt", True), ("a.pth", True), ("a.bin", True), ("a.log", False), ("a.npz", True),
+     ("a.ckpt", True), ("a.gguf", True), ("a.metadata", False), (".metadata", True),
      ("a", False), ("pt", False)],
 )  # fmt: skip
 def test_a_missing_path_is_a_checkpoint_by_its_name_and_a_folder_always(tmp_path: Path, name: str, is_one: bool):
-    assert is_checkpoint(str(tmp_path / name)) is is_one
+    assert is_run(str(tmp_path / name)) is is_one
     (tmp_path / name).mkdir()
-    assert is_checkpoint(str(tmp_path / name))
+    assert is_run(str(tmp_path / name))
 
 
 def test_files_of_a_folder_count_before_its_folders(tmp_path: Path):

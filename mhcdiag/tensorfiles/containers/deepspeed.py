@@ -5,9 +5,8 @@ import re
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.places import Place
+from mhcdiag.tensorfiles.places import Place, config_beside, read_object
 from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt")
@@ -18,10 +17,14 @@ _POINTER = "latest"
 
 def _recognises(place: Place) -> bool:
     """A folder of model states, or one whose `latest` names such a folder and that holds no weights itself."""
-    if any(pattern.fullmatch(name) for name in place.names for pattern in (_RANK, _PARTITION, _PIPELINE)):
+    if _has_ranks(place):
         return True
     has_weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in place.names)
     return _POINTER in place.names and not has_weights
+
+
+def _has_ranks(place: Place) -> bool:
+    return any(pattern.fullmatch(name) for name in place.names for pattern in (_RANK, _PARTITION, _PIPELINE))
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -63,6 +66,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
 DEEPSPEED = Container(
     title="DeepSpeed folder",
     looks="`mp_rank_XX_model_states.pt`, also through `latest`; ZeRO-3 partitions are refused with what to do",
+    is_certain=_has_ranks,
     recognises=_recognises,
     open_place=_open,
 )

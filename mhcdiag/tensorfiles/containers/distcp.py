@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
-from mhcdiag.tensorfiles.element_types import clean_names, spelling_named
+from mhcdiag.tensorfiles.element_types import spelling_named
 from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
-from mhcdiag.tensorfiles.places import Place
-from mhcdiag.tensorfiles.shards import listed
+from mhcdiag.tensorfiles.names import clean_names, listed, shown
+from mhcdiag.tensorfiles.places import Place, config_beside, read_object
 from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object, shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 from mhcdiag.tensorfiles.torch_load import load_file
 
 if TYPE_CHECKING:
@@ -253,6 +252,8 @@ def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:
 DISTCP = Container(
     title="torch distributed checkpoint",
     looks="`.metadata` and `__R_N.distcp`; the pickle in it is read by a restricted reader that runs nothing",
+    suffixes=(f"/{_METADATA}",),
+    is_certain=_recognises,
     recognises=_recognises,
     open_place=_open,
 )

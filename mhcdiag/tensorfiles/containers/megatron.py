@@ -11,9 +11,8 @@ from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.containers.distcp import DISTCP
 from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.places import Place, look
+from mhcdiag.tensorfiles.places import Place, config_beside, look, read_object
 from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 _RANK = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(?:_(\d+))?")
@@ -24,9 +23,13 @@ _CHUNKS = range(64)
 
 def _recognises(place: Place) -> bool:
     """A folder of rank folders, or one whose pointer names an iteration."""
-    if any(_RANK.fullmatch(name) for name in place.names):
+    if _has_ranks(place):
         return True
     return _POINTER in place.names and any(name.startswith(("iter_", "release")) for name in place.names)
+
+
+def _has_ranks(place: Place) -> bool:
+    return any(_RANK.fullmatch(name) for name in place.names)
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -92,6 +95,7 @@ MEGATRON = Container(
     title="Megatron-LM legacy folder",
     looks="`mp_rank_TT[_PPP]/model_optim_rng.pt`, also through `latest_checkpointed_iteration.txt`; stages put "
     "in order",
+    is_certain=_has_ranks,
     recognises=_recognises,
     open_place=_open,
 )

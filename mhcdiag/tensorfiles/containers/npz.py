@@ -5,29 +5,25 @@ under the names of the interchange format for captured mappings.
 """
 
 import re
-import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
 from mhcdiag.tensorfiles.element_types import spelling_named
-from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import row_range, unreadable
-from mhcdiag.tensorfiles.places import Content, Place
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.interface import Container, refuse_key
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.places import Place, members_of
+from mhcdiag.tensorfiles.stores.local import unreadable
 
 if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
 
-_BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
-"""What zipfile raises: the last two for a compression or version that it does not know, and for cut-off headers."""
-
+_SUFFIX = ".npz"
 _MAPS = "h_res"
 _FLOATS = ("float16", "float32", "float64")
 _SITE = re.compile(r"layers\.\d+\.h_res")
@@ -45,13 +41,16 @@ class _Array:
 
 def _recognises(place: Place) -> bool:
     """A zip archive with arrays."""
-    if place.content is not Content.ZIP:
-        return False
-    try:
-        with zipfile.ZipFile(place.path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except _BROKEN_ARCHIVE:
-        return place.path.endswith(".npz")
+    members = members_of(place)
+    return place.path.endswith(_SUFFIX) if members is None else _has_arrays(members)
+
+
+def _is_certain(place: Place) -> bool:
+    return _has_arrays(members_of(place) or [])
+
+
+def _has_arrays(members: Sequence[str]) -> bool:
+    return any(name.endswith(".npy") for name in members)
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -160,6 +159,8 @@ class _NpzTensors:
 NPZ = Container(
     title="NumPy maps",
     looks="`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled",
+    suffixes=(_SUFFIX,),
+    is_certain=_is_certain,
     recognises=_recognises,
     open_place=_open,
 )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.stores.http import Answer, Resource, get, header_number
+from mhcdiag.tensorfiles.places import HEADER_LIMIT
+from mhcdiag.tensorfiles.stores.interface import Answer, Resource
 
 HEAD = 1 << 17
 """Bytes of the first request: most headers of safetensors shards are within."""
@@ -64,14 +65,14 @@ class RemoteFile:
         """
         if self._size >= 0:
             return
-        answer = get(self._resource, span=(0, HEAD), limit=HEAD)
-        size = header_number(answer.headers, "Content-Range")
+        answer = self._resource.fetch(span=(0, HEAD), limit=HEAD)
+        size = answer.size
         if size is None:
             raise ContainerError(self.name, found="the server does not say how long the file is")
         self._size, self._version = size, answer.version
         self._keep(0, answer)
         header = 8 + int.from_bytes(answer.body[:8], "little")
-        if len(answer.body) < header <= min(size, 100_000_000):
+        if len(answer.body) < header <= min(size, HEADER_LIMIT):
             self._fetch(len(answer.body), header - len(answer.body))
 
     def read(self, offset: int, length: int) -> bytearray:
@@ -104,8 +105,8 @@ class RemoteFile:
         return both.part(offset, length)
 
     def _fetch(self, offset: int, length: int) -> bytes:
-        answer = get(self._resource, span=(offset, length), limit=length)
-        size = header_number(answer.headers, "Content-Range")
+        answer = self._resource.fetch(span=(offset, length), limit=length)
+        size = answer.size
         if (size is not None and size != self._size) or answer.version != self._version:
             raise ContainerError(
                 self.name,

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
-from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range
+from mhcdiag.tensorfiles.interface import Container, refuse_key
 from mhcdiag.tensorfiles.places import Content, Place, look
 from mhcdiag.tensorfiles.safetensors_header import read_header
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,7 +166,7 @@ def _refuse_difference(first: SafetensorsTensors, other: SafetensorsTensors) -> 
             )
 
 
-CAPTURED = Container(
+CAPTURED_DIRECTORY = Container(
     title="directory of captured mappings",
     looks="several `*.safetensors` with `layers.{i}.h_res` and no index: together one set of tokens",
     recognises=_recognises,

@@ -1,10 +1,11 @@
-"""Bytes of one local file: counted, never from a pipe or device, never from two versions of a file."""
+"""Store: this machine, whose files are counted, never from a pipe or device, never from two versions of a file."""
 
 import os
 import stat
 from pathlib import Path
 
 from mhcdiag.errors import ContainerError
+from mhcdiag.tensorfiles.stores.interface import Store
 
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe (FIFO)",
@@ -134,17 +135,9 @@ def unreadable(path: str, error: OSError | ValueError) -> ContainerError:
     return ContainerError(path, found=f"cannot be read: {reason}", hint=hint)
 
 
-def row_range(shape: tuple[int, ...], rows: slice) -> range:
-    """The rows that a slice without a step selects, clipped to the tensor as Python clips.
-
-    Raises
-    ------
-    ValueError
-        The tensor is a scalar, or the slice has a step: a mistake of the caller, not of the file.
-    """
-    if not shape:
-        raise ValueError("a scalar has no rows")
-    chosen = range(*rows.indices(shape[0]))
-    if chosen.step != 1:
-        raise ValueError(f"rows must be contiguous, not every {chosen.step}th")
-    return range(chosen.start, max(chosen.start, chosen.stop))
+LOCAL = Store(
+    name="this machine",
+    schemes=("",),  # with which every path begins
+    looks="a path",
+    find=None,
+)

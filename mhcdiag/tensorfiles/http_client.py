@@ -1,4 +1,4 @@
-"""One HTTP request that is repeated where that helps, and whose failures are said in words.
+"""One HTTP request that is repeated where that helps, whose failures are said in words, and whose token stays at home.
 
 Only the standard library: what is needed is a range of bytes, a redirect that does not carry the token to another host,
 and patience.
@@ -9,7 +9,6 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -17,12 +16,15 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from mhcdiag.errors import ContainerError
+from mhcdiag.tensorfiles.stores.interface import Answer
 from mhcdiag.version import __version__
 
+ENDPOINT = "https://huggingface.co"
 TIMEOUT = 30.0
 """Seconds without any byte after which a request is given up."""
 WAITS = (0.5, 1.0, 2.0)
 """Seconds before each repetition."""
+# What a proxy or a busy server answers for a moment; 429 is the Hub's rate limit.
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _DOWNLOAD = "download the file and pass its path"
 _REASONS = {
@@ -35,8 +37,8 @@ _REASONS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resource:
-    """A file on a server."""
+class WebResource:
+    """A `Resource` on a web server."""
 
     name: str
     """As messages show it: never with a token, a password or a signature."""
@@ -45,20 +47,9 @@ class Resource:
     token: str | None = None
     """Sent to the host of `url` and to no other; never shown."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a server sent."""
-
-    status: int
-    """200 or 206."""
-    headers: Message
-    body: bytes
-
-    @property
-    def version(self) -> str:
-        """What tells one state of the file from another; empty where the server says nothing."""
-        return self.headers.get("ETag") or self.headers.get("Last-Modified") or ""
+    def fetch(self, *, span: tuple[int, int] | None = None, limit: int) -> Answer:
+        """See `Resource`."""
+        return get(self, span=span, limit=limit)
 
 
 class _StrictRedirects(urllib.request.HTTPRedirectHandler):
@@ -75,7 +66,10 @@ class _StrictRedirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """Return the request that follows a redirect; None ends with the answer as it is.
 
-        Raises: URLError for a redirect from https to http.
+        Raises
+        ------
+        URLError
+            The redirect leads from https to http.
         """
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if old.scheme == "https" and new.scheme != "https":
@@ -86,7 +80,7 @@ class _StrictRedirects(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def get(resource: Resource, *, span: tuple[int, int] | None = None, limit: int) -> Answer:
+def get(resource: WebResource, *, span: tuple[int, int] | None = None, limit: int) -> Answer:
     """Fetch a file, or a range of its bytes.
 
     Parameters
@@ -126,7 +120,8 @@ def get(resource: Resource, *, span: tuple[int, int] | None = None, limit: int) 
     raise ContainerError(resource.name, found=f"cannot be fetched: {reason}{times}", hint=hint)
 
 
-def _once(resource: Resource, span: tuple[int, int] | None, limit: int) -> Answer:
+def _once(resource: WebResource, span: tuple[int, int] | None, limit: int) -> Answer:
+    # Not compressed: a range of compressed bytes is no range of the file.
     headers = {"User-Agent": f"mhcdiag/{__version__}", "Accept-Encoding": "identity"}
     if span is not None:
         headers["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
@@ -145,23 +140,29 @@ def _once(resource: Resource, span: tuple[int, int] | None, limit: int) -> Answe
         body = answer.read(limit + 1)
         if len(body) > limit:
             raise ContainerError(resource.name, found=f"more than {limit} bytes", expected="a smaller file")
+        # http.client notices an answer that breaks off only where it reads to the end, and not up to a limit.
         announced = answer.headers.get("Content-Length")
         if announced is not None and int(announced) != len(body):
             raise http.client.IncompleteRead(body)
-        return Answer(status=answer.status, headers=answer.headers, body=body)
+        return Answer(body=body, size=_total_size(answer.headers), version=_version(answer.headers))
 
 
-def _refused(resource: Resource, error: urllib.error.HTTPError) -> ContainerError:
+def _refused(resource: WebResource, error: urllib.error.HTTPError) -> ContainerError:
     found, hint = _REASONS.get(error.code, (f"the server answers {error.code}", _DOWNLOAD))
     if 300 <= error.code < 400:
         found, hint = "the server redirects without end", "check the address"
     return ContainerError(resource.name, found=found, hint=hint)
 
 
-def token_for(url: str, *, endpoint: str) -> str | None:
-    """`HF_TOKEN`, else the token of `hf auth login`, for an address on the endpoint's own host; None for any other."""
+def hub_endpoint() -> str:
+    """Where the Hub is: `HF_ENDPOINT`, for mirrors and the servers of a company, as huggingface_hub reads it."""
+    return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or ENDPOINT
+
+
+def token_for(url: str) -> str | None:
+    """`HF_TOKEN`, else the token of `hf auth login`, for an address on the Hub's own host; None for any other."""
     token = os.environ.get("HF_TOKEN", "").strip() or _stored_token()
-    ours, other = urlsplit(endpoint), urlsplit(url)
+    ours, other = urlsplit(hub_endpoint()), urlsplit(url)
     return token if token and (ours.scheme, ours.netloc) == (other.scheme, other.netloc) else None
 
 
@@ -176,7 +177,11 @@ def _stored_token() -> str:
         return ""
 
 
-def header_number(headers: Mapping[str, str] | Message, name: str) -> int | None:
-    """The total size at the end of a `Content-Range`; None where it is missing or unknown."""
-    total = (headers.get(name) or "").rpartition("/")[2]
+def _total_size(headers: Message) -> int | None:
+    """Length of the whole file, which ends a `Content-Range`; None where it is missing or unknown."""
+    total = (headers.get("Content-Range") or "").rpartition("/")[2]
     return int(total) if total.isdigit() else None
+
+
+def _version(headers: Message) -> str:
+    return headers.get("ETag") or headers.get("Last-Modified") or ""
