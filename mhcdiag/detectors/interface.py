@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LOSS, GRADIENT_NORM, LOSS_SCALE = "loss", "grad_norm", "loss_scale"
-"""Series that are treated in a way of their own, by their canonical names (`runlogs.interface.CANONICAL`)."""
+"""Series that are treated in a way of their own, by their canonical names (`runlogs.names.CANONICAL`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

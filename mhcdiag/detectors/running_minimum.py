@@ -8,7 +8,7 @@ rule fires on a data phase of nanoswe's log (0.32 to 0.44), and with a median of
 well. (The ratio to the minimum is the early-stopping rule of OLMo's first trainer; the smoothing, the persistence and
 the noise clause are ours.)
 
-A series that reaches zero or less has no ratio; the test is left out from then on, which `applies` tells.
+A series that reaches zero or less has no ratio; the test is left out from then on (`applies`).
 """
 
 from dataclasses import dataclass

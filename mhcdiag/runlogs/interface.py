@@ -25,9 +25,6 @@ from numpy.typing import NDArray
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.sources import LogSource
 
-CANONICAL = ("loss", "grad_norm", "learning_rate", "loss_scale", "skipped", "eval_loss", "time")
-"""Series that have one name here, whatever the log calls them; all others keep the name of the log."""
-
 ScalerKind = Literal["overflow", "minimum", "nan"]
 
 

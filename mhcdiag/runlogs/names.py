@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from mhcdiag.runlogs.interface import CANONICAL
+CANONICAL = ("loss", "grad_norm", "learning_rate", "loss_scale", "skipped", "eval_loss", "time")
+"""Series that have one name here, whatever the log calls them; all others keep the name of the log."""
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import CANONICAL, Keys, LogFormat, LogTable
-from mhcdiag.runlogs.names import bind_names, other_name
+from mhcdiag.runlogs.interface import Keys, LogFormat, LogTable
+from mhcdiag.runlogs.names import CANONICAL, bind_names, other_name
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps
 

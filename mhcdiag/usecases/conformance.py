@@ -14,7 +14,7 @@ from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import LAYOUTS, recognise
 from mhcdiag.layouts.interface import Overrides, Projecting
 from mhcdiag.layouts.readings import ParametricReading
-from mhcdiag.livemaps.lucidrains import Lucidrains, apply_wrapper
+from mhcdiag.livemaps.lucidrains import LUCIDRAINS, apply_wrapper
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
@@ -136,4 +136,4 @@ def _placed(module: "Module", layout: str) -> dict[str, Tensor]:
 
 def _applying(module: "Module") -> Callable[[Tensor], Tensor]:
     """How to push streams through a module: its family's way, else by calling it."""
-    return partial(apply_wrapper, module) if Lucidrains().knows(module) else module
+    return partial(apply_wrapper, module) if LUCIDRAINS.knows(module) else module

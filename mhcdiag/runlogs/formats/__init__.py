@@ -2,6 +2,7 @@
 
 from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
 from mhcdiag.runlogs.formats.csv_table import CSV
+from mhcdiag.runlogs.formats.experiment_trackers import MLFLOW, WANDB_FILE
 from mhcdiag.runlogs.formats.framework_consoles import (
     COMPOSER,
     DEEPSPEED,
@@ -18,11 +19,9 @@ from mhcdiag.runlogs.formats.framework_consoles import (
 )
 from mhcdiag.runlogs.formats.json_documents import GOLDEN_VALUES, JSON_RECORDS, TRAINER_STATE
 from mhcdiag.runlogs.formats.json_lines import JSONL, LLAMAFACTORY
-from mhcdiag.runlogs.formats.mlflow import MLFLOW
 from mhcdiag.runlogs.formats.mllog import MLLOG
 from mhcdiag.runlogs.formats.nanogpt_consoles import BUILD_NANOGPT, LLMC, MODDED_NANOGPT, NANOCHAT, NANOGPT
 from mhcdiag.runlogs.formats.tensorboard import TENSORBOARD
-from mhcdiag.runlogs.formats.wandb_file import WANDB_FILE
 from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
