@@ -18,6 +18,7 @@ from mhcdiag.mappings.interface import Orientation
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
 from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import given_maps, predictions
 from mhcdiag.weight_readers.first_site import Projecting
 from mhcdiag.weight_readers.observed import SiteActivations
@@ -101,6 +102,7 @@ def conformance(
     mhcdiag.MhcdiagError
         The module's parameters are not those of the layout.
     """
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
     settings = Settings(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )
