@@ -235,7 +235,7 @@ FIGURE = "compare.png"
 
 
 def run_one(settings: ToySettings, out: Path, *, force: bool, resume: bool, max_gain: float | None) -> int:
-    """Train one model; returns the exit code. Raises: MhcdiagError."""
+    """Train one model and print what came of it; return the exit code."""
     from mhcdiag.reports.toy_console import toy_lines
     from mhcdiag.toy.together import PlannedRun, train_together
     from mhcdiag.toy.topologies import topology_for
@@ -250,7 +250,7 @@ def run_one(settings: ToySettings, out: Path, *, force: bool, resume: bool, max_
 def run_several(
     settings: Sequence[ToySettings], out: Path, *, jobs: int | None, force: bool, resume: bool, max_gain: float | None
 ) -> int:
-    """Train the models, `jobs` at once, and compare them; returns the exit code. Raises: MhcdiagError."""
+    """Train the models, `jobs` at once, compare them in a table and a figure, and return the exit code."""
     from mhcdiag.plots.toy_comparison import comparison_figure
     from mhcdiag.reports.toy_console import TopologyRow, comparison_table
     from mhcdiag.toy.together import PlannedRun, jobs_for, train_together

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from mhcdiag.cli import options
-from mhcdiag.cli.output import complain, console, save_figure, write_text
+from mhcdiag.cli.output import check_figure_path, check_writable, complain, console, save_figure, write_text
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, TrendGate, judge_trend
-from mhcdiag.ranks import Ranks
+from mhcdiag.ranks import Ranks, joined_ranks
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.trend import JudgedTrend
 from mhcdiag.results.verdict import EXIT_CODES
@@ -119,10 +119,6 @@ def trend(
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
-    from mhcdiag.cli.output import check_figure_path, check_writable
-    from mhcdiag.policies.verdicts import TrendGate
-    from mhcdiag.ranks import joined_ranks
-
     check_figure_path(plot)
     if html is not None:
         check_writable(html, option="--html")
@@ -133,15 +129,15 @@ def trend(
         strict=strict,
     )
     with joined_ranks() as ranks:
-        judged = measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+        judged = _measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
         if not ranks.rank:
-            write_figures(judged, plot=plot, html=html)
-            print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+            _write_figures(judged, plot=plot, html=html)
+            _print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
         ranks.wait()
-    raise typer.Exit(exit_code(judged))
+    raise typer.Exit(EXIT_CODES[judged.verdict])
 
 
-def measured(
+def _measured(
     paths: Sequence[str],
     gate: TrendGate,
     ranks: Ranks,
@@ -152,17 +148,17 @@ def measured(
     stream_rms: float | None,
 ) -> JudgedTrend | Unreadable:
     """Measure and judge; what gives no trend is a record, and one line on stderr."""
-    from mhcdiag.usecases.trend import TrendOptions, trend
+    from mhcdiag.usecases.trend import trend
 
-    options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
     try:
-        return judge_trend(trend(paths, options, ranks=ranks), gate)
+        found = trend(paths, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms, ranks=ranks)
+        return judge_trend(found, gate)
     except MhcdiagError as error:
         complain(str(error))
         return Unreadable(path=paths[0], reason=str(error))
 
 
-def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
+def _write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
     """Write what was asked for; nothing where there is no trend."""
     if isinstance(judged, Unreadable) or (plot is None and html is None):
         return
@@ -186,7 +182,7 @@ def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: 
         write_text(html, trend_page(judged, picture), option="--html")
 
 
-def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
+def _print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
     """Print the report and the verdict."""
     if as_json:
         from mhcdiag.reports.trend_json import trend_json
@@ -202,8 +198,3 @@ def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, q
         unicode = (out.encoding or "").lower().startswith("utf")
         out.print(trend_report(judged, width=out.width, unicode=unicode))
     out.print(trend_verdict(judged, path), soft_wrap=True)
-
-
-def exit_code(judged: JudgedTrend | Unreadable) -> int:
-    """The exit code of the verdict."""
-    return EXIT_CODES[judged.verdict]

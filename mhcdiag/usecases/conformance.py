@@ -19,6 +19,7 @@ from mhcdiag.mappings.interface import Orientation
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
 from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import given_maps, predictions
 from mhcdiag.weight_readers.records import SiteActivations
 
@@ -90,6 +91,7 @@ def conformance(
     mhcdiag.MhcdiagError
         The module's parameters are not those of the layout.
     """
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )

@@ -18,6 +18,7 @@ from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.first_site import read_first_site
 
 
@@ -90,6 +91,7 @@ def gain(
     mhcdiag.MhcdiagError
         The input cannot be read or recognised, or the options contradict it.
     """
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, dtype=dtype)
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation),
         sinkhorn_iters=sinkhorn_iters,

@@ -17,6 +17,7 @@ from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
@@ -73,6 +74,7 @@ def health(
     mhcdiag.MhcdiagError
         An input cannot be read, or the options contradict it.
     """
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )

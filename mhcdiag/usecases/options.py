@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
+INPUTS = ("static", "random", "embedding", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
 
@@ -41,9 +42,14 @@ class GainOptions:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        refuse_unknown(orientation=self.orientation, dtype=self.dtype)
-        refuse_less(1, tokens=self.tokens, sinkhorn_iters=self.sinkhorn_iters)
-        refuse_less(0, seed=self.seed, sinkhorn_eps=self.sinkhorn_eps)
+        refuse_less(1, tokens=self.tokens)
+        refuse_unusable(
+            orientation=self.orientation,
+            sinkhorn_iters=self.sinkhorn_iters,
+            sinkhorn_eps=self.sinkhorn_eps,
+            dtype=self.dtype,
+            seed=self.seed,
+        )
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -187,17 +193,26 @@ def parse_steps(text: str) -> tuple[float, float]:
     return first, last
 
 
-def refuse_unknown(*, orientation: str | None = None, dtype: str | None = None) -> None:
-    """Refuse a word that is none of those that an option takes.
+def refuse_unusable(
+    *,
+    orientation: str | None = None,
+    sinkhorn_iters: int | None = None,
+    sinkhorn_eps: float | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Refuse what no checkpoint could make good, as the command line does before a function is called.
 
     Raises
     ------
     SettingError
-        It names the words that there are.
+        It names the option, and what it takes.
     """
     for name, word, known in (("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES)):
         if word is not None and word not in known:
             raise SettingError(f"{name} '{word}': expected one of {', '.join(known)}")
+    refuse_less(1, sinkhorn_iters=sinkhorn_iters)
+    refuse_less(0, sinkhorn_eps=sinkhorn_eps, seed=seed)
 
 
 def refuse_less(least: float, **values: float | None) -> None:

@@ -1,9 +1,9 @@
-"""From the paths of a run to its trend."""
+"""How the gain of one run grows over its steps, and where it leads: `mhcdiag.trend`."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,14 +29,12 @@ from mhcdiag.runlogs import LogTable, split_runs
 from mhcdiag.runlogs.names import plain
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
 from mhcdiag.usecases.log_judging import carries, judge_table, read_table
-from mhcdiag.usecases.options import LogOptions
-
-if TYPE_CHECKING:
-    from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.gain import GainResult
+from mhcdiag.usecases.options import INPUTS, LogOptions
 
 Sizes = tuple[tuple[float, float], ...]
 """Step and root mean square of the streams."""
+RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
+"""Largest finite value of the types in which streams are kept; bf16 reaches as far as fp32."""
 MOST_DRIVERS = 4
 GROWN = math.log(1.1)
 """Growth of ln(gain) from the first checkpoint to the last below which there is nobody to blame."""
@@ -46,18 +44,61 @@ ASSUMED_RMS = (
 )
 
 
+def trend(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    log: str | os.PathLike[str] | None = None,
+    inputs: str | None = None,
+    fit_from: float | None = None,
+    stream_rms: float | None = None,
+    ranks: Ranks | None = None,
+) -> TrendResult:
+    """Fit how the gain of one run grows over its steps, and project when it crosses which limit.
+
+    Parameters
+    ----------
+    paths
+        Checkpoints of one run, a folder of them, or one log that carries gain columns.
+    log
+        Training log of the run: its events, and the size of the streams where it carries `stream_rms`.
+    inputs
+        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`.
+    fit_from
+        First step of the fit; None for the later half.
+    stream_rms
+        Root mean square of the streams at the last step, in place of what the log says; it decides when fp16 and fp32
+        overflow.
+    ranks
+        The processes of `mhcdiag.ranks.joined_ranks` that share the checkpoints; all of them call this alike.
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        There is no trend (one point only, steps missing or equal), or an option cannot be used.
+    """
+    options = TrendOptions(
+        log=None if log is None else os.fspath(log), inputs=inputs, fit_from=fit_from, stream_rms=stream_rms
+    )
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not named:
+        raise SettingError("a trend is that of one run: name one log, or its checkpoints")
+    return _trend([os.fspath(path) for path in named], options, ranks)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrendOptions:
-    """How to read and project."""
+    """How to read and project; `trend` says what each means."""
 
     log: str | None = None
-    """Training log of the run."""
     inputs: str | None = None
-    """Inputs of the checkpoints' mappings, as for `mhcdiag gain`."""
     fit_from: float | None = None
-    """First step of the fit; None for the later half."""
     stream_rms: float | None = None
-    """Root mean square of the streams at the last step, in place of what the log says."""
+
+    def __post_init__(self) -> None:
+        if self.stream_rms is not None and not 0 < self.stream_rms < math.inf:
+            raise SettingError(f"stream_rms {self.stream_rms}: expected a number above 0")
+        if self.inputs is not None and self.inputs not in INPUTS:
+            raise SettingError(f"inputs '{self.inputs}': expected one of {', '.join(INPUTS)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,14 +113,7 @@ class _Gains:
     notes: tuple[str, ...] = ()
 
 
-def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: Ranks | None = None) -> TrendResult:
-    """How the gain of one run changes over its steps.
-
-    Arguments: paths: checkpoints of one run, a folder of them, or one log that carries gain columns; options: how to
-    read and project; ranks: the processes to which checkpoints are dealt out, all of which call this alike. Raises:
-    MhcdiagError where there is no trend: one point only, or steps missing or equal.
-    """
-    options = options or TrendOptions()
+def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
     gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
     log, sizes = _log_of(options.log) if options.log is not None else (None, ())
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
@@ -99,7 +133,6 @@ def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: R
 
 
 def _from_log(paths: Sequence[str]) -> _Gains:
-
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0])
@@ -159,7 +192,7 @@ def _direction(
     if len(sizes) > 1:
         crossings += _overflows(sizes, options)
     else:
-        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in _RANGES.items()}
+        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in RANGES.items()}
         crossings += [project(steps, gains, growth, name=name, limit=limit) for name, limit in limits.items()]
     return DirectionTrend(
         growth=growth, crossings=tuple(crossings), newest=gains[-1], peak=gains[peak], peak_step=steps[peak]
@@ -170,18 +203,15 @@ def _overflows(sizes: Sizes, options: TrendOptions) -> list[Crossing]:
     """When the logged size of the streams reaches the largest finite value of a type, by its own growth."""
     steps, values = [step for step, _ in sizes], [size for _, size in sizes]
     growth = fit_growth(steps, values, fit_from=options.fit_from)
-    return [project(steps, values, growth, name=name, limit=largest) for name, largest in _RANGES.items()]
-
-
-_RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
+    return [project(steps, values, growth, name=name, limit=largest) for name, largest in RANGES.items()]
 
 
 def _overflow(largest: float, newest: Number, rms: float | None) -> float:
     """The gain at which streams whose size follows the gain reach the largest finite value of their type."""
-    if rms is None or not rms > 0 or not is_finite(newest):
+    if rms is None or not is_finite(newest):
         return largest
     log10 = math.log10(largest) + log10_of(newest) - math.log10(rms)
-    return math.pow(10.0, min(log10, 308.0))
+    return math.pow(10.0, min(log10, 308.0))  # float64 ends there; a gain beyond it is out of every range anyway
 
 
 def _peak(gains: Sequence[Number]) -> int:
@@ -212,7 +242,7 @@ def _contributions(result: "GainResult", direction: Direction) -> list[float]:
     return steps if forward else steps[::-1]
 
 
-WORDS = {
+WORDS = {  # of a column's name beside "gain": `Monitor` and people name theirs differently
     Direction.FORWARD: frozenset({"forward", "fwd"}),
     Direction.BACKWARD: frozenset({"backward", "bwd"}),
 }
@@ -234,7 +264,10 @@ class LoggedGains:
 def logged_gains(path: str) -> LoggedGains:
     """Read the columns whose names say gain and a direction, of the last run in the log.
 
-    Raises: LogError where there is none, or fewer than two rows.
+    Raises
+    ------
+    LogError
+        There is no such column, or fewer than two rows have one.
     """
     table = read_table(path, LogOptions())
     columns = _columns(table)

@@ -35,7 +35,10 @@ def flattened_logits(streams: Streams, weight: Tensor, alpha: Tensor, base: Tens
 def shared_start(settings: ToySettings, generator: Generator, *, mixing: int) -> dict[str, Tensor]:
     """Initial parameters of mHC and its kin, all but the bias of the mixing.
 
-    Arguments: mixing: number of logits behind H_res.
+    Parameters
+    ----------
+    mixing
+        Number of logits behind H_res of a site.
     """
     sites, streams = 2 * settings.depth, settings.streams
     inputs = streams * settings.width
@@ -90,3 +93,6 @@ class Manifold:
         res = sinkhorn(logits[2 * count :].view(count, count, -1), rule, matrices=OF_A_RUN)
         weights = logits[: 2 * count].sigmoid().T
         return SiteMaps(pre=weights[:, :count], post=2 * weights[:, count:], res=res.permute(2, 0, 1).contiguous())
+
+
+MHC = Manifold()
