@@ -11,7 +11,7 @@ from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.trend import (
