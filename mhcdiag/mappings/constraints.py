@@ -12,8 +12,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, SinkhornRule, Start
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
 
 __all__ = ["COLUMNS", "ROWS", "Constraint", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
 

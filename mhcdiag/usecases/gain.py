@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mhcdiag.errors import SettingError
+from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Reading, Recognition, Settings
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
@@ -18,9 +19,6 @@ from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.weight_readers.first_site import read_first_site
-
-MANY_MATRICES = 1_000_000
-"""Sites times tokens above which a GPU (with `device="auto"`) or more than one thread pays."""
 
 STATIC_NOTE = (
     "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
