@@ -18,7 +18,7 @@ import torch
 from timing import RUNS, print_machine
 from torch import Tensor
 
-from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel, Outputs
 
 SMALLEST = """

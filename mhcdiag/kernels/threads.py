@@ -17,13 +17,14 @@ def share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) ->
     interpreter lock.
     """
     threads = torch.get_num_threads()
+    # As few as torch may use: a launcher that runs one process a core says so by the number of torch's threads.
     workers = max(1, min(threads, blocks))
     edges = [blocks * worker // workers for worker in range(workers + 1)]
     (first, last), *others = pairwise(edges)
     running = [_others(threads - 1).submit(loop, *ends, *arguments) for ends in others]
     loop(first, last, *arguments)
     for part in running:
-        part.result()
+        part.result()  # raises what went wrong there
 
 
 @cache

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS
 
 Coefficients = Float[Tensor, "*batch 1 coefficient token"]
 Matrices = Float[Tensor, "*batch row column token"]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.composite.products import gains, products, span_sums
+from mhcdiag.kernels.composite.reference import gains, products, span_sums
 from mhcdiag.mappings.inputs import LogitFactor
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.gain import Bound, Definition, Direction, Kind
@@ -100,8 +100,11 @@ def _other(direction: Direction) -> Direction:
 
 
 def _stochastic(sites: int, streams: int, *, exact: bool) -> Bound:
+    """Bounds of mappings whose sums are 1 on the side that was normalised last."""
     if exact:
         return constant_bound(1.0, sites, EXACT_SIDE)
+    # With rows normalised last: a column reaches this where one row holds all other columns. n - 1 rows then give it 1
+    # each, and that row 1/n. The entries of a composite sum to n, and no column can have more.
     one_site, composite = streams - 1 + 1 / streams, float(streams)
     return Bound(
         single=(one_site,) * sites,

@@ -11,8 +11,8 @@ from math import inf
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, SinkhornRule, Start
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
 
 __all__ = ["COLUMNS", "ROWS", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.sinkhorn.rule import ROWS
+from mhcdiag.kernels.sinkhorn.interface import ROWS
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, LogitSampler
 from mhcdiag.mappings.interface import Constraint, Orientation, Stack
 from mhcdiag.results.gain import Direction

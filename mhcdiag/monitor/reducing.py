@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, distributed
 
-from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
+from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
-from mhcdiag.kernels.reference import Reference
 from mhcdiag.monitor.catching import stacked
 from mhcdiag.monitor.rank_agreement import is_distributed
 from mhcdiag.results.gain import Definition, Direction, Kind
@@ -53,7 +53,7 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
 def _kernel_for(maps: Tensor) -> Kernel:
     """One program on a GPU in place of some thousand; on a CPU nothing that would compile inside a training step."""
     if not maps.is_cuda:
-        return Reference()
+        return ReferenceKernel()
     dtype = torch.float64 if maps.dtype == torch.float64 else torch.float32
     return choose_kernel(device="cuda", streams=maps.shape[1], matrices=maps.shape[0] * maps.shape[-1], dtype=dtype)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mhcdiag.errors import InputError, SettingError
-from mhcdiag.kernels.composite.products import gains, prefixes
+from mhcdiag.kernels.composite.reference import gains, prefixes
 from mhcdiag.results.cost import StepTime
 from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.toy import StepRow, ToyRun

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mhcdiag.errors import SettingError
-from mhcdiag.kernels.choice import WORTH_COMPILING
+from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
 from mhcdiag.layouts.readings import Reading, UnmixedReading
@@ -192,7 +192,7 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
     run_on = _device(device, matrices=matrices)
     products = dtype or ("float32" if run_on == "mps" else "float64")  # MPS knows no float64
     exact = reading.exact_directions()
-    with _threads(1 if matrices <= WORTH_COMPILING else torch.get_num_threads()):
+    with _threads(1 if matrices <= MANY_MATRICES else torch.get_num_threads()):
         gains = measure_gains(
             source,
             exact_side=next(iter(exact)) if len(exact) == 1 else None,
@@ -222,7 +222,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _device(wanted: str, *, matrices: int) -> str:
     if wanted == "auto":
-        return "cuda" if matrices > WORTH_COMPILING and torch.cuda.is_available() else "cpu"
+        return "cuda" if matrices > MANY_MATRICES and torch.cuda.is_available() else "cpu"
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(wanted, False):
         raise SettingError(

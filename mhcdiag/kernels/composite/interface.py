@@ -1,4 +1,12 @@
-"""What every implementation of composite gains takes and gives back."""
+"""What every implementation of composite gains takes and gives back.
+
+Adding one is one file here with a frozen dataclass that has the attributes of `Kernel` and a `name` of its own, and one
+entry in `KERNELS` (`dispatch.py`). It must
+
+* give the numbers of `ReferenceKernel` to rounding, for any strides and any number of tokens (`tests/kernels`),
+* hand chunks with NaN, infinity or gains that are not `is_safe` to the reference,
+* raise ImportError or RuntimeError while it is imported where something is missing: plain torch then runs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +28,7 @@ Maps = Float[Tensor, "site stream stream token"]
 KEYS: tuple[SpanKey, ...] = tuple(product(Direction, Definition))
 """The order of the axis `key`: forward amax, forward norm, backward amax, backward norm."""
 
+# The square root of the range, with some room: no term of a product of two safe matrices overflows or underflows.
 _SAFE = {torch.float32: 2.0**60, torch.float64: 2.0**500}
 
 
@@ -88,4 +97,4 @@ class Kernel(Protocol):
         """The values of two ranks, counted from 1 and ascending, of each row; NaN ranks above everything."""
 
     def octave_counts(self, values: Scaled) -> OctaveCounts:
-        """How many values of each row [row, token], none negative, lie in each bin; see `kernels.quantiles`."""
+        """How many values of each row [row, token], none negative, lie in each bin; see `quantiles`."""

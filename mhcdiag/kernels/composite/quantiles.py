@@ -17,7 +17,7 @@ from mhcdiag.kernels.composite.scaled import Scaled
 BINS = 256
 """Bins of an octave: the middle of a bin is within 2**(1/512), 0.14 %, of every value in it."""
 ZERO, INFINITY, NAN = -(1 << 20), 1 << 20, (1 << 20) + 1
-"""Octaves that stand for what has none; bin 0."""
+"""Octaves that stand for what has none; bin 0. In this order they sort as `kthvalue` does, NaN above everything."""
 
 OctaveCounts = dict[int, Int64[Tensor, "row bin"]]
 """How many values of each row lie in each bin, for the octaves that occur."""
@@ -30,12 +30,14 @@ def bin_bounds() -> tuple[float, ...]:
 
 def order_statistics(values: Float[Tensor, "row token"], ranks: tuple[int, int]) -> Float[Tensor, "row rank"]:
     """The values of two ranks, counted from 1 and ascending, of each row; NaN ranks above everything."""
+    # Not `torch.quantile`, which interpolates, sorts everything and refuses more than 16 million values.
     return torch.stack([values.kthvalue(rank, dim=-1).values for rank in ranks], dim=-1)
 
 
 def octave_counts(values: Scaled) -> OctaveCounts:
     """Counts of a chunk of values [row, token]: on the CPU, counted where the values are."""
-    where = "cuda" if values.mantissa.is_cuda else "cpu"  # other devices know no float64
+    # Counted on a GPU, since its chunk is larger than the counts; other devices than CUDA know no float64.
+    where = "cuda" if values.mantissa.is_cuda else "cpu"
     mantissa, shift = torch.frexp(values.mantissa.to(where).double())
     octaves = (shift - 1).long()
     if values.exponent is not None:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from mhcdiag.kernels.sinkhorn.interface import ROWS, SinkhornRule
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import ROWS, SinkhornRule
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies.interface import RMS_EPS, Packed, SiteMaps, Streams, one_hot_by_site
 

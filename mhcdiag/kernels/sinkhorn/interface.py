@@ -2,6 +2,10 @@
 
 All variants (arXiv 2512.24880, equation 9) normalise the two sides in turn. The side that is normalised last has sums
 of 1; the other one carries the error.
+
+Adding an implementation is one file here with a frozen dataclass that has the attributes of `SinkhornKernel` and a
+`name` of its own, and one entry in `SINKHORN_KERNELS` (`normalise.py`). It must give the numbers of `ReferenceSinkhorn`
+to rounding, for every rule, any strides and any number of tokens (`tests/kernels`).
 """
 
 from dataclasses import dataclass

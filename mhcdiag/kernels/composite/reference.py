@@ -1,13 +1,65 @@
-"""Composite mappings along depth and their gains, for one block of tokens."""
+"""Composite gains in plain torch: the oracle of the other implementations, and what runs where none of them can.
+
+It never overflows: products that could leave the range of their element type carry an exponent per matrix.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.choice import widened
+from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
+from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
 from mhcdiag.kernels.composite.scaled import Scaled, multiply, needs_scaling, normalise
 from mhcdiag.results.gain import Definition, Direction, Kind, SpanKey
 
-Maps = Float[Tensor, "site stream stream token"]
+BLOCK_VALUES = 1 << 17
+"""Numbers of all spans that are held at once: 1 MB in float64, so that one block of tokens stays in the cache of a
+core."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceKernel:
+    """See `Kernel`; works on any device and for any number of streams."""
+
+    name: ClassVar[str] = "torch"
+
+    def chunk_gains(self, maps: Maps, outputs: Outputs) -> ChunkGains:
+        """See `Kernel`."""
+        maps = widened(maps).contiguous()  # tokens last in memory, or every product would stride
+        nonnegative = bool((maps >= 0).all())
+        broken = (~maps.isfinite()).any(dim=1).any(dim=1).sum(dim=-1).cpu()
+        return ChunkGains(
+            kinds={kind: _kind_gains(each, outputs, nonnegative=nonnegative) for kind, each in products(maps).items()},
+            nonfinite=broken if bool(broken.any()) else None,
+            kernel=self.name,
+        )
+
+    def span_sums(self, maps: Maps) -> dict[SpanKey, Scaled]:
+        """See `Kernel`."""
+        return span_sums(widened(maps))
+
+    def order_statistics(self, values: Float[Tensor, "row token"], ranks: tuple[int, int]) -> Float[Tensor, "row rank"]:
+        """See `Kernel`."""
+        return order_statistics(values, ranks)
+
+    def octave_counts(self, values: Scaled) -> OctaveCounts:
+        """See `Kernel`."""
+        return octave_counts(values)
+
+
+def _kind_gains(composites: Scaled, outputs: Outputs, *, nonnegative: bool) -> KindGains:
+    by_key = gains(composites, nonnegative=nonnegative)
+    stacked = Scaled(torch.stack([by_key[key].mantissa for key in KEYS]), by_key[KEYS[0]].exponent)
+    return KindGains(
+        sums=stacked.sum_tokens(),
+        maxima=stacked.max_tokens(),
+        matrices=composites.sum_tokens() if Outputs.MATRICES in outputs else None,
+        per_token=stacked if Outputs.PER_TOKEN in outputs else None,
+    )
 
 
 def products(maps: Maps) -> dict[Kind, Scaled]:
@@ -114,10 +166,6 @@ def gains(composites: Scaled, *, nonnegative: bool = False) -> dict[SpanKey, Sca
             sums = matrices.sum(dim=axis)
             found[direction, definition] = Scaled(sums.abs().amax(dim=-2), exponent)
     return found
-
-
-BLOCK_VALUES = 1 << 17
-"""Numbers that are held at once: 1 MB in float64, so that one block of tokens stays in the cache of a core."""
 
 
 def span_sums(maps: Maps) -> dict[SpanKey, Scaled]:
