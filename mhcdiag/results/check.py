@@ -7,7 +7,7 @@ from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Number
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.verdict import Relation, Verdict
 
 
 class GateSeverity(StrEnum):
@@ -17,13 +17,6 @@ class GateSeverity(StrEnum):
     """It decides the verdict."""
     WARNING = "warning"
     """It is shown, and changes nothing unless `--strict` is given."""
-
-
-class Relation(StrEnum):
-    """On which side of the limit a value passes."""
-
-    AT_MOST = "<="
-    AT_LEAST = ">="
 
 
 class Family(StrEnum):
