@@ -4,17 +4,21 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mhcdiag.cli.configured import POLICY, Config, Isolated
+from mhcdiag.cli.configured import POLICY, Config, Isolated, effective
+from mhcdiag.cli.options import examination, log_options, measurement
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.reports.check_formats.github import GITHUB
 from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.choosing import Target, named_format, names_in_words, suffixes_in_words, target_of
 from mhcdiag.results.check import CheckReport
+
+if TYPE_CHECKING:
+    from mhcdiag.usecases.check import CheckOptions, Plan
 
 GATE = "Gate"
 BASELINE = "Baseline"
@@ -128,8 +132,7 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
-    from mhcdiag.cli.check_plan import accept, make_plan, write_starter
-    from mhcdiag.usecases.check import run_check
+    from mhcdiag.usecases.check import CheckOptions, run_check
 
     if init:
         write_starter()
@@ -139,9 +142,8 @@ def check(
         printed.require()
     targets = parse_targets(outputs or ())
     path, policy = ctx.meta.get(POLICY, (None, None))
-    plan = make_plan(
-        ctx,
-        paths=paths or (),
+    options = CheckOptions(
+        paths=tuple(paths or ()),
         policy=policy,
         policy_path=path,
         baseline=None if update_baseline else baseline,
@@ -149,12 +151,53 @@ def check(
         exit_zero=exit_zero,
         jobs=jobs,
     )
+    plan = plan_of(ctx, options)
     kept = [*(one.path for one in plan.inputs), *([path] if path else []), *([baseline] if baseline else [])]
     refuse_overwriting(targets, kept)
-    report = accept(plan, baseline) if update_baseline else run_check(plan)
+    report = update(plan, baseline) if update_baseline else run_check(plan)
     write_reports(report, targets)
     print_report(report, form=printed, quiet=quiet, verbose=verbose)
     raise typer.Exit(report.exit_code)
+
+
+def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
+    """Return the plan of a check whose inputs are read with the options of `gain` and `spikes` that apply here."""
+    from mhcdiag.usecases.check import CheckpointReader, find_inputs, has_checkpoints, make_plan
+
+    inputs = find_inputs(options)
+    # Options are looked at even where no input needs them: a policy that is wrong is wrong.
+    of_gain, _ = effective(ctx, "gain")
+    of_spikes, _ = effective(ctx, "spikes")
+    logs = log_options(of_spikes)
+    logs.published_rule()
+    checkpoints = None
+    if has_checkpoints(inputs):
+        checkpoints = CheckpointReader(measure=measurement(of_gain), examine=examination(of_gain))
+    return make_plan(options, inputs, logs=logs, checkpoints=checkpoints)
+
+
+def update(plan: "Plan", path: Path | None) -> CheckReport:
+    """Make what is found now the baseline; OutputError where it cannot be written, or an input not be read."""
+    from mhcdiag.reports.check_formats.json_document import check_json
+    from mhcdiag.usecases.check import accept
+
+    if path is None:
+        raise SettingError("--update-baseline: which file? give --baseline FILE, or baseline in [check]")
+    check_writable(path, option="--baseline")
+    report = accept(plan, path)
+    write_text(path, check_json(report), option="--baseline")
+    return report
+
+
+def write_starter() -> None:
+    """Write a policy to start from; OutputError where there is one already."""
+    from mhcdiag.policies.policy_files import STARTER
+
+    path = Path("mhcdiag.toml")
+    if path.exists():
+        raise OutputError(f"{path} exists already; nothing was written")
+    write_text(path, STARTER, option="--init")
+    typer.echo(f"wrote {path}: name your checkpoints and logs in it, then run `mhcdiag check`")
 
 
 def parse_targets(wanted: Sequence[str]) -> list[Target]:
@@ -186,10 +229,7 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
 
 
 def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse a report that would take the place of a file that the check needs.
-
-    Arguments: targets: reports to write; kept: inputs, policy and baseline. Raises: OutputError.
-    """
+    """Raise OutputError for a report that would take the place of an input, the policy or the baseline."""
     places = {os.path.realpath(path) for path in kept}
     for target in targets:
         if os.path.realpath(target.path) in places:
@@ -197,7 +237,7 @@ def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLi
 
 
 def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
-    """Write every report, each under a temporary name first. Raises: OutputError."""
+    """Write every report, each under a temporary name first; OutputError where that fails."""
     texts = [target.format.render(report) for target in targets]
     for target, text in zip(targets, texts, strict=True):
         write_text(target.path, text, option="-o")

@@ -1,21 +1,35 @@
-"""Numbers that gates can judge, by name: one file per command whose reports hold them."""
+"""Numbers that gates can judge, by name: one file per command whose records hold them."""
 
 import difflib
 
 from mhcdiag.errors import SettingError
-from mhcdiag.metrics.gain import gain_metrics
-from mhcdiag.metrics.health import health_metrics
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading
-from mhcdiag.metrics.spikes import spikes_metrics
+from mhcdiag.metrics.gain import GAIN
+from mhcdiag.metrics.health import HEALTH
+from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record
+from mhcdiag.metrics.spikes import SPIKES
 
-__all__ = ["METRICS", "Document", "Explanation", "Metric", "Question", "Reading", "find_metric"]
+__all__ = [
+    "GROUPS",
+    "METRICS",
+    "Examined",
+    "Explanation",
+    "Found",
+    "Group",
+    "Metric",
+    "Question",
+    "Record",
+    "find_metric",
+]
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*gain_metrics(), *health_metrics(), *spikes_metrics())}
+GROUPS: tuple[Group, ...] = (GAIN, HEALTH, SPIKES)
+"""Every group; `metrics/interface.py` says what an entry must keep to."""
+
+METRICS: dict[str, Metric] = {metric.name: metric for group in GROUPS for metric in group.metrics}
 """Every metric by its name."""
 
 
 def find_metric(name: str) -> Metric:
-    """Return a metric by its name. Raises: SettingError, with the nearest names."""
+    """Return a metric by its name; SettingError, with the nearest names, where there is none."""
     if name in METRICS:
         return METRICS[name]
     near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.5)

@@ -1,17 +1,18 @@
-"""Metrics of checkpoints: composite gains, bounds, Sinkhorn quality, and what could not be trusted."""
+"""Metrics of a checkpoint's gains: composites, bounds, Sinkhorn quality, and what could not be trusted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
+from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record, extreme
 from mhcdiag.results.check import Family, ValuePlace
-from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
-from mhcdiag.results.numbers import parse_number
+from mhcdiag.results.gain import Curve, CurveKey, Definition, Direction, GainResult, Kind, Reduction, SpanKey
+from mhcdiag.results.numbers import Number
+
+_Reader = Callable[[GainResult, Question], Found]
 
 _COMPOSITES = ("worst", "prefix", "suffix", "bound")
 """Metrics of composites; in a layout whose streams end at each layer they are formal numbers."""
-
-_Reader = Callable[[Document, tuple[str, ...], Question], Reading]
 
 _PAPER = "arXiv 2512.24880, section 3.1 and Figures 3, 7 (Amax gain magnitude)"
 _ACTION = (
@@ -22,101 +23,6 @@ _FALSE = (
     "Random inputs can amplify more than real tokens; a gain is a level of risk and does not time a spike: runs have "
     "stayed well far above 1000."
 )
-
-
-def gain_metrics() -> Iterator[Metric]:
-    """Yield every metric of a checkpoint."""
-    for direction, definition in product(Direction, Definition):
-        yield _metric(f"worst.{direction}.{definition}", _WORST, _worst)
-    for keys in product(Kind, Direction, Definition, Reduction):
-        yield _metric(".".join(keys), _CURVE, _curve)
-    for direction, part in product(Direction, ("single", "prefix", "suffix", "worst")):
-        yield _metric(f"bound.{direction}.{part}", _BOUND, _bound)
-    for name in ("row_residual", "column_residual", "log_sum_mean", "log_sum_max"):
-        yield _metric(f"sinkhorn.{name}", _SINKHORN, _sinkhorn)
-    for name, explanation in (("nonfinite", _NONFINITE), ("assumed", _ASSUMED), ("skipped", _SKIPPED)):
-        yield _metric(name, explanation, _count, unit="count")
-
-
-def _metric(path: str, explanation: Explanation, read: _Reader, *, unit: str = "factor") -> Metric:
-    keys = tuple(path.split("."))
-    formal = keys[0] in _COMPOSITES
-
-    def read_it(document: Document, question: Question) -> Reading:
-        if formal and document.get("composes") is False:
-            return Reading(value=None, missing="streams do not persist from site to site: composites are not judged")
-        return read(document, keys, question)
-
-    return Metric(name=f"gain.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
-
-
-def _worst(document: Document, keys: tuple[str, ...], _question: Question) -> Reading:
-    span = _walk(document, keys)
-    if not isinstance(span, dict):
-        return Reading(value=None, missing=f"the measurement has no {'.'.join(keys)}")
-    first, last = span["from_site"], span["to_site"]
-    place = ValuePlace(text=first if first == last else f"{first} to {last}")
-    return _number(span["value"], keys, place)
-
-
-def _curve(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
-    return _of_sites(document, ("gain", *keys), question)
-
-
-def _bound(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
-    found = _walk(document, keys)
-    if found is None:
-        why = _walk(document, (*keys[:2], "why"))
-        return Reading(value=None, missing=f"nothing bounds these mappings: {why}")
-    return _of_sites(document, keys, question) if isinstance(found, list) else _number(found, keys)
-
-
-def _sinkhorn(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
-    found = _walk(document, keys)
-    if found is None:
-        return Reading(value=None, missing=f"layout {document.get('layout')} has no Sinkhorn iteration")
-    return _of_sites(document, keys, question) if isinstance(found, list) else _number(found, keys)
-
-
-def _count(document: Document, keys: tuple[str, ...], _question: Question) -> Reading:
-    found = document.get(keys[0])
-    if not isinstance(found, list):
-        return Reading(value=None, missing=f"the measurement has no {keys[0]}")
-    place = None
-    if found and keys[0] == "nonfinite":
-        place = ValuePlace(text=f"{found[0]['site']}: {found[0]['found']}")
-    elif found:
-        first = found[0]
-        place = ValuePlace(text=first if isinstance(first, str) else f"{first['what']}: {first['reason']}")
-    return Reading(value=float(len(found)), place=place)
-
-
-def _of_sites(document: Document, keys: tuple[str, ...], question: Question) -> Reading:
-    curve = _walk(document, keys)
-    if not isinstance(curve, list) or not curve:
-        return Reading(value=None, missing=f"the measurement has no {'.'.join(keys)}")
-    numbers = [parse_number(entry) for entry in curve]
-    known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers):
-        return Reading(value=None, missing=f"{'.'.join(keys)} lacks {len(numbers) - len(known)} of its sites")
-    index = extreme(known, question.relation)
-    return Reading(value=known[index], place=ValuePlace(text=str(document["sites"][index])))
-
-
-def _number(found: object, keys: tuple[str, ...], place: ValuePlace | None = None) -> Reading:
-    value = parse_number(found)
-    return Reading(value=value, missing="" if value is not None else f"{'.'.join(keys)} is no number", place=place)
-
-
-def _walk(document: Document, keys: tuple[str, ...]) -> object:
-    found: object = document
-    for key in keys:
-        if not isinstance(found, dict) or key not in found:
-            return None
-        found = found[key]
-    return found
-
-
 _WORST = Explanation(
     measures="The largest token mean over all composite mappings P(a,b) = H_b ... H_a, a <= b. norm: largest row "
     "(forward) or column (backward) sum of absolute values; amax: largest absolute row or column sum, signs kept.",
@@ -166,3 +72,86 @@ _SKIPPED = Explanation(
     false_alarms="None known.",
     action="`mhcdiag gain` lists them with reasons.",
 )
+
+
+def _metrics() -> Iterator[Metric]:
+    for span in product(Direction, Definition):
+        yield _metric(".".join(("worst", *span)), _WORST, partial(_worst, span))
+    for curve in product(Kind, Direction, Definition, Reduction):
+        yield _metric(".".join(curve), _CURVE, partial(_curve, curve))
+    for direction, part in product(Direction, ("single", "prefix", "suffix", "worst")):
+        yield _metric(f"bound.{direction}.{part}", _BOUND, partial(_bound, direction, part))
+    for name in ("row_residual", "column_residual", "log_sum_mean", "log_sum_max"):
+        yield _metric(f"sinkhorn.{name}", _SINKHORN, partial(_sinkhorn, name))
+    yield _metric("nonfinite", _NONFINITE, _nonfinite, unit="count")
+    yield _metric("assumed", _ASSUMED, _assumed, unit="count")
+    yield _metric("skipped", _SKIPPED, _skipped, unit="count")
+
+
+def _metric(path: str, explanation: Explanation, read: _Reader, *, unit: str = "factor") -> Metric:
+    formal = path.split(".", maxsplit=1)[0] in _COMPOSITES
+
+    def read_it(record: Record, question: Question) -> Found:
+        assert isinstance(record, Examined)
+        if formal and not record.gain.composes:
+            return Found(value=None, missing="streams do not persist from site to site: composites are not judged")
+        return read(record.gain, question)
+
+    return Metric(name=f"gain.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
+
+
+def _worst(key: SpanKey, result: GainResult, _question: Question) -> Found:
+    span = result.worst.get(key)
+    if span is None:
+        return Found(value=None, missing=f"the measurement has no {'.'.join(('worst', *key))}")
+    text = span.from_site if span.from_site == span.to_site else f"{span.from_site} to {span.to_site}"
+    return Found(value=span.value, place=ValuePlace(text=text))
+
+
+def _curve(key: CurveKey, result: GainResult, question: Question) -> Found:
+    curve = result.gain.get(key)
+    if not curve:
+        return Found(value=None, missing=f"the measurement has no {'.'.join(('gain', *key))}")
+    return _decisive(curve, result, question)
+
+
+def _bound(direction: Direction, part: str, result: GainResult, question: Question) -> Found:
+    bound = result.bound.get(direction)
+    found: Curve | Number | None = None if bound is None else getattr(bound, part)
+    if found is None:
+        why = "the measurement has no bound" if bound is None else bound.why
+        return Found(value=None, missing=f"nothing bounds these mappings: {why}")
+    return _decisive(found, result, question) if isinstance(found, tuple) else Found(value=found)
+
+
+def _sinkhorn(name: str, result: GainResult, question: Question) -> Found:
+    if result.sinkhorn is None:
+        return Found(value=None, missing=f"layout {result.layout} has no Sinkhorn iteration")
+    found: Curve | float = getattr(result.sinkhorn, name)
+    return _decisive(found, result, question) if isinstance(found, tuple) else Found(value=found)
+
+
+def _decisive(curve: Curve, result: GainResult, question: Question) -> Found:
+    """Of one number per site, the one that decides."""
+    index = extreme(curve, question.relation)
+    return Found(value=curve[index], place=ValuePlace(text=result.sites[index]))
+
+
+def _nonfinite(result: GainResult, _question: Question) -> Found:
+    return _counted([f"{broken.site}: {broken.found}" for broken in result.nonfinite])
+
+
+def _assumed(result: GainResult, _question: Question) -> Found:
+    return _counted(result.assumed)
+
+
+def _skipped(result: GainResult, _question: Question) -> Found:
+    return _counted([f"{skipped.what}: {skipped.reason}" for skipped in result.skipped])
+
+
+def _counted(found: Sequence[str]) -> Found:
+    """The number of things found; the first of them is the place."""
+    return Found(value=float(len(found)), place=ValuePlace(text=found[0]) if found else None)
+
+
+GAIN = Group(name="gain", metrics=tuple(_metrics()))

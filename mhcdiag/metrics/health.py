@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
+from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record, extreme
 from mhcdiag.results.check import Family, ValuePlace
-from mhcdiag.results.health import Severity
-from mhcdiag.results.numbers import parse_number
+from mhcdiag.results.health import HealthResult, Severity
 
 FINDINGS = {"failed": Severity.FAIL, "warned": Severity.WARN, "noted": Severity.NOTE}
 """Metrics that count findings."""
@@ -165,13 +164,11 @@ SPELLED = {"as it is": "error", "from weights": "from_weights"}
 """Names of metrics where the key is none."""
 
 
-def health_metrics() -> Iterator[Metric]:
-    """Yield every metric of a checkpoint's health."""
+def _metrics() -> Iterator[Metric]:
     for name, severity in FINDINGS.items():
-        yield _metric(
-            name, _counted(f"Number of findings of severity {severity}, over all checks"), partial(_count, severity)
-        )
-    yield _metric("unchecked", _counted("Number of checks that could not be made"), _unchecked)
+        explanation = _of_findings(f"Number of findings of severity {severity}, over all checks")
+        yield _metric(name, explanation, partial(_count, severity))
+    yield _metric("unchecked", _of_findings("Number of checks that could not be made"), _unchecked)
     for check, numbers in NUMBERS.items():
         for unit, meanings in (("factor", numbers.factors), ("fraction", numbers.fractions)):
             for key, meaning in meanings.items():
@@ -185,18 +182,18 @@ def health_metrics() -> Iterator[Metric]:
 
 
 def _metric(
-    path: str, explanation: Explanation, read: Callable[[Document, Question], Reading], *, unit: str = "count"
+    path: str, explanation: Explanation, read: Callable[[HealthResult, Question], Found], *, unit: str = "count"
 ) -> Metric:
-    def read_it(document: Document, question: Question) -> Reading:
-        examined = document.get("health")
-        if not isinstance(examined, dict):
-            return Reading(value=None, missing="this checkpoint's health was not examined")
-        return read(examined, question)
+    def read_it(record: Record, question: Question) -> Found:
+        assert isinstance(record, Examined)
+        if record.health is None:
+            return Found(value=None, missing="this checkpoint's health was not examined")
+        return read(record.health, question)
 
     return Metric(name=f"health.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
 
 
-def _counted(measures: str) -> Explanation:
+def _of_findings(measures: str) -> Explanation:
     return Explanation(
         measures=f"{measures} of `mhcdiag health` with its default thresholds.",
         source="`mhcdiag health --verbose` gives formula and source of each check",
@@ -205,30 +202,33 @@ def _counted(measures: str) -> Explanation:
     )
 
 
-def _count(severity: Severity, examined: Document, _question: Question) -> Reading:
-    found = [f for check in examined["checks"] for f in check["findings"] if f["severity"] == severity]
-    place = None
-    if found:
-        site = f"{found[0]['site']}: " if found[0]["site"] else ""
-        place = ValuePlace(text=f"{site}{found[0]['what']}")
-    return Reading(value=float(len(found)), place=place)
+def _count(severity: Severity, result: HealthResult, _question: Question) -> Found:
+    found = [one for check in result.checks for one in check.findings if one.severity is severity]
+    if not found:
+        return Found(value=0.0)
+    site = f"{found[0].site}: " if found[0].site else ""
+    return Found(value=float(len(found)), place=ValuePlace(text=f"{site}{found[0].what}"))
 
 
-def _unchecked(examined: Document, _question: Question) -> Reading:
-    names = [check["name"] for check in examined["checks"] if check["not_checkable"]]
-    return Reading(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
+def _unchecked(result: HealthResult, _question: Question) -> Found:
+    names = [check.name for check in result.checks if check.not_checkable]
+    return Found(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
 
 
-def _number(name: str, key: str, examined: Document, question: Question) -> Reading:
-    check = next((check for check in examined["checks"] if check["name"] == name), None)
+def _number(name: str, key: str, result: HealthResult, question: Question) -> Found:
+    check = next((check for check in result.checks if check.name == name), None)
     if check is None:
-        return Reading(value=None, missing=f"check {name} was not made")
-    if check["not_checkable"]:
-        return Reading(value=None, missing=f"check {name}: {check['not_checkable']}")
-    curve = check["per_site"].get(key)
-    found = curve if curve else [check["overall"].get(key)]
-    numbers = [number for each in found if (number := parse_number(each)) is not None]
-    if len(numbers) < len(found):
-        return Reading(value=None, missing=f"check {name} gives no {key} here")
-    index = extreme(numbers, question.relation)
-    return Reading(value=numbers[index], place=ValuePlace(text=str(examined["sites"][index])) if curve else None)
+        return Found(value=None, missing=f"check {name} was not made")
+    if check.not_checkable:
+        return Found(value=None, missing=f"check {name}: {check.not_checkable}")
+    # A number per site says more than the check's summary of it: it has a place, and a lower limit has its own end.
+    curve = check.per_site.get(key)
+    if curve:
+        index = extreme(curve, question.relation)
+        return Found(value=curve[index], place=ValuePlace(text=result.sites[index]))
+    if key not in check.overall:
+        return Found(value=None, missing=f"check {name} gives no {key} here")
+    return Found(value=check.overall[key])
+
+
+HEALTH = Group(name="health", metrics=tuple(_metrics()))

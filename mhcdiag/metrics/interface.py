@@ -1,24 +1,53 @@
-"""What a metric is: a named number of a JSON document, and everything a user may ask about it."""
+"""What a metric is: a named number of a record, and everything a user may ask about it.
+
+A file of this package is one group of metrics: all that a command's record offers to gates. It
+
+* holds one `Group`, which the tuple `GROUPS` in `mhcdiag.metrics` lists;
+* names each metric by its path in the JSON report, beginning with the group's name: that name stands in policies,
+  reports and baselines, so that it never changes;
+* reads a record and nothing else, and never raises: what a record lacks is `missing`, which no gate passes;
+* explains each metric in the four fields of `Explanation`, which `mhcdiag explain NAME` prints.
+
+To add a metric, add it to its group. To add a group, add one file here and one entry in `GROUPS`.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from mhcdiag.results.check import Family, Relation, ValuePlace
+from mhcdiag.results.check import Family, ValuePlace
+from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Huge, Number
-
-Document = Mapping[str, Any]
-"""A record as `results.documents` writes it: of one checkpoint (`gain_document`, and `health_document` under
-"health") or of one log (`spikes_document`)."""
+from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.verdict import Relation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """What a metric found in a document."""
+class Examined:
+    """What is known of one checkpoint."""
+
+    gain: GainResult
+    """What was measured."""
+    health: HealthResult | None = None
+    """What was found wrong; None where it was not looked for."""
+
+    @property
+    def path(self) -> str:
+        """The checkpoint as the user named it."""
+        return self.gain.path
+
+
+Record = Examined | LogResult
+"""What is known of one input of a check: of a checkpoint, or of a log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a metric found in a record."""
 
     value: Number | None
-    """The number, in the metric's unit; None where the document does not hold it."""
+    """The number, in the metric's unit; None where the record does not hold it."""
     missing: str = ""
     """Why there is none, as a clause; empty where there is one."""
     place: ValuePlace | None = None
@@ -33,7 +62,7 @@ class Question:
     """Series of the log; `*` for all that were judged, None for the metric's own."""
     relation: Relation = Relation.AT_MOST
     """Which end of several numbers matters: the largest for an upper limit, the smallest for a lower one."""
-    baseline: Document | None = None
+    baseline: Record | None = None
     """The same input in the baseline, for metrics that count what is new."""
 
 
@@ -63,18 +92,35 @@ class Metric:
     """Unit of the value."""
     explanation: Explanation
     """What it means."""
-    read: Callable[[Document, Question], Reading] = field(repr=False)
-    """Take it out of a document."""
+    read: Callable[[Record, Question], Found] = field(repr=False)
+    """Take it out of a record of its family."""
     series: str | None = None
     """Series of the log it is taken from unless a gate names another; None where it has none."""
     needs_baseline: bool = False
     """Whether it means nothing without a baseline."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The metrics of one command's record."""
+
+    name: str
+    """First word of their names: the command."""
+    metrics: tuple[Metric, ...]
+    """In the order in which they are listed."""
+
+
 def extreme(numbers: Sequence[Number], relation: Relation) -> int:
     """Return the index of the number that decides: a NaN if there is one, else the largest (or smallest).
 
-    Arguments: numbers: at least one; relation: of the limit. `max` of Python would drop a NaN that does not come first.
+    `max` of Python would drop a NaN that does not come first: every comparison with it is false.
+
+    Parameters
+    ----------
+    numbers
+        At least one.
+    relation
+        Of the limit.
     """
     for index, number in enumerate(numbers):
         if not isinstance(number, Huge) and math.isnan(number):

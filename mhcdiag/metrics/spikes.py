@@ -1,13 +1,15 @@
 """Metrics of training logs: events by kind, events that a baseline does not have, published spike scores."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from mhcdiag.metrics.interface import Document, Explanation, Metric, Question, Reading, extreme
+from mhcdiag.metrics.interface import Explanation, Found, Group, Metric, Question, Record, extreme
 from mhcdiag.results.check import Family, ValuePlace
-from mhcdiag.results.spikes import EventKind
+from mhcdiag.results.numbers import step
+from mhcdiag.results.spikes import Event, EventKind, LogResult, SeriesResult
 
-_Reader = Callable[[Document, tuple[str, ...], str, Question], Reading]
+_Reader = Callable[[LogResult, str, Question], Found]
 
 EVERY = "*"
 """In place of a series: all that were judged."""
@@ -17,131 +19,8 @@ NEAR = 3
 
 _OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale"}
 
-
-def spikes_metrics() -> Iterator[Metric]:
-    """Yield every metric of a log."""
-    for kind in EventKind:
-        series = _OWN_SERIES.get(kind, "loss")
-        yield _metric(f"count.{kind}", _KINDS[kind], _count, series=series, unit="events")
-    yield _metric("new", _NEW, _new, series="loss", unit="events", needs_baseline=True)
-    for rule in ("olmo2", "olmo_core"):
-        yield _metric(f"spike_score.{rule}", _SCORE, _score, series="loss", unit="fraction")
-    yield _metric("points", _POINTS, _points, series="loss", unit="points")
-    yield _metric("unreadable_lines", _UNREADABLE, _unreadable, series=None, unit="lines")
-
-
-def _metric(
-    path: str,
-    explanation: Explanation,
-    read: _Reader,
-    *,
-    series: str | None,
-    unit: str,
-    needs_baseline: bool = False,
-) -> Metric:
-    keys = tuple(path.split("."))
-    return Metric(
-        name=f"spikes.{path}",
-        family=Family.LOG,
-        unit=unit,
-        explanation=explanation,
-        read=lambda document, question: read(document, keys, question.series or series or "", question),
-        series=series,
-        needs_baseline=needs_baseline,
-    )
-
-
-def _count(document: Document, keys: tuple[str, ...], series: str, _question: Question) -> Reading:
-    kind = EventKind(keys[1])
-    missing = _missing(document, series)
-    if missing and series != _OWN_SERIES.get(EventKind.LOSS_SCALE):
-        return Reading(value=None, missing=missing)
-    # A divergence that a resume ended is over; the default gate of `mhcdiag spikes` does not count it either.
-    return _counted(
-        event
-        for event in _events(document, series)
-        if event["kind"] == kind and not (kind is EventKind.DIVERGENCE and event["recovered"] is not None)
-    )
-
-
-def _new(document: Document, _keys: tuple[str, ...], series: str, question: Question) -> Reading:
-    if question.baseline is None:
-        return Reading(value=None, missing="there is no baseline to compare with")
-    missing = _missing(document, series) or _missing(question.baseline, series)
-    if missing:
-        return Reading(value=None, missing=missing)
-    before = list(_events(question.baseline, series))
-    near = NEAR * _interval(document)
-    return _counted(
-        event for event in _events(document, series) if not any(_same(event, old, near=near) for old in before)
-    )
-
-
-def _score(document: Document, keys: tuple[str, ...], series: str, question: Question) -> Reading:
-    missing = _missing(document, series)
-    if missing:
-        return Reading(value=None, missing=missing)
-    names = document["series"] if series == EVERY else [series]
-    scores = [document["series"][name]["spike_score"][keys[1]] for name in names]
-    known = [float(score) for score in scores if score is not None]
-    if not known:
-        window = 1000 if keys[1] == "olmo2" else 128
-        return Reading(value=None, missing=f"no run is long enough for this score ({window} points)")
-    return Reading(value=known[extreme(known, question.relation)])
-
-
-def _points(document: Document, _keys: tuple[str, ...], series: str, question: Question) -> Reading:
-    missing = _missing(document, series)
-    if missing:
-        return Reading(value=None, missing=missing)
-    names = document["series"] if series == EVERY else [series]
-    points = [float(document["series"][name]["points"]) for name in names]
-    return Reading(value=points[extreme(points, question.relation)])
-
-
-def _unreadable(document: Document, _keys: tuple[str, ...], _series: str, _question: Question) -> Reading:
-    return Reading(value=float(document["unreadable_lines"]))
-
-
-def _missing(document: Document, series: str) -> str:
-    known = document["series"]
-    if series == EVERY:
-        return "" if known else "no series could be judged"
-    if series in known:
-        return ""
-    return f"the log has no judged series '{series}'; it has {', '.join(known) or 'none'}"
-
-
-def _events(document: Document, series: str) -> Iterator[dict[str, Any]]:
-    for name, one in document["series"].items():
-        if series in (EVERY, name):
-            yield from one["events"]
-
-
-def _counted(events: Iterator[dict[str, Any]]) -> Reading:
-    found = list(events)
-    if not found:
-        return Reading(value=0.0)
-    first = found[0]
-    step = first["start"]
-    text = f"step {step:,}" if step is not None else "step unknown"
-    return Reading(value=float(len(found)), place=ValuePlace(text=text, line=first["line"]))
-
-
-def _same(event: dict[str, Any], old: dict[str, Any], *, near: float) -> bool:
-    if event["kind"] != old["kind"] or event["start"] is None or old["start"] is None:
-        return False
-    return bool(abs(old["start"] - event["start"]) <= near)
-
-
-def _interval(document: Document) -> float:
-    """Return the steps between two logged points, on average over the longest run."""
-    longest = max(document["runs"], key=lambda run: run["points"], default=None)
-    if longest is None or longest["points"] < 2:
-        return 1.0
-    steps = float(longest["last_step"] - longest["first_step"])
-    return steps / int(longest["points"] - 1)
-
+_WINDOWS = {"olmo2": 1000, "olmo_core": 128}
+"""Points that a published score needs before it says anything."""
 
 _OURS = "mhcdiag's own rule: see `mhcdiag explain mhcdiag`"
 
@@ -213,3 +92,129 @@ _UNREADABLE = Explanation(
     false_alarms="Words in place of numbers that mean nothing is wrong, such as 'n/a'.",
     action="Force the format (`log_format`) or the key (`loss_key`) in the policy's [spikes] table.",
 )
+
+
+def _metrics() -> Iterator[Metric]:
+    for kind in EventKind:
+        series = _OWN_SERIES.get(kind, "loss")
+        yield _metric(f"count.{kind}", _KINDS[kind], partial(_count, kind), series=series, unit="events")
+    yield _metric("new", _NEW, _new, series="loss", unit="events", needs_baseline=True)
+    for rule in _WINDOWS:
+        yield _metric(f"spike_score.{rule}", _SCORE, partial(_score, rule), series="loss", unit="fraction")
+    yield _metric("points", _POINTS, _points, series="loss", unit="points")
+    yield _metric("unreadable_lines", _UNREADABLE, _unreadable, series=None, unit="lines")
+
+
+def _metric(
+    path: str,
+    explanation: Explanation,
+    read: _Reader,
+    *,
+    series: str | None,
+    unit: str,
+    needs_baseline: bool = False,
+) -> Metric:
+    def read_it(record: Record, question: Question) -> Found:
+        assert isinstance(record, LogResult)
+        return read(record, question.series or series or "", question)
+
+    return Metric(
+        name=f"spikes.{path}",
+        family=Family.LOG,
+        unit=unit,
+        explanation=explanation,
+        read=read_it,
+        series=series,
+        needs_baseline=needs_baseline,
+    )
+
+
+def _count(kind: EventKind, log: LogResult, series: str, _question: Question) -> Found:
+    missing = _missing(log, series)
+    # A log that carries no loss scale has no scaler that could give up: the built-in gate must pass on bf16 runs.
+    if missing and series != _OWN_SERIES[EventKind.LOSS_SCALE]:
+        return Found(value=None, missing=missing)
+    # A divergence that a resume ended is over; the default gate of `mhcdiag spikes` does not count it either.
+    return _counted(
+        event
+        for event in _events(log, series)
+        if event.kind is kind and not (kind is EventKind.DIVERGENCE and event.recovered is not None)
+    )
+
+
+def _new(log: LogResult, series: str, question: Question) -> Found:
+    before = question.baseline
+    if before is None:
+        return Found(value=None, missing="there is no baseline to compare with")
+    assert isinstance(before, LogResult)
+    missing = _missing(log, series) or _missing(before, series)
+    if missing:
+        return Found(value=None, missing=missing)
+    known = list(_events(before, series))
+    near = NEAR * _interval(log)
+    return _counted(event for event in _events(log, series) if not any(_same(event, old, near=near) for old in known))
+
+
+def _score(rule: str, log: LogResult, series: str, question: Question) -> Found:
+    missing = _missing(log, series)
+    if missing:
+        return Found(value=None, missing=missing)
+    scores = [float(getattr(one.spike_score, rule)) for one in _chosen(log, series)]
+    # NaN says that no window was full: there is no share to judge, which is not the same as a broken number.
+    known = [score for score in scores if not math.isnan(score)]
+    if not known:
+        return Found(value=None, missing=f"no run is long enough for this score ({_WINDOWS[rule]} points)")
+    return Found(value=known[extreme(known, question.relation)])
+
+
+def _points(log: LogResult, series: str, question: Question) -> Found:
+    missing = _missing(log, series)
+    if missing:
+        return Found(value=None, missing=missing)
+    points = [float(one.points) for one in _chosen(log, series)]
+    return Found(value=points[extreme(points, question.relation)])
+
+
+def _unreadable(log: LogResult, _series: str, _question: Question) -> Found:
+    return Found(value=float(log.unreadable_lines))
+
+
+def _missing(log: LogResult, series: str) -> str:
+    if series == EVERY:
+        return "" if log.series else "no series could be judged"
+    if series in log.series:
+        return ""
+    return f"the log has no judged series '{series}'; it has {', '.join(log.series) or 'none'}"
+
+
+def _chosen(log: LogResult, series: str) -> Iterator[SeriesResult]:
+    return (one for name, one in log.series.items() if series in (EVERY, name))
+
+
+def _events(log: LogResult, series: str) -> Iterator[Event]:
+    return (event for one in _chosen(log, series) for event in one.events)
+
+
+def _counted(events: Iterable[Event]) -> Found:
+    found = list(events)
+    if not found:
+        return Found(value=0.0)
+    first = step(found[0].start)
+    text = f"step {first:,}" if first is not None else "step unknown"
+    return Found(value=float(len(found)), place=ValuePlace(text=text, line=found[0].line))
+
+
+def _same(event: Event, old: Event, *, near: float) -> bool:
+    # A step that is not known is NaN, and near to nothing: such an event is new.
+    return event.kind is old.kind and abs(old.start - event.start) <= near
+
+
+def _interval(log: LogResult) -> float:
+    """Return the steps between two logged points, on average over the longest run."""
+    longest = max(log.runs, key=lambda run: run.points, default=None)
+    if longest is None or longest.points < 2:
+        return 1.0
+    return (longest.last_step - longest.first_step) / (longest.points - 1)
+
+
+SPIKES = Group(name="spikes", metrics=tuple(_metrics()))

@@ -1,63 +1,24 @@
-"""The gates of a policy on the document of one input. They fail closed: what is missing or NaN never passes."""
+"""The gates of a policy on the record of one input. They fail closed: what is missing or NaN never passes."""
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from mhcdiag.metrics import METRICS, Document, Question, Reading
+from mhcdiag.metrics import METRICS, Found, Question, Record
 from mhcdiag.policies.policy import ANY, Allow, PolicyGate
-from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity, Relation
-from mhcdiag.results.numbers import Huge, Number, number, text, within
-from mhcdiag.results.verdict import Verdict, combine
+from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity
+from mhcdiag.results.numbers import Huge, Number, number, text
+from mhcdiag.results.spikes import Event, LogResult
+from mhcdiag.results.verdict import Relation, Verdict, combine, holds
 
-
-def without_allowed(document: Document, allowed: Sequence[Allow]) -> tuple[Document, tuple[AllowedEvent, ...]]:
-    """Return the document of a log without its known events, and those events.
-
-    Arguments: document: of `spikes_document`; allowed: the policy's list.
-    """
-    path = str(document["path"])
-    left_out: list[AllowedEvent] = []
-    series = {}
-    for name, one in document["series"].items():
-        kept = []
-        for event in one["events"]:
-            entry = next((entry for entry in allowed if _matches(entry, path, name, event)), None)
-            if entry is None:
-                kept.append(event)
-                continue
-            left_out.append(
-                AllowedEvent(
-                    path=path,
-                    series=name,
-                    kind=event["kind"],
-                    step=math.nan if event["start"] is None else float(event["start"]),
-                    line=event["line"],
-                    reason=entry.reason,
-                )
-            )
-        series[name] = {**one, "events": kept}
-    return {**document, "series": series}, tuple(left_out)
+JUDGEABLE = "judgeable"
+"""Name of the gate that every input has: that something can be said of it."""
 
 
 def applies(pattern: str, path: str) -> bool:
     """Say whether a pattern of a policy covers a path, which it may match from any folder on."""
     return pattern == ANY or fnmatchcase(path, pattern) or fnmatchcase(path, f"*/{pattern}")
-
-
-def _matches(entry: Allow, path: str, series: str, event: Document) -> bool:
-    if event["start"] is None:
-        return False
-    return (
-        entry.kind in (ANY, event["kind"])
-        and entry.series in (ANY, series)
-        and entry.steps[0] <= event["start"] <= entry.steps[1]
-        and applies(entry.paths, path)
-    )
-
-
-JUDGEABLE = "judgeable"
-"""Name of the gate that every input has: that something can be said of it."""
 
 
 def gates_for(gates: Sequence[PolicyGate], family: Family, path: str) -> Iterator[PolicyGate]:
@@ -67,20 +28,73 @@ def gates_for(gates: Sequence[PolicyGate], family: Family, path: str) -> Iterato
             yield gate
 
 
-def judge_gate(gate: PolicyGate, document: Document, baseline: Document | None) -> GateOutcome:
-    """Hold one number of a document against one limit.
+# Known events
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Screened:
+    """A log without its known events."""
+
+    log: LogResult
+    """What is left to judge."""
+    allowed: tuple[AllowedEvent, ...]
+    """The known events, which every report shows."""
+
+
+def without_allowed(log: LogResult, allowed: Sequence[Allow]) -> Screened:
+    """Return a log without the events that a policy's list allows, and those events."""
+    left_out: list[AllowedEvent] = []
+    series = {}
+    for name, one in log.series.items():
+        kept = []
+        for event in one.events:
+            entry = next((entry for entry in allowed if _matches(entry, log.path, name, event)), None)
+            if entry is None:
+                kept.append(event)
+                continue
+            known = AllowedEvent(
+                path=log.path, series=name, kind=str(event.kind), step=event.start, line=event.line, reason=entry.reason
+            )
+            left_out.append(known)
+        series[name] = replace(one, events=tuple(kept))
+    return Screened(log=replace(log, series=series), allowed=tuple(left_out))
+
+
+def _matches(entry: Allow, path: str, series: str, event: Event) -> bool:
+    # Infinity too is a step that nobody knows: an entry up to infinity must not allow it.
+    return (
+        math.isfinite(event.start)
+        and entry.kind in (ANY, event.kind)
+        and entry.series in (ANY, series)
+        and entry.steps[0] <= event.start <= entry.steps[1]
+        and applies(entry.paths, path)
+    )
+
+
+# Judging
+
+
+def judge_gate(gate: PolicyGate, record: Record, baseline: Record | None) -> GateOutcome:
+    """Hold one number of a record against one limit.
 
     NaN fails, whatever the limit. A number that is missing, here or in the baseline of a relative limit, could not be
     judged.
 
-    Arguments: gate: of the policy; document: of the input, without allowed events; baseline: the same input before.
+    Parameters
+    ----------
+    gate
+        Of the policy.
+    record
+        Of the input, without allowed events.
+    baseline
+        The same input before.
     """
     metric = METRICS[gate.metric]
     question = Question(series=gate.series, relation=gate.relation, baseline=baseline)
-    now = metric.read(document, question)
+    now = metric.read(record, question)
     before = None
     if gate.max_ratio is not None:
-        before = Reading(value=None, missing="not in the baseline")
+        before = Found(value=None, missing="not in the baseline")
         if baseline is not None:
             before = metric.read(baseline, question)
     limit = _limit(gate, before)
@@ -89,7 +103,7 @@ def judge_gate(gate: PolicyGate, document: Document, baseline: Document | None) 
         gate=gate.name,
         metric=gate.metric,
         series=gate.series or metric.series,
-        path=str(document["path"]),
+        path=record.path,
         verdict=verdict,
         severity=gate.severity,
         value=now.value,
@@ -132,7 +146,7 @@ def overall(outcomes: Sequence[GateOutcome], *, strict: bool) -> Verdict:
     return combine(counted) if counted else Verdict.PASS
 
 
-def _limit(gate: PolicyGate, before: Reading | None) -> float | None:
+def _limit(gate: PolicyGate, before: Found | None) -> float | None:
     if before is None:
         return gate.max if gate.max is not None else gate.min
     if before.value is None or isinstance(before.value, Huge) or gate.max_ratio is None:
@@ -141,7 +155,7 @@ def _limit(gate: PolicyGate, before: Reading | None) -> float | None:
     return limit if math.isfinite(limit) else None  # infinity would let everything pass
 
 
-def _verdict(now: Reading, before: Reading | None, limit: float | None, relation: Relation) -> tuple[Verdict, str]:
+def _verdict(now: Found, before: Found | None, limit: float | None, relation: Relation) -> tuple[Verdict, str]:
     if now.value is None:
         return Verdict.UNJUDGED, now.missing or "no number was measured"
     if _is_nan(now.value):
@@ -151,9 +165,9 @@ def _verdict(now: Reading, before: Reading | None, limit: float | None, relation
         if before is not None and before.value is not None:
             why = f"the baseline's number, {text(before.value)}, is beyond comparison"
         return Verdict.UNJUDGED, f"no limit: {why}"
-    if relation is Relation.AT_MOST:
-        return (Verdict.PASS, "") if within(now.value, limit) else (Verdict.FAIL, "above its limit")
-    return (Verdict.PASS, "") if now.value >= limit else (Verdict.FAIL, "below its limit")
+    if holds(now.value, relation, limit):
+        return Verdict.PASS, ""
+    return Verdict.FAIL, "above its limit" if relation is Relation.AT_MOST else "below its limit"
 
 
 def _is_nan(value: Number) -> bool:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mhcdiag.results.bands import EXPLODED_GAIN
-from mhcdiag.results.check import GateSeverity, Relation
+from mhcdiag.results.check import GateSeverity
+from mhcdiag.results.verdict import Relation
 
 ANY = "*"
 

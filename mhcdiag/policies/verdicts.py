@@ -1,22 +1,27 @@
-"""The gate of `mhcdiag gain`: how much amplification is too much."""
+"""The commands' own gates: gain, health, spikes, trend and toy, each on its record.
+
+Every number is held against its limit by `Limit.on`, and every verdict follows from its limits by `judged`, so that NaN
+fails and a failure wins everywhere alike. A policy says the same in more words (`policies.gates`); this module stays
+light, because the command line imports it for its defaults before it knows what to do.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
-from mhcdiag.results.numbers import within
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
-from mhcdiag.results.verdict import Limit, Verdict
+from mhcdiag.results.verdict import Limit, Relation, Verdict, judged
 
 DEFAULT_MAX_GAIN = EXPLODED_GAIN
+"""Largest gain that passes where the user names no other."""
 
 
 class GateOn(StrEnum):
@@ -41,41 +46,39 @@ def judge_gain(
     otherwise passing input unjudged; a failed gate still wins. Where streams do not persist from site to site, there is
     no composite to judge.
     """
+    # Formal products of mappings that the model never multiplies say nothing: neither pass nor failure.
     directions = Direction if result.composes else ()
-    limits = tuple(limit for direction in directions for limit in _limits(result, direction, max_gain, gate_on))
+    limits = [limit for direction in directions for limit in _gain_limits(result, direction, max_gain, gate_on)]
     if result.nonfinite:
-        broken = Limit(metric="nonfinite", value=float(len(result.nonfinite)), limit=0.0, passed=False)
-        limits = (broken, *limits)
-    failed = [limit for limit in limits if not limit.passed]
-    if failed:
-        verdict, reason = Verdict.FAIL, f"{failed[0].metric} is above its limit"
+        limits.insert(0, Limit.on("nonfinite", float(len(result.nonfinite)), 0.0))
+    doubt = _doubt_of_gain(result, any_limits=bool(limits), strict=strict)
+    verdict = judged(limits, doubt=doubt)
+    reason = "" if verdict is Verdict.PASS else doubt
+    if verdict is Verdict.FAIL:
+        reason = f"{next(limit.metric for limit in limits if not limit.passed)} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
-    elif not result.composes:
-        verdict, reason = Verdict.UNJUDGED, "the streams end within each layer (composes: false): there is no composite"
-    elif not limits:
-        verdict, reason = (
-            Verdict.UNJUDGED,
-            f"there is no bound to judge: {result.bound[Direction.FORWARD].why}",
-        )
-    elif strict and (result.assumed or result.skipped):
-        count = len(result.assumed) + len(result.skipped)
-        verdict, reason = Verdict.UNJUDGED, f"--strict, and {count} thing(s) were assumed or skipped"
-    else:
-        verdict, reason = Verdict.PASS, ""
-    return JudgedGain(result=result, verdict=verdict, limits=limits, reason=reason)
+    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
 
 
-def _limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> list[Limit]:
+def _gain_limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> Iterator[Limit]:
     if gate_on is GateOn.WORST:
-        value = result.worst[direction, Definition.NORM].value
-        metric = f"worst.{direction}.norm"
-    else:
-        bound = result.bound[direction].worst
-        if bound is None:
-            return []
-        value, metric = bound, f"bound.{direction}.worst"
-    return [Limit(metric=metric, value=value, limit=max_gain, passed=within(value, max_gain))]
+        yield Limit.on(f"worst.{direction}.norm", result.worst[direction, Definition.NORM].value, max_gain)
+        return
+    bound = result.bound[direction].worst
+    if bound is not None:
+        yield Limit.on(f"bound.{direction}.worst", bound, max_gain)
+
+
+def _doubt_of_gain(result: GainResult, *, any_limits: bool, strict: bool) -> str:
+    """Why a measurement without a failed limit is no pass; empty where it is."""
+    if not result.composes:
+        return "the streams end within each layer (composes: false): there is no composite"
+    if not any_limits:
+        return f"there is no bound to judge: {result.bound[Direction.FORWARD].why}"
+    if strict and (result.assumed or result.skipped):
+        return f"--strict, and {len(result.assumed) + len(result.skipped)} thing(s) were assumed or skipped"
+    return ""
 
 
 DEFAULT_FAIL_ON = frozenset({EventKind.NAN, EventKind.DIVERGENCE, EventKind.LOSS_SCALE})
@@ -104,8 +107,6 @@ def trips(event: Event, gate: SpikeGate) -> bool:
     """Say whether this event alone fails a log.
 
     A divergence counts while it lasts; one that a resume ended does not.
-
-    Arguments: event: as it stands; gate: the limits.
     """
     return event.kind in gate.fail_on and not (event.kind is EventKind.DIVERGENCE and event.recovered is not None)
 
@@ -113,8 +114,7 @@ def trips(event: Event, gate: SpikeGate) -> bool:
 def tripping_event(result: LogResult, gate: SpikeGate) -> tuple[str, Event] | None:
     """Return the first event that fails the log, with the name of its series.
 
-    Arguments: result: the report on one log; gate: the limits. Returns: None where no single event fails it, as
-    for a spike score.
+    None where no single event fails it: a spike score belongs to the whole series.
     """
     found = [
         (event.line, name, event)
@@ -135,46 +135,37 @@ def judge(result: LogResult, gate: SpikeGate) -> JudgedLog:
     """Hold a report against the limits.
 
     A failed limit wins over too little data: what was found is certain.
-
-    Arguments: result: the report on one log; gate: the limits. Returns: the verdict, with every limit.
     """
-    limits = [*_kind_limits(result, gate), *_count_limits(result, gate)]
-    failed = [limit for limit in limits if not limit.passed]
-    if failed:
+    limits = (*_kind_limits(result, gate), *_count_limits(result, gate))
+    doubt = _doubt_of_log(result, gate)
+    verdict = judged(limits, doubt=doubt)
+    reason = "" if verdict is Verdict.PASS else doubt
+    if verdict is Verdict.FAIL:
+        failed = [limit for limit in limits if not limit.passed]
         reason = "; ".join(f"{limit.metric} is {limit.value:g}, above {limit.limit:g}" for limit in failed)
-        return JudgedLog(result=result, verdict=Verdict.FAIL, limits=tuple(limits), reason=reason)
-    reason = _why_unjudged(result, gate)
-    verdict = Verdict.UNJUDGED if reason else Verdict.PASS
-    return JudgedLog(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
+    return JudgedLog(result=result, verdict=verdict, limits=limits, reason=reason)
 
 
-def _kind_limits(result: LogResult, gate: SpikeGate) -> list[Limit]:
+def _kind_limits(result: LogResult, gate: SpikeGate) -> Iterator[Limit]:
     found: Counter[EventKind] = Counter()
     for series in result.series.values():
         found.update(event.kind for event in series.events if trips(event, gate))
-    return [
-        Limit(metric=f"events.{kind}", value=float(found[kind]), limit=0.0, passed=found[kind] == 0)
-        for kind in EventKind
-        if kind in gate.fail_on
-    ]
+    for kind in EventKind:
+        if kind in gate.fail_on:
+            yield Limit.on(f"events.{kind}", float(found[kind]), 0.0)
 
 
-def _count_limits(result: LogResult, gate: SpikeGate) -> list[Limit]:
+def _count_limits(result: LogResult, gate: SpikeGate) -> Iterator[Limit]:
     loss = result.series.get("loss")
-    limits: list[Limit] = []
     if loss is None:
-        return limits
+        return
     if gate.max_spikes is not None:
         count = sum(event.kind is EventKind.SPIKE for event in loss.events)
-        metric = "series.loss.events.spike"
-        passed = count <= gate.max_spikes
-        limits.append(Limit(metric=metric, value=float(count), limit=float(gate.max_spikes), passed=passed))
-    if gate.max_spike_score is not None and loss.spike_score.olmo_core == loss.spike_score.olmo_core:
-        score = loss.spike_score.olmo_core
-        metric = "series.loss.spike_score.olmo_core"
-        passed = score <= gate.max_spike_score
-        limits.append(Limit(metric=metric, value=score, limit=gate.max_spike_score, passed=passed))
-    return limits
+        yield Limit.on("series.loss.events.spike", float(count), float(gate.max_spikes))
+    score = loss.spike_score.olmo_core
+    # NaN says that no window was full: there is no share to judge, and `_doubt_of_log` says so.
+    if gate.max_spike_score is not None and not math.isnan(score):
+        yield Limit.on("series.loss.spike_score.olmo_core", score, gate.max_spike_score)
 
 
 def mostly_unreadable(result: LogResult) -> bool:
@@ -182,7 +173,7 @@ def mostly_unreadable(result: LogResult) -> bool:
     return result.unreadable_lines > MOST_UNREADABLE * result.loss_lines
 
 
-def _why_unjudged(result: LogResult, gate: SpikeGate) -> str:
+def _doubt_of_log(result: LogResult, gate: SpikeGate) -> str:
     """Return why a log without a failed limit cannot be called clean; empty if it can."""
     judged = result.series.get("loss") or next(iter(result.series.values()), None)
     points = 0 if judged is None else judged.points
@@ -191,10 +182,9 @@ def _why_unjudged(result: LogResult, gate: SpikeGate) -> str:
     if mostly_unreadable(result):
         share = 100 * result.unreadable_lines / result.loss_lines
         return f"{share:.0f} % of the lines with a loss give no number: is the format {result.format} right?"
-    if gate.max_spike_score is not None and "loss" in result.series:
-        score = result.series["loss"].spike_score.olmo_core
-        if score != score:  # noqa: PLR0124 - NaN
-            return "no run is long enough for a spike score (128 points)"
+    loss = result.series.get("loss")
+    if gate.max_spike_score is not None and loss is not None and math.isnan(loss.spike_score.olmo_core):
+        return "no run is long enough for a spike score (128 points)"
     return ""
 
 
@@ -217,15 +207,14 @@ def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
 
     A direction that a log does not carry is not judged, unless it carries neither.
     """
-    judged = [(way, trend) for way, trend in result.trends.items() if not _missing(result, way)]
-    limits = [limit for way, trend in judged for limit in _growth_limits(way, trend, gate)]
-    failed = [limit for limit in limits if not limit.passed]
-    verdict, reason = Verdict.PASS, ""
-    if failed:
-        verdict, reason = Verdict.FAIL, f"{failed[0].metric} is outside its limit"
-    elif gate.strict and result.skipped:
-        verdict, reason = Verdict.UNJUDGED, f"--strict, and {len(result.skipped)} checkpoint(s) were skipped"
-    return JudgedTrend(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
+    carried = [(way, trend) for way, trend in result.trends.items() if not _missing(result, way)]
+    limits = tuple(limit for way, trend in carried for limit in _trend_limits(way, trend, gate))
+    doubt = f"--strict, and {len(result.skipped)} checkpoint(s) were skipped" if gate.strict and result.skipped else ""
+    verdict = judged(limits, doubt=doubt)
+    reason = "" if verdict is Verdict.PASS else doubt
+    if verdict is Verdict.FAIL:
+        reason = f"{next(limit.metric for limit in limits if not limit.passed)} is outside its limit"
+    return JudgedTrend(result=result, verdict=verdict, limits=limits, reason=reason)
 
 
 def _missing(result: TrendResult, direction: Direction) -> bool:
@@ -237,49 +226,48 @@ def _missing(result: TrendResult, direction: Direction) -> bool:
     return empty(direction) and not all(empty(way) for way in Direction)
 
 
-def _growth_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate) -> list[Limit]:
-    limits = []
+def _trend_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate) -> Iterator[Limit]:
     if gate.max_gain is not None:
-        passed = within(trend.peak, gate.max_gain)
-        limits.append(Limit(metric=f"{direction}.peak", value=trend.peak, limit=gate.max_gain, passed=passed))
+        yield Limit.on(f"{direction}.peak", trend.peak, gate.max_gain)
     if gate.max_doubling_rate is not None:
         rate = trend.growth.doublings_per_1000()
-        passed = rate <= gate.max_doubling_rate
-        metric = f"{direction}.doublings_per_1000_steps"
-        limits.append(Limit(metric=metric, value=rate, limit=gate.max_doubling_rate, passed=passed))
+        yield Limit.on(f"{direction}.doublings_per_1000_steps", rate, gate.max_doubling_rate)
     if gate.no_crossing_before is not None:
-        crossing = next(each for each in trend.crossings if each.limit == EXPLODED_GAIN)
-        step = crossing.passed if crossing.passed is not None else crossing.expected
-        value = math.inf if step is None else step
-        passed = value >= gate.no_crossing_before and math.isfinite(trend.growth.rate)
-        limits.append(Limit(metric=f"{direction}.crossing", value=value, limit=gate.no_crossing_before, passed=passed))
-    return limits
+        yield _crossing_limit(direction, trend, gate.no_crossing_before)
+
+
+def _crossing_limit(direction: Direction, trend: DirectionTrend, first_step: float) -> Limit:
+    crossing = next(each for each in trend.crossings if each.limit == EXPLODED_GAIN)
+    step = crossing.passed if crossing.passed is not None else crossing.expected
+    reached = math.inf if step is None else step
+    limit = Limit.on(f"{direction}.crossing", reached, first_step, relation=Relation.AT_LEAST)
+    # A growth that could not be fitted projects no crossing; "never" would pass every limit.
+    return limit if math.isfinite(trend.growth.rate) else replace(limit, passed=False)
 
 
 def judge_toys(runs: Sequence[ToyRun], *, max_gain: float | None) -> JudgedToys:
     """Hold the largest measured gain of every run against a limit; a run that ended in NaN fails.
 
-    Arguments: max_gain: the limit; None judges nothing, and passes.
+    Parameters
+    ----------
+    max_gain
+        The limit; None judges nothing, and passes.
     """
     if max_gain is None:
         return JudgedToys(verdict=Verdict.PASS, limits=())
-    limits = [
-        Limit(
-            metric=f"{run.topology}.gain_{direction}",
-            value=run.largest_gain(direction),
-            limit=max_gain,
-            passed=within(run.largest_gain(direction), max_gain),
-        )
+    gains = (
+        Limit.on(f"{run.topology}.gain_{direction}", run.largest_gain(direction), max_gain)
         for run in runs
         for direction in ("forward", "backward")
-    ]
-    limits += [
+    )
+    # A step has no limit: that there is one fails the run, were it step 0.
+    broken = (
         Limit(metric=f"{run.topology}.nan_step", value=float(run.nan_step), limit=0.0, passed=False)
         for run in runs
         if run.nan_step is not None
-    ]
-    passed = all(limit.passed for limit in limits)
-    return JudgedToys(verdict=Verdict.PASS if passed else Verdict.FAIL, limits=tuple(limits))
+    )
+    limits = (*gains, *broken)
+    return JudgedToys(verdict=judged(limits, doubt=""), limits=limits)
 
 
 def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, strict: bool = False) -> JudgedHealth:
@@ -287,12 +275,12 @@ def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, str
 
     Under `strict`, anything assumed and any check that could not be made leaves an otherwise passing input unjudged.
     """
-    worst = result.worst()
-    skipped = [check.name for check in result.checks if check.not_checkable]
-    if worst is not None and SEVERITIES.index(worst) >= SEVERITIES.index(fail_on):
-        first = next(f for check in result.checks for f in check.findings if f.severity is worst)
-        return JudgedHealth(result=result, verdict=Verdict.FAIL, reason=first.what)
-    if strict and (result.assumed or skipped):
-        what = ", ".join([*(["assumptions"] if result.assumed else []), *skipped])
-        return JudgedHealth(result=result, verdict=Verdict.UNJUDGED, reason=f"--strict, and not checked: {what}")
-    return JudgedHealth(result=result, verdict=Verdict.PASS, reason="")
+    failing = SEVERITIES[SEVERITIES.index(fail_on) :]
+    findings = [finding for check in result.checks for finding in check.findings if finding.severity in failing]
+    missing = [*(["assumptions"] if result.assumed else []), *(one.name for one in result.checks if one.not_checkable)]
+    doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""
+    verdict = judged([Limit.on("findings", float(len(findings)), 0.0)], doubt=doubt)
+    reason = "" if verdict is Verdict.PASS else doubt
+    if verdict is Verdict.FAIL:
+        reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
+    return JudgedHealth(result=result, verdict=verdict, reason=reason)

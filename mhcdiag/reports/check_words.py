@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.reports.text import in_bytes, printable
-from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome, GateSeverity, Relation
+from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome, GateSeverity
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Number, order, text, text_beside
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.verdict import Relation, Verdict
 from mhcdiag.results.words import counted
 
 

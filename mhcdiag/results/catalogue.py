@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mhcdiag.results.presented import Brief
+
 
 class Evidence(StrEnum):
     """How sure it is that a layout is read as its implementation means it."""
@@ -52,8 +54,8 @@ class KnownContainer:
     """What it is told by; code between backticks."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Catalogue:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Catalogue(Brief):
     """All that can be read."""
 
     layouts: tuple[KnownLayout, ...]

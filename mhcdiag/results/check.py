@@ -6,8 +6,9 @@ from enum import StrEnum
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Number
+from mhcdiag.results.presented import Brief, Presented
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.verdict import Relation, Verdict
 
 
 class GateSeverity(StrEnum):
@@ -17,13 +18,6 @@ class GateSeverity(StrEnum):
     """It decides the verdict."""
     WARNING = "warning"
     """It is shown, and changes nothing unless `--strict` is given."""
-
-
-class Relation(StrEnum):
-    """On which side of the limit a value passes."""
-
-    AT_MOST = "<="
-    AT_LEAST = ">="
 
 
 class Family(StrEnum):
@@ -98,8 +92,8 @@ class AllowedEvent:
     """Why it is allowed, in the words of the policy."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckedInput:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class CheckedInput(Brief):
     """One checkpoint or log of a check."""
 
     path: str
@@ -118,8 +112,8 @@ class CheckedInput:
     """Of a checkpoint, where a gate asks for it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckReport:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class CheckReport(Presented):
     """The outcome of one check over all its inputs."""
 
     verdict: Verdict
@@ -142,6 +136,11 @@ class CheckReport:
     """Version of mhcdiag."""
     created: str
     """When, as ISO 8601 in UTC; taken from SOURCE_DATE_EPOCH where that is set."""
+
+    def _headline(self) -> str:
+        verdicts = [outcome.verdict for outcome in self.outcomes]
+        counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts]
+        return f"{self.verdict}, exit code {self.exit_code}; gates: {', '.join(counts) or 'none'}"
 
     def outcomes_of(self, checked: CheckedInput) -> tuple[GateOutcome, ...]:
         """Return the outcomes of one input, in the order of the policy."""

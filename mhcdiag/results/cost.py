@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mhcdiag.results.presented import Brief
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traffic:
@@ -27,8 +29,8 @@ class StepTime:
     """The same over that of `residual`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CostResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class CostResult(Brief):
     """Costs of one model by formula, and of the toys by measurement where that was asked for."""
 
     model: str

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mhcdiag.results.numbers import Number, is_finite
+from mhcdiag.results.numbers import Number, is_finite, text
+from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.verdict import Skipped
+from mhcdiag.results.words import counted
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 
 class Kind(StrEnum):
@@ -85,8 +88,8 @@ class WorstSpan:
     """Name of site b, where it ends; equal to `from_site` for a single site."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bound:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Bound(Brief):
     """What no input can exceed, in the definition `norm`, for one direction."""
 
     single: Curve | None
@@ -101,8 +104,8 @@ class Bound:
     """Which property the bound follows from, or why there is none."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SinkhornQuality:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SinkhornQuality(Brief):
     """How far the finite Sinkhorn iteration stayed from a doubly stochastic mapping."""
 
     exact_side: Direction
@@ -120,8 +123,8 @@ class SinkhornQuality:
     """The same, largest over tokens."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NonFinite:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class NonFinite(Brief):
     """A site whose mapping holds NaN or infinity."""
 
     site: str
@@ -132,8 +135,8 @@ class NonFinite:
     """What stands there, e.g. "3 of 24 values are NaN"."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GainResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class GainResult(Presented):
     """Gains of one checkpoint (or file of captured mappings) per site and composite, forward and backward."""
 
     path: str
@@ -194,6 +197,16 @@ class GainResult:
     def curve(self, kind: str, direction: str, definition: str, reduction: str = "mean") -> Curve:
         """One curve by the four words that define it, e.g. `curve("prefix", "backward", "norm", "max")`."""
         return self.gain[Kind(kind), Direction(direction), Definition(definition), Reduction(reduction)]
+
+    def plot(self, *, heatmap: bool = False) -> "Figure":
+        """Draw gain by depth, as `mhcdiag gain --plot` does; `heatmap` adds every stretch of sites."""
+        return figure_of(self, heatmap=heatmap)
+
+    def _headline(self) -> str:
+        worst = {key[0]: text(span.value) for key, span in self.worst.items() if key[1] is Definition.NORM}
+        gains = ", ".join(f"{direction} {value}" for direction, value in worst.items())
+        broken = f"; {counted(len(self.nonfinite), 'site')} not finite" if self.nonfinite else ""
+        return f"worst gain {gains or 'not measured'}{broken}"
 
     def to_frame(self) -> "pandas.DataFrame":
         """All curves as one table: a row per site, columns (kind, direction, definition, reduction).

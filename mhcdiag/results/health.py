@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mhcdiag.results.presented import Brief, Presented
+from mhcdiag.results.words import counted
+
 
 class Severity(StrEnum):
     """How bad a finding is."""
@@ -46,8 +49,8 @@ class Finding:
     """What to do."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class CheckResult(Brief):
     """One check."""
 
     name: str
@@ -70,8 +73,8 @@ class CheckResult:
     """Why it could not be checked; empty where it was. Never to be read as "all is well"."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HealthResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class HealthResult(Presented):
     """All checks of one checkpoint."""
 
     path: str
@@ -96,6 +99,11 @@ class HealthResult:
     """What the input did not say."""
     notes: tuple[str, ...]
     """What a reader must know."""
+
+    def _headline(self) -> str:
+        found = [finding.severity for check in self.checks for finding in check.findings]
+        counts = [f"{found.count(severity)} {severity}" for severity in reversed(SEVERITIES) if severity in found]
+        return f"{counted(len(self.checks), 'check')}: {', '.join(counts) or 'nothing found'}"
 
     def worst(self) -> Severity | None:
         """The worst finding's severity; None where nothing was found."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mhcdiag.results.presented import Brief
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
@@ -14,8 +16,8 @@ class Trial:
     """Why it does not fit, where it looked like it and something is missing or wrong; empty where it fits."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InspectedTensor:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class InspectedTensor(Brief):
     """One tensor that has to do with mixing."""
 
     name: str
@@ -28,8 +30,8 @@ class InspectedTensor:
     """Site and role, e.g. "0.attn base"; "excluded" for heads and MTP layers; "not used" where no layout claims it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inspection:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Inspection(Brief):
     """One checkpoint, looked at and not measured."""
 
     path: str

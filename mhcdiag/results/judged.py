@@ -7,13 +7,14 @@ from typing import TypeVar
 from mhcdiag.errors import InputError, MhcdiagError, RankError
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
+from mhcdiag.results.presented import Brief
 from mhcdiag.results.verdict import Limit, Verdict, combine
 
 Judged = TypeVar("Judged")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedGain:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedGain(Brief):
     """One checkpoint, measured and judged."""
 
     result: GainResult
@@ -51,8 +52,8 @@ def overall(judged: Sequence[JudgedGain | Unreadable]) -> Verdict:
     return combine(each.verdict for each in judged)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedHealth:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedHealth(Brief):
     """One checkpoint, examined and judged."""
 
     result: HealthResult

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from mhcdiag.results.numbers import Number, is_finite
+from mhcdiag.results.presented import Brief
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LiveGains:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class LiveGains(Brief):
     """Gains of one training step, in the definition `norm`, over all tokens seen by all ranks."""
 
     step: int

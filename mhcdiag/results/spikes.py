@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.verdict import Limit, Verdict
+from mhcdiag.results.words import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class EventKind(StrEnum):
@@ -115,8 +121,8 @@ class RunSpan:
     """Records with a loss."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BinnedCurve:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class BinnedCurve(Brief):
     """A series in bins, small enough to draw; entries of equal index belong to one bin."""
 
     run: tuple[int, ...]
@@ -129,8 +135,8 @@ class BinnedCurve:
     """Largest finite value."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeriesResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SeriesResult(Brief):
     """What was found in one series, over all runs of the log."""
 
     source_name: str
@@ -145,8 +151,8 @@ class SeriesResult:
     """The series for drawing."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class LogResult(Presented):
     """The report on one log."""
 
     path: str
@@ -168,9 +174,18 @@ class LogResult:
     notes: tuple[str, ...]
     """What was dropped, assumed or is worth knowing: one clause each."""
 
+    def plot(self, *, log_scale: bool = False) -> "Figure":
+        """Draw each series with its events, as `mhcdiag spikes --plot` does."""
+        return figure_of(self, log_scale=log_scale)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedLog:
+    def _headline(self) -> str:
+        found = [event.kind for series in self.series.values() for event in series.events]
+        counts = [f"{found.count(kind)} {kind}" for kind in KINDS_BY_SEVERITY if kind in found]
+        return f"{counted(self.lines, 'line')}: {', '.join(counts) or 'no events'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedLog(Brief):
     """A report and what the gate says about it."""
 
     result: LogResult
@@ -199,8 +214,8 @@ class Advice:
     """The advice, with its source."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Comparison(Brief):
     """The loss of one log minus that of another, step by step."""
 
     path: str
@@ -232,8 +247,8 @@ class Comparison:
     """The smoothed gap at these steps."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpikesReport:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SpikesReport(Brief):
     """The outcome of one command over all its inputs."""
 
     verdict: Verdict

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mhcdiag.results.bands import EXPLODED_GAIN
+from mhcdiag.results.presented import Brief
 from mhcdiag.results.verdict import Limit, Verdict
 
 FINAL_STEPS = 50
@@ -39,8 +40,8 @@ class StepRow:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToyRun:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ToyRun(Brief):
     """A training run of one topology."""
 
     path: str
@@ -82,8 +83,8 @@ class ToyRun:
         return math.nan if not norms or any(math.isnan(norm) for norm in norms) else max(norms)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedToys:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedToys(Brief):
     """Runs held against a limit."""
 
     verdict: Verdict

@@ -4,11 +4,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from mhcdiag.results.gain import Direction
-from mhcdiag.results.numbers import Number
+from mhcdiag.results.numbers import Number, text
+from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Limit, Skipped, Verdict
+from mhcdiag.results.words import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FP16_LARGEST = 65504.0
 FP32_LARGEST = 3.4028234663852886e38
@@ -30,8 +36,8 @@ MEASURED = {
 """What a gain of each source is."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrendPoint:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TrendPoint(Brief):
     """The gain at one step."""
 
     step: float
@@ -90,8 +96,8 @@ class Crossing:
     """The same for its lower end; None where that does not rise: perhaps never."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DirectionTrend:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class DirectionTrend(Brief):
     """One direction of a run."""
 
     growth: Growth
@@ -116,8 +122,8 @@ class Driver:
     """Its share in the growth of ln(gain) of the whole model from the first checkpoint to the last."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrendResult:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TrendResult(Presented):
     """The trend of one run."""
 
     path: str
@@ -139,9 +145,17 @@ class TrendResult:
     notes: tuple[str, ...]
     """What a reader must know."""
 
+    def plot(self) -> "Figure":
+        """Draw the gain with its fitted line and what the log says, as `mhcdiag trend --plot` does."""
+        return figure_of(self)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedTrend:
+    def _headline(self) -> str:
+        peaks = [f"{way} {text(trend.peak)} at step {trend.peak_step:,.0f}" for way, trend in self.trends.items()]
+        return f"{counted(len(self.points), 'point')}, largest gain {', '.join(peaks)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedTrend(Brief):
     """A trend and what the gates say of it."""
 
     result: TrendResult

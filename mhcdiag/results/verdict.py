@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mhcdiag.results.numbers import Number
+from mhcdiag.results.numbers import Number, within
 
 
 class Verdict(StrEnum):
@@ -19,6 +19,21 @@ EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNJUDGED: 2}
 """Exit code of a command by its verdict; 3 is a bug in mhcdiag, 130 an interrupt."""
 
 
+class Relation(StrEnum):
+    """On which side of the limit a value passes."""
+
+    AT_MOST = "<="
+    AT_LEAST = ">="
+
+
+def holds(value: Number, relation: Relation, limit: float) -> bool:
+    """Whether a value is on the side of the limit that passes: the one judgement under every gate.
+
+    It fails closed: NaN is on no side, where `not value > limit` and `max(1.0, value) <= limit` would let it pass.
+    """
+    return within(value, limit) if relation is Relation.AT_MOST else value >= limit
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
     """One number held against one limit."""
@@ -28,9 +43,14 @@ class Limit:
     value: Number
     """What was measured, in the metric's unit."""
     limit: float
-    """The largest value that passes."""
+    """The last value that passes."""
     passed: bool
-    """Whether `value <= limit`; NaN never passes."""
+    """Whether the value is on the right side of the limit; NaN never is."""
+
+    @classmethod
+    def on(cls, metric: str, value: Number, limit: float, *, relation: Relation = Relation.AT_MOST) -> "Limit":
+        """Hold a value against a limit."""
+        return cls(metric=metric, value=value, limit=limit, passed=holds(value, relation, limit))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +61,19 @@ class Skipped:
     """The site, tensor or file."""
     reason: str
     """Why, in words a user can act on."""
+
+
+def judged(limits: Iterable[Limit], *, doubt: str) -> Verdict:
+    """One verdict for all limits of an input: a failed one wins over doubt, for what was found is certain.
+
+    Parameters
+    ----------
+    doubt
+        Why the input cannot pass whatever its numbers are; empty where it can.
+    """
+    if not all(limit.passed for limit in limits):
+        return Verdict.FAIL
+    return Verdict.UNJUDGED if doubt else Verdict.PASS
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:

@@ -1,35 +1,84 @@
-"""One policy over all inputs: measure, judge, and keep what could not be read beside what could."""
+"""One policy over all inputs: plan, measure, judge, and keep what could not be read beside what could."""
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mhcdiag.errors import SettingError
-from mhcdiag.metrics import Document
-from mhcdiag.policies.baseline import Baseline, refuse_other_model
-from mhcdiag.policies.gates import gates_for, judge_gate, overall, unjudged, without_allowed
-from mhcdiag.policies.inputs import Input
-from mhcdiag.policies.policy import Policy
+from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.metrics import METRICS, Examined
+from mhcdiag.policies.baseline import Baseline, read_baseline, record_of, records_of, refuse_other_model
+from mhcdiag.policies.gates import applies, gates_for, judge_gate, overall, unjudged, without_allowed
+from mhcdiag.policies.inputs import Input, from_paths, from_patterns
+from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Policy, PolicyGate
+from mhcdiag.policies.policy_files import gate_series
 from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
-from mhcdiag.results.documents.gain import gain_document
-from mhcdiag.results.documents.health import health_document
-from mhcdiag.results.documents.spikes import spikes_document
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.usecases.log_judging import judge_log
+from mhcdiag.usecases.options import LogOptions
 from mhcdiag.version import __version__
 
 WHOLE_FILE = 1 << 28
 """Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
 
+JOBS = 2
+"""Inputs worked on at a time unless the user says otherwise."""
+
 _NO_KINDS = SpikeGate(fail_on=frozenset())
+
+# What is asked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckOptions:
+    """What the user asked of a check, on the command line, in the environment or in a file."""
+
+    paths: tuple[str, ...] = ()
+    """What to check, in place of the policy's inputs."""
+    policy: Policy | None = None
+    """What the policy file says; None without one."""
+    policy_path: Path | None = None
+    """That file."""
+    baseline: Path | None = None
+    """Earlier report to compare with."""
+    strict: bool = False
+    """Whether warnings, assumptions and skipped parts count."""
+    exit_zero: bool = False
+    """Whether to end with 0 whatever is found."""
+    jobs: int | None = None
+    """Inputs worked on at the same time; None for `JOBS`."""
+
+    @property
+    def rules(self) -> Policy:
+        """The policy that applies; one without gates of its own has the built-in ones."""
+        policy = self.policy or BUILT_IN
+        return policy if policy.gates else replace(policy, gates=BUILT_IN.gates)
+
+    @property
+    def policy_name(self) -> str:
+        """What reports call it."""
+        if self.policy is None or self.policy_path is None:
+            return BUILT_IN_NAME
+        shown = os.path.relpath(self.policy_path)
+        return shown if self.policy.gates else f"{shown} ({BUILT_IN_NAME} for gates)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointReader:
+    """How checkpoints are looked at; torch is imported for it, so that a check of logs alone has none."""
+
+    measure: Callable[[str], GainResult]
+    """Measure the gains."""
+    examine: Callable[[str], HealthResult]
+    """Examine the health; done only where a gate asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +91,8 @@ class Plan:
     """What reports call it."""
     inputs: Sequence[Input]
     """What to look at."""
-    measure: Callable[[str], GainResult]
-    """Measure a checkpoint."""
-    examine: Callable[[str], HealthResult]
-    """Examine the health of a checkpoint; done only where a gate asks for it."""
+    checkpoints: CheckpointReader | None
+    """How checkpoints are looked at; None where there is none."""
     read: Callable[[str], LogResult]
     """Find the events of a log."""
     baseline: Baseline | None
@@ -58,15 +105,121 @@ class Plan:
     """Inputs worked on at the same time."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Judged:
-    checked: CheckedInput
-    outcomes: tuple[GateOutcome, ...] = ()
-    allowed: tuple[AllowedEvent, ...] = ()
+def find_inputs(options: CheckOptions) -> list[Input]:
+    """Return what to look at: the paths that were named, else what the policy's patterns match.
+
+    Raises
+    ------
+    SettingError
+        There is nothing to check.
+    """
+    inputs: list[Input] = []
+    if options.paths:
+        inputs = from_paths(options.paths)
+    elif options.policy_path is not None:
+        inputs = from_patterns(options.rules.inputs, options.policy_path.resolve().parent)
+        inputs += _without_inputs(options.rules.gates, inputs)
+    if not inputs:
+        where = "there is no policy file here or above"
+        if options.policy_path:
+            where = f"{options.policy_path} names no [inputs]"
+        raise SettingError(f"nothing to check: no PATH was given and {where}; see `mhcdiag check --init`")
+    return inputs
+
+
+def _without_inputs(gates: Sequence[PolicyGate], inputs: Sequence[Input]) -> list[Input]:
+    """Return an entry for each gate whose own pattern covers no input: what is never judged is no pass."""
+    idle = []
+    for gate in gates:
+        family = METRICS[gate.metric].family
+        if gate.paths != ANY and not any(one.family is family and applies(gate.paths, one.path) for one in inputs):
+            error = f"gate '{gate.name}' is for {family}s that match '{gate.paths}', and no input does; mend its paths"
+            idle.append(Input(family=family, path=gate.paths, error=error))
+    return idle
+
+
+def has_checkpoints(inputs: Sequence[Input]) -> bool:
+    """Whether a checkpoint must be read."""
+    return any(one.family is Family.CHECKPOINT and not one.error for one in inputs)
+
+
+def make_plan(
+    options: CheckOptions, inputs: Sequence[Input], *, logs: LogOptions, checkpoints: CheckpointReader | None
+) -> Plan:
+    """Return what to check, how, and against what.
+
+    Parameters
+    ----------
+    inputs
+        Of `find_inputs`.
+    logs
+        How logs are read; the series that gates name are added.
+    checkpoints
+        How checkpoints are read; None where there is none.
+
+    Raises
+    ------
+    InputError
+        The baseline is none.
+    """
+    rules = options.rules
+
+    def read(path: str) -> LogResult:
+        named = gate_series(list(gates_for(rules.gates, Family.LOG, path)))
+        return judge_log(path, replace(logs, series=tuple(dict.fromkeys([*logs.series, *named]))))
+
+    return Plan(
+        policy=rules,
+        policy_name=options.policy_name,
+        inputs=inputs,
+        checkpoints=checkpoints,
+        read=read,
+        baseline=None if options.baseline is None else read_baseline(options.baseline),
+        strict=options.strict,
+        exit_zero=options.exit_zero,
+        jobs=options.jobs or JOBS,
+    )
+
+
+# What is done
+
+
+def run_check(plan: Plan) -> CheckReport:
+    """Measure and judge every input; one that cannot be read is an entry of the report.
+
+    Raises
+    ------
+    InputError
+        The baseline is of another model.
+    """
+    return _judge_all(plan, _look_at_all(plan))
+
+
+def accept(plan: Plan, path: Path) -> CheckReport:
+    """Take what is found now for the baseline, and judge by it: nothing is new, every ratio is 1.
+
+    Parameters
+    ----------
+    plan
+        Without a baseline.
+    path
+        The file that the report will be written to.
+
+    Raises
+    ------
+    OutputError
+        An input could not be read: it would be missing from the baseline for ever.
+    """
+    looks = _look_at_all(plan)
+    found = _judge_all(plan, looks)
+    unread = [one for one in found.inputs if one.error]
+    if unread:
+        raise OutputError(f"--update-baseline: {path} is left as it was: {unread[0].error}")
+    return _judge_all(replace(plan, baseline=Baseline(path=str(path), records=records_of(found.inputs))), looks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class _Look:
     """What came of one input."""
 
     result: GainResult | LogResult | Unreadable
@@ -74,18 +227,40 @@ class Found:
     """Where a gate asks for it."""
 
 
-def run_check(plan: Plan) -> CheckReport:
-    """Measure and judge every input.
-
-    Arguments: plan: policy and inputs. Returns: the report; an input that cannot be read is an entry in it.
-    Raises: InputError for a baseline of another model.
-    """
-    return judge_all(plan, look_at_all(plan))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    checked: CheckedInput
+    outcomes: tuple[GateOutcome, ...] = ()
+    allowed: tuple[AllowedEvent, ...] = ()
 
 
-def judge_all(plan: Plan, results: Sequence[Found]) -> CheckReport:
-    """Judge what was found, input by input. Raises: InputError for a baseline of another model."""
-    judged = [_judge(plan, one, result) for one, result in zip(plan.inputs, results, strict=True)]
+def _look_at_all(plan: Plan) -> list[_Look]:
+    """Measure every checkpoint and read every log, in the order of the plan."""
+
+    def look(one: Input) -> _Look:
+        if one.error:
+            return _Look(result=Unreadable(path=one.path, reason=one.error))
+        if one.family is Family.LOG:
+            return _Look(result=readable(one.path, plan.read))
+        assert plan.checkpoints is not None, f"{one.path} was planned as a log"
+        result = readable(one.path, plan.checkpoints.measure)
+        if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
+            return _Look(result=result)
+        health = readable(one.path, plan.checkpoints.examine)
+        return _Look(result=health) if isinstance(health, Unreadable) else _Look(result=result, health=health)
+
+    if plan.jobs == 1 or len(plan.inputs) == 1:
+        return [look(one) for one in plan.inputs]
+    with ThreadPoolExecutor(max_workers=plan.jobs) as pool:
+        return list(pool.map(look, plan.inputs))
+
+
+def _asks_for_health(plan: Plan, one: Input) -> bool:
+    return any(gate.metric.startswith("health.") for gate in gates_for(plan.policy.gates, one.family, one.path))
+
+
+def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
+    judged = [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)]
     outcomes = tuple(outcome for one in judged for outcome in one.outcomes)
     verdicts = [one.checked.verdict for one in judged]
     # An input on which only warnings failed has passed; one that could not be read has not.
@@ -104,50 +279,25 @@ def judge_all(plan: Plan, results: Sequence[Found]) -> CheckReport:
     )
 
 
-def look_at_all(plan: Plan) -> list[Found]:
-    """Measure every checkpoint and read every log, in the order of the plan."""
-
-    def look(one: Input) -> Found:
-        if one.error:
-            return Found(result=Unreadable(path=one.path, reason=one.error))
-        if one.family is Family.LOG:
-            return Found(result=readable(one.path, plan.read))
-        result = readable(one.path, plan.measure)
-        if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
-            return Found(result=result)
-        health = readable(one.path, plan.examine)
-        return Found(result=health) if isinstance(health, Unreadable) else Found(result=result, health=health)
-
-    if plan.jobs == 1 or len(plan.inputs) == 1:
-        return [look(one) for one in plan.inputs]
-    with ThreadPoolExecutor(max_workers=plan.jobs) as pool:
-        return list(pool.map(look, plan.inputs))
-
-
-def _asks_for_health(plan: Plan, one: Input) -> bool:
-    return any(gate.metric.startswith("health.") for gate in gates_for(plan.policy.gates, one.family, one.path))
-
-
-def _judge(plan: Plan, one: Input, found: Found) -> _Judged:
-    result = found.result
+def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
+    result = look.result
     if isinstance(result, Unreadable):
         unread = CheckedInput(
             path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
         )
         return _Judged(checked=unread)
-    document: Document = gain_document(result) if isinstance(result, GainResult) else spikes_document(result)
-    if found.health is not None:
-        document = {**document, "health": health_document(found.health)}
-    document, allowed = (
-        without_allowed(document, plan.policy.allow) if isinstance(result, LogResult) else (document, ())
-    )
+    record = record_of(result, look.health)
+    allowed: tuple[AllowedEvent, ...] = ()
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)
-    if baseline is not None and one.family is Family.LOG:
-        baseline, _ = without_allowed(baseline, plan.policy.allow)
-    if plan.baseline is not None and baseline is not None and isinstance(result, GainResult):
-        refuse_other_model(plan.baseline, baseline, document)
+    if isinstance(record, LogResult):
+        screened = without_allowed(record, plan.policy.allow)
+        record, allowed = screened.log, screened.allowed
+    if isinstance(baseline, LogResult):
+        baseline = without_allowed(baseline, plan.policy.allow).log
+    if plan.baseline is not None and isinstance(baseline, Examined) and isinstance(record, Examined):
+        refuse_other_model(plan.baseline, baseline.gain, record.gain)
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
-    outcomes = [judge_gate(gate, document, baseline) for gate in gates]
+    outcomes = [judge_gate(gate, record, baseline) for gate in gates]
     outcomes += [unjudged(one.path, one.family, why) for why in _doubts(result, judged=bool(gates), strict=plan.strict)]
     checked = CheckedInput(
         path=one.path,
@@ -156,7 +306,7 @@ def _judge(plan: Plan, one: Input, found: Found) -> _Judged:
         result=result,
         error="",
         sha256=_sha256(one.path),
-        health=found.health,
+        health=look.health,
     )
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
 

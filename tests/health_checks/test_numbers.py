@@ -1,6 +1,9 @@
 """The numbers that gates can judge are those that the checks give."""
 
+import json
+
 import pytest
+from checkrecords import alike, checkpoint
 from health_checks.test_health import captured, v4
 from health_checks.test_health import save as save_v4
 from health_checks.test_plain_models import CONFIG, llama
@@ -9,9 +12,9 @@ from stacks import hyper_connections_tensors, write
 import mhcdiag
 from mhcdiag.cli.main import run
 from mhcdiag.health_checks import CHECKS
-from mhcdiag.metrics import METRICS, Question
+from mhcdiag.metrics import METRICS, Examined, Question
 from mhcdiag.metrics.health import NUMBERS
-from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.health import health_document, health_of
 
 NOT_JUDGED = {
     # One per stream, so that their number is that of a model; sinks of the same fact as `second_singular`.
@@ -62,10 +65,13 @@ def test_every_number_of_a_check_is_a_metric_or_left_out_on_purpose(examined):
 
 
 def test_every_metric_is_read_from_a_report(examined):
-    documents = [{"health": health_document(each)} for each in examined]
-    for name, metric in METRICS.items():
-        if name.startswith("health."):
-            assert any(metric.read(document, Question()).value is not None for document in documents), name
+    again = [health_of(json.loads(json.dumps(health_document(each), allow_nan=False))) for each in examined]
+    assert all(map(alike, again, examined)), "as a baseline gives them back"
+    for results in (examined, again):
+        records = [Examined(gain=checkpoint().gain, health=each) for each in results]
+        for name, metric in METRICS.items():
+            if name.startswith("health."):
+                assert any(metric.read(record, Question()).value is not None for record in records), name
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from mhcdiag.metrics.interface import extreme
-from mhcdiag.results.check import Relation
 from mhcdiag.results.numbers import Huge, Number
+from mhcdiag.results.verdict import Relation
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Metrics read out of documents what stands in the records, and every one is explained."""
+"""Metrics give what stands in the records, also in those that a baseline gives back, and every one is explained."""
 
 import json
 
@@ -6,13 +6,14 @@ import pytest
 
 import mhcdiag
 from mhcdiag.errors import SettingError
-from mhcdiag.metrics import METRICS, Question, find_metric
+from mhcdiag.metrics import METRICS, Examined, Question, find_metric
 from mhcdiag.metrics.interface import extreme
-from mhcdiag.results.check import Family, Relation
-from mhcdiag.results.documents.gain import gain_document
-from mhcdiag.results.documents.spikes import spikes_document
+from mhcdiag.results.check import Family
+from mhcdiag.results.documents.gain import gain_document, gain_of
+from mhcdiag.results.documents.spikes import spikes_document, spikes_of
 from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
 from mhcdiag.results.numbers import Huge, number, parse_number
+from mhcdiag.results.verdict import Relation
 from mhcdiag.usecases.spikes import spikes
 
 SAMPLES = "sample_checkpoints"
@@ -23,20 +24,21 @@ def result(request):
     return mhcdiag.gain(request.config.rootpath / SAMPLES / "mhc.safetensors", tokens=7)
 
 
-@pytest.fixture(scope="module")
-def document(result):
-    """As a baseline would give it: through JSON text and back."""
-    return json.loads(json.dumps(gain_document(result)))
+@pytest.fixture(scope="module", params=["measured", "of a baseline"])
+def record(result, request):
+    """As it was measured, and through JSON text and back."""
+    again = gain_of(json.loads(json.dumps(gain_document(result))))
+    return Examined(gain=result if request.param == "measured" else again)
 
 
-def read(name, document, **asked):
-    return METRICS[name].read(document, Question(**asked))
+def read(name, record, **asked):
+    return METRICS[name].read(record, Question(**asked))
 
 
 @pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("definition", Definition)
-def test_worst_is_the_record_s(result, document, direction, definition):
-    found = read(f"gain.worst.{direction}.{definition}", document)
+def test_worst_is_the_record_s(result, record, direction, definition):
+    found = read(f"gain.worst.{direction}.{definition}", record)
     span = result.worst[direction, definition]
     assert found.value == span.value
     assert span.from_site in found.place.text
@@ -44,33 +46,34 @@ def test_worst_is_the_record_s(result, document, direction, definition):
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("reduction", [Reduction.MEAN, Reduction.P99, Reduction.MAX, Reduction.OF_MEAN])
-def test_a_curve_gives_its_largest_and_its_smallest(result, document, kind, reduction):
+def test_a_curve_gives_its_largest_and_its_smallest(result, record, kind, reduction):
     curve = result.curve(kind, "backward", "norm", reduction)
     name = f"gain.{kind}.backward.norm.{reduction}"
-    largest = read(name, document)
+    largest = read(name, record)
     assert largest.value == max(curve)
     assert largest.place.text == result.sites[curve.index(max(curve))]
-    assert read(name, document, relation=Relation.AT_LEAST).value == min(curve)
+    assert read(name, record, relation=Relation.AT_LEAST).value == min(curve)
 
 
-def test_bounds_sinkhorn_and_counts_are_the_record_s(result, document):
-    assert read("gain.bound.backward.worst", document).value == result.bound[Direction.BACKWARD].worst
-    assert read("gain.sinkhorn.log_sum_max", document).value == result.sinkhorn.log_sum_max
-    assert read("gain.sinkhorn.row_residual", document).value == max(result.sinkhorn.row_residual)
-    assert read("gain.assumed", document).value == len(result.assumed)
-    assert read("gain.nonfinite", document).value == 0
+def test_bounds_sinkhorn_and_counts_are_the_record_s(result, record):
+    assert read("gain.bound.backward.worst", record).value == result.bound[Direction.BACKWARD].worst
+    assert read("gain.sinkhorn.log_sum_max", record).value == result.sinkhorn.log_sum_max
+    assert read("gain.sinkhorn.row_residual", record).value == max(result.sinkhorn.row_residual)
+    assert read("gain.assumed", record).value == len(result.assumed)
+    assert read("gain.nonfinite", record).value == 0
 
 
 def test_events_and_scores_are_the_record_s(pytestconfig):
     log = spikes(str(pytestconfig.rootpath / SAMPLES / "logs" / "diverged.log"))
-    document = json.loads(json.dumps(spikes_document(log)))
-    for kind in ("nan", "divergence", "spike", "blip"):
-        events = [event for event in log.series["loss"].events if event.kind == kind]
-        assert read(f"spikes.count.{kind}", document).value == len(events)
-    assert read("spikes.spike_score.olmo_core", document).value == log.series["loss"].spike_score.olmo_core
-    assert read("spikes.points", document).value == log.series["loss"].points
-    assert read("spikes.count.nan", document).place.line == 1480
-    assert read("spikes.new", document, baseline=document).value == 0
+    again = spikes_of(json.loads(json.dumps(spikes_document(log))))
+    for record in (log, again):
+        for kind in ("nan", "divergence", "spike", "blip"):
+            events = [event for event in log.series["loss"].events if event.kind == kind]
+            assert read(f"spikes.count.{kind}", record).value == len(events)
+        assert read("spikes.spike_score.olmo_core", record).value == log.series["loss"].spike_score.olmo_core
+        assert read("spikes.points", record).value == log.series["loss"].points
+        assert read("spikes.count.nan", record).place.line == 1480
+        assert read("spikes.new", record, baseline=record).value == 0
 
 
 @pytest.mark.parametrize("name", METRICS)

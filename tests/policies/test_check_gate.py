@@ -1,29 +1,44 @@
 """Every gate that a policy can have: at the limit, just above it, infinity, NaN in each place, missing."""
 
 import math
-from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 
 import pytest
-from checkdocuments import CHECKPOINT, LOG, SITES, checkpoint, event, is_curve, log, with_value, without
+from checkrecords import (
+    CHECKPOINT,
+    LOG,
+    SITES,
+    checkpoint,
+    event,
+    is_curve,
+    log,
+    series,
+    with_events,
+    with_series,
+    with_value,
+    without,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.metrics import METRICS, Metric
+from mhcdiag.metrics import METRICS, Examined, Metric
 from mhcdiag.policies.gates import JUDGEABLE, applies, gates_for, judge_gate, overall, unjudged, without_allowed
 from mhcdiag.policies.policy import Allow, PolicyGate
-from mhcdiag.results.check import Family, GateSeverity, Relation, ValuePlace
-from mhcdiag.results.numbers import Huge, Number, number
-from mhcdiag.results.spikes import EventKind
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.check import Family, GateSeverity, ValuePlace
+from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.results.numbers import Huge, Number
+from mhcdiag.results.spikes import EventKind, LogResult, RunSpan
+from mhcdiag.results.verdict import Relation, Verdict
 
 FACTORS = [metric for metric in METRICS.values() if metric.unit == "factor"]
 FRACTIONS = [metric for metric in METRICS.values() if metric.unit == "fraction"]
 NUMBERS = [*FACTORS, *FRACTIONS]
 COUNTS = [metric for metric in METRICS.values() if metric not in NUMBERS]
 CURVES = [metric for metric in FACTORS if is_curve(metric)]
-ALWAYS_THERE = ("spikes.unreadable_lines", "spikes.count.loss_scale")
+ALWAYS_THERE = (
+    "spikes.unreadable_lines", "spikes.count.loss_scale", "gain.nonfinite", "gain.assumed", "gain.skipped",
+)  # fmt: skip
 LEFT_OUT = [metric for metric in METRICS.values() if metric.name not in ALWAYS_THERE]
 
 WORST = METRICS["gain.worst.backward.norm"]
@@ -56,10 +71,11 @@ numbers = st.floats(min_value=0) | st.builds(Huge, st.floats(308, 5000)) | st.ju
 limits = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
 
-def curve_of(values: list[Number]) -> dict[str, object]:
-    document = checkpoint()
-    document["gain"]["prefix"]["forward"]["norm"]["max"] = [number(value) for value in values]
-    return document
+CURVE_KEY = (Kind.PREFIX, Direction.FORWARD, Definition.NORM, Reduction.MAX)
+
+
+def curve_of(values: list[Number]) -> Examined:
+    return checkpoint(gain={CURVE_KEY: tuple(values)})
 
 
 def is_nan(value: Number) -> bool:
@@ -86,11 +102,11 @@ def test_a_lower_limit_passes_where_every_number_is_above_it(values: list[Number
 @given(values=curves, lower=limits, higher=limits)
 def test_a_higher_limit_never_turns_a_pass_into_a_failure(values: list[Number], lower: float, higher: float):
     lower, higher = sorted((lower, higher))
-    document = curve_of(values)
-    if judge_gate(gate_on(CURVE, max=lower), document, None).verdict is Verdict.PASS:
-        assert judge_gate(gate_on(CURVE, max=higher), document, None).verdict is Verdict.PASS
-    if judge_gate(gate_on(CURVE, min=higher), document, None).verdict is Verdict.PASS:
-        assert judge_gate(gate_on(CURVE, min=lower), document, None).verdict is Verdict.PASS
+    record = curve_of(values)
+    if judge_gate(gate_on(CURVE, max=lower), record, None).verdict is Verdict.PASS:
+        assert judge_gate(gate_on(CURVE, max=higher), record, None).verdict is Verdict.PASS
+    if judge_gate(gate_on(CURVE, min=higher), record, None).verdict is Verdict.PASS:
+        assert judge_gate(gate_on(CURVE, min=lower), record, None).verdict is Verdict.PASS
 
 
 @given(values=curves, data=st.data())
@@ -123,18 +139,16 @@ def test_no_baseline_lets_nan_pass(before: Number, value: Number, ratio: float):
 events = st.lists(st.tuples(st.sampled_from(["spike", "shift", "blip"]), st.integers(0, 1000)), max_size=11)
 
 
-def with_events(found: list[tuple[str, int]], *, interval: int = 7) -> dict[str, object]:
-    document = log(interval=interval)
-    document["series"]["loss"]["events"] = [event(kind, start) for kind, start in found]
-    return document
+def with_found(found: list[tuple[str, int]]) -> LogResult:
+    return with_events(*(event(kind, start) for kind, start in found))
 
 
 @given(found=events, first=st.integers(0, 1000), length=st.integers(0, 500))
 def test_every_event_is_either_allowed_or_left(found: list[tuple[str, int]], first: int, length: int):
     entry = Allow(steps=(first, first + length), kind="spike", reason="known")
-    left, allowed = without_allowed(with_events(found), [entry])
-    kept = [(one["kind"], one["start"]) for one in left["series"]["loss"]["events"]]
-    gone = [(one.kind, one.step) for one in allowed]
+    screened = without_allowed(with_found(found), [entry])
+    kept = [(one.kind, one.start) for one in screened.log.series["loss"].events]
+    gone = [(one.kind, one.step) for one in screened.allowed]
     assert sorted([*kept, *gone]) == sorted(found)
     assert all(kind == "spike" and first <= step <= first + length for kind, step in gone)
     assert not any(kind == "spike" and first <= step <= first + length for kind, step in kept)
@@ -142,14 +156,14 @@ def test_every_event_is_either_allowed_or_left(found: list[tuple[str, int]], fir
 
 @given(found=events, shift=st.integers(-3 * 7, 3 * 7))
 def test_nothing_is_new_against_itself_or_within_three_points(found: list[tuple[str, int]], shift: int):
-    before = with_events(found)
-    moved = with_events([(kind, start + shift) for kind, start in found])
+    before = with_found(found)
+    moved = with_found([(kind, start + shift) for kind, start in found])
     assert judge_gate(gate_on(NEW, max=0), moved, before).verdict is Verdict.PASS
 
 
 @given(found=events)
 def test_everything_is_new_against_a_log_without_events(found: list[tuple[str, int]]):
-    assert judge_gate(gate_on(NEW, max=0), with_events(found), log()).value == len(found)
+    assert judge_gate(gate_on(NEW, max=0), with_found(found), log()).value == len(found)
 
 
 # Every metric
@@ -197,6 +211,8 @@ def test_factors(metric: Metric, limit: dict[str, float], table: dict[Number | N
     ],
 )
 def test_fractions(metric: Metric, value: float | None, above: Verdict, below: Verdict):
+    if value is not None and math.isnan(value) and metric.family is Family.LOG:
+        above = below = Verdict.UNJUDGED  # a spike score of NaN says that no run has a full window
     assert verdict(metric, value, max=0.25) is above
     assert verdict(metric, value, min=0.25) is below
 
@@ -304,18 +320,16 @@ def test_the_site_that_decides_is_named(metric: Metric):
 @pytest.mark.parametrize("kind", list(EventKind))
 def test_the_first_event_is_named_by_step_and_line(kind: EventKind):
     metric = METRICS[f"spikes.count.{kind}"]
-    document = log()
-    document["series"][metric.series]["events"] = [event(kind, start=12040, line=1007), event(kind, start=13000)]
-    outcome = judge_gate(gate_on(metric, max=1), document, None)
+    found = (event(kind, start=12040, line=1007), event(kind, start=13000))
+    outcome = judge_gate(gate_on(metric, max=1), with_events(*found, name=metric.series), None)
     assert (outcome.value, outcome.place) == (2, ValuePlace(text="step 12,040", line=1007))
     assert outcome.series == metric.series
 
 
 def test_an_event_without_a_step_is_counted():
-    document = log()
-    document["series"]["loss"]["events"] = [event(start=None)]
-    assert judge_gate(gate_on(SPIKE, max=0), document, None).place == ValuePlace(text="step unknown", line=51)
-    assert judge_gate(gate_on(NEW, max=0), document, document).value == 1
+    record = with_events(event(start=None))
+    assert judge_gate(gate_on(SPIKE, max=0), record, None).place == ValuePlace(text="step unknown", line=51)
+    assert judge_gate(gate_on(NEW, max=0), record, record).value == 1
 
 
 # Series, kinds, paths
@@ -330,45 +344,40 @@ def test_a_series_that_was_not_judged_is_unjudged(metric: Metric):
 
 
 def test_a_series_is_the_gates_own_choice():
-    document = log()
-    document["series"]["grad_norm"]["events"] = [event(EventKind.NAN)]
-    document["series"]["eval_loss"] = deepcopy(document["series"]["grad_norm"])
+    broken = series("grad_norm", event(EventKind.NAN))
+    record = with_series(log(), grad_norm=broken, eval_loss=broken)
     metric = METRICS["spikes.count.nan"]
-    for series, count in ((None, 0), ("loss", 0), ("grad_norm", 1), ("eval_loss", 1), ("*", 2)):
-        assert judge_gate(gate_on(metric, max=0, series=series), document, None).value == count
+    for name, count in ((None, 0), ("loss", 0), ("grad_norm", 1), ("eval_loss", 1), ("*", 2)):
+        assert judge_gate(gate_on(metric, max=0, series=name), record, None).value == count
 
 
 def test_every_series_is_none_where_none_was_judged():
-    document = {**log(), "series": {}}
+    record = log(series={})
     for metric in (SPIKE, NEW, METRICS["spikes.spike_score.olmo_core"], METRICS["spikes.points"]):
-        assert judge_gate(gate_on(metric, max=0, series="*"), document, log()).finding == "no series could be judged"
+        assert judge_gate(gate_on(metric, max=0, series="*"), record, log()).finding == "no series could be judged"
 
 
 @pytest.mark.parametrize(("side", "value"), [("max", 0.75), ("min", 0.125)])
 def test_of_every_series_the_one_nearest_to_failing_counts(side: str, value: float):
-    document = log()
-    for score, one in zip((0.125, 0.75, 0.5), document["series"].values(), strict=True):
-        one["spike_score"]["olmo_core"] = score
-        one["points"] = score
+    scores = zip(log().series, (0.125, 0.75, 0.5), strict=True)
+    record = log(series={name: series(name, points=score, olmo_core=score) for name, score in scores})
     for name in ("spikes.spike_score.olmo_core", "spikes.points"):
-        assert judge_gate(gate_on(METRICS[name], series="*", **{side: 0.25}), document, None).value == value
+        assert judge_gate(gate_on(METRICS[name], series="*", **{side: 0.25}), record, None).value == value
 
 
 def test_kinds_are_told_apart():
     for counted in EventKind:
         for there in EventKind:
             metric = METRICS[f"spikes.count.{counted}"]
-            document = log()
-            document["series"][metric.series]["events"] = [event(there)]
-            assert judge_gate(gate_on(metric, max=0), document, None).value == (counted is there)
+            record = with_events(event(there), name=metric.series)
+            assert judge_gate(gate_on(metric, max=0), record, None).value == (counted is there)
 
 
 def test_a_divergence_that_a_resume_ended_is_over():
     metric = METRICS["spikes.count.divergence"]
     for recovered, count in ((None, 1), (True, 0), (False, 0)):
-        document = log()
-        document["series"]["loss"]["events"] = [event(EventKind.DIVERGENCE, recovered=recovered)]
-        assert judge_gate(gate_on(metric, max=0), document, None).value == count
+        record = with_events(event(EventKind.DIVERGENCE, recovered=recovered))
+        assert judge_gate(gate_on(metric, max=0), record, None).value == count
 
 
 @pytest.mark.parametrize(
@@ -408,21 +417,21 @@ def test_gates_apply_by_family_and_path():
                                (328, "spike", 1), (350, "shift", 1)]
 )  # fmt: skip
 def test_new_is_more_than_three_points_from_an_event_of_the_same_kind(start: int, kind: str, new: int):
-    outcome = judge_gate(gate_on(NEW, max=0), with_events([(kind, start)]), with_events([("spike", 350)]))
+    outcome = judge_gate(gate_on(NEW, max=0), with_found([(kind, start)]), with_found([("spike", 350)]))
     assert outcome.value == new
 
 
 def test_new_without_a_baseline_or_its_series_is_unjudged():
     assert judge_gate(gate_on(NEW, max=0), log(), None).finding == "there is no baseline to compare with"
-    outcome = judge_gate(gate_on(NEW, max=0), log(), {**log(), "series": {}})
+    outcome = judge_gate(gate_on(NEW, max=0), log(), log(series={}))
     assert outcome.verdict is Verdict.UNJUDGED
 
 
-@pytest.mark.parametrize("runs", [[], [{"first_step": None, "last_step": None, "points": 0}]])
-def test_new_in_a_log_without_two_points_counts_single_steps(runs: list[object]):
-    document = {**with_events([("spike", 354)]), "runs": runs}
-    assert judge_gate(gate_on(NEW, max=0), document, with_events([("spike", 350)])).value == 1
-    assert judge_gate(gate_on(NEW, max=0), document, with_events([("spike", 351)])).value == 0
+@pytest.mark.parametrize("runs", [(), (RunSpan(first_step=math.nan, last_step=math.nan, points=0),)])
+def test_new_in_a_log_without_two_points_counts_single_steps(runs: tuple[RunSpan, ...]):
+    record = replace(with_found([("spike", 354)]), runs=runs)
+    assert judge_gate(gate_on(NEW, max=0), record, with_found([("spike", 350)])).value == 1
+    assert judge_gate(gate_on(NEW, max=0), record, with_found([("spike", 351)])).value == 0
 
 
 # Allowed events
@@ -444,27 +453,25 @@ def test_new_in_a_log_without_two_points_counts_single_steps(runs: list[object])
     ],
 )
 def test_an_entry_allows_what_all_its_keys_say(entry: dict[str, object], allowed: bool):
-    document = with_events([("spike", 350)])
+    record = with_found([("spike", 350)])
     listed = Allow(**{"steps": (300.0, 400.0), "reason": "corrupt shard", **entry})  # type: ignore[arg-type]
-    left, found = without_allowed(document, [listed])
-    assert judge_gate(gate_on(SPIKE, max=0), left, None).verdict is (Verdict.PASS if allowed else Verdict.FAIL)
-    assert [(one.path, one.series, one.step, one.line, one.reason) for one in found] == (
+    screened = without_allowed(record, [listed])
+    assert judge_gate(gate_on(SPIKE, max=0), screened.log, None).verdict is (Verdict.PASS if allowed else Verdict.FAIL)
+    assert [(one.path, one.series, one.step, one.line, one.reason) for one in screened.allowed] == (
         [(LOG, "loss", 350.0, 51, "corrupt shard")] if allowed else []
     )
 
 
 def test_an_event_without_a_step_is_never_allowed():
-    document = log()
-    document["series"]["loss"]["events"] = [event(start=None)]
-    _, found = without_allowed(document, [Allow(steps=(0.0, math.inf), reason="all")])
-    assert found == ()
+    for start in (None, math.inf):
+        record = with_events(event(start=start))
+        assert without_allowed(record, [Allow(steps=(0.0, math.inf), reason="all")]).allowed == ()
 
 
-def test_the_document_itself_is_left_as_it_was():
-    document = with_events([("spike", 350)])
-    before = deepcopy(document)
-    without_allowed(document, [Allow(steps=(0.0, 1000.0), reason="all")])
-    assert document == before
+def test_the_record_itself_is_left_as_it_was():
+    record = with_found([("spike", 350)])
+    without_allowed(record, [Allow(steps=(0.0, 1000.0), reason="all")])
+    assert record == with_found([("spike", 350)])
 
 
 # Several together

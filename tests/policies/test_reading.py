@@ -15,7 +15,8 @@ from mhcdiag.policies.policy_files import (
     setting_lines,
     toml_value,
 )
-from mhcdiag.results.check import GateSeverity, Relation
+from mhcdiag.results.check import GateSeverity
+from mhcdiag.results.verdict import Relation
 
 GATE = '[[gates]]\nmetric = "gain.worst.forward.norm"\nmax = 30\n'
 ALLOW = '[[allow]]\nsteps = [1, 2]\nreason = "known"\n'

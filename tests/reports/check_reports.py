@@ -3,16 +3,7 @@
 import math
 from dataclasses import replace
 
-from mhcdiag.results.check import (
-    AllowedEvent,
-    CheckedInput,
-    CheckReport,
-    Family,
-    GateOutcome,
-    GateSeverity,
-    Relation,
-    ValuePlace,
-)
+from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, GateSeverity, ValuePlace
 from mhcdiag.results.gain import (
     Bound,
     Definition,
@@ -24,7 +15,7 @@ from mhcdiag.results.gain import (
 )
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.spikes import BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
-from mhcdiag.results.verdict import EXIT_CODES, Skipped, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, Relation, Skipped, Verdict, combine
 
 CHECKPOINT, LOG = "checkpoints/step_100", "logs/run.jsonl"
 NASTY = "a|b`c`<script>*x*\x1b[31m\r\n]]>&\x00\ufffe\U0001f525[t](u){0},d:e%0A::error::_é"

@@ -5,20 +5,11 @@ from functools import cache
 from pathlib import Path
 
 import mhcdiag
-from mhcdiag.results.check import (
-    AllowedEvent,
-    CheckedInput,
-    CheckReport,
-    Family,
-    GateOutcome,
-    GateSeverity,
-    Relation,
-    ValuePlace,
-)
+from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, GateSeverity, ValuePlace
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.numbers import Number, within
 from mhcdiag.results.spikes import EventKind, LogResult
-from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, Relation, Verdict, combine
 from mhcdiag.usecases.spikes import spikes
 
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"

@@ -41,10 +41,10 @@ from mhcdiag.reports.check_words import (
     verdict_text,
     worst_first,
 )
-from mhcdiag.results.check import Family, GateSeverity, Relation, ValuePlace
+from mhcdiag.results.check import Family, GateSeverity, ValuePlace
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.numbers import Huge
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.verdict import Relation, Verdict
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

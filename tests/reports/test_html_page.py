@@ -22,10 +22,10 @@ from reports.html_reports import (
 from mhcdiag.reports.html.page import html_page
 from mhcdiag.reports.html.picture import Picture, Pictures, Place
 from mhcdiag.reports.text import in_bytes
-from mhcdiag.results.check import AllowedEvent, Family, GateSeverity, Relation
+from mhcdiag.results.check import AllowedEvent, Family, GateSeverity
 from mhcdiag.results.gain import Reduction
 from mhcdiag.results.numbers import Huge
-from mhcdiag.results.verdict import Skipped, Verdict
+from mhcdiag.results.verdict import Relation, Skipped, Verdict
 
 VOID = {"meta", "link", "img", "br", "path", "rect", "use", "td"}
 """Elements without an end tag; HTML lets `</td>` out, and so do our tables."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from mhcdiag.reports.check_words import Standing, measured_text, metric_text, number_text, standing, texts_beside
 from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns, short_names
-from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome, Relation
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome
+from mhcdiag.results.verdict import Relation, Verdict
 
 NUMBERS = ("value", "limit", "baseline")
 

@@ -10,9 +10,9 @@ from mhcdiag.reports.html.gate_rows import (
     where_text,
 )
 from mhcdiag.reports.html.table import Cell, Pill
-from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity, Relation
+from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity
 from mhcdiag.results.numbers import Huge, is_finite
-from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.verdict import Relation, Verdict
 from mhcdiag.results.words import counted
 
 

@@ -1,12 +1,31 @@
-"""The report on one training log as a JSON document; steps are the log's."""
+"""The report on one training log as a JSON document, and back; steps are the log's."""
 
 import math
-from typing import Any
 
+from mhcdiag.results.documents import (
+    Json,
+    read_count,
+    read_flag,
+    read_float,
+    read_list,
+    read_step,
+    read_table,
+    read_text,
+    read_texts,
+)
 from mhcdiag.results.numbers import step
-from mhcdiag.results.spikes import Companion, Event, LogResult, RunSpan, SeriesResult
+from mhcdiag.results.spikes import (
+    BinnedCurve,
+    Companion,
+    Event,
+    EventKind,
+    LogResult,
+    RunSpan,
+    SeriesResult,
+    SpikeScore,
+)
 
-Json = dict[str, Any]
+# Writing
 
 
 def log_facts(result: LogResult) -> Json:
@@ -28,7 +47,7 @@ def log_series(result: LogResult) -> Json:
 
 
 def spikes_document(result: LogResult) -> Json:
-    """Return the whole record."""
+    """Return the whole record, but for the curves, which are there to be drawn."""
     return {"path": result.path, **log_facts(result), "series": log_series(result)}
 
 
@@ -84,3 +103,84 @@ def _companion(companion: Companion | None) -> Json | None:
 def _value(value: float) -> float | int | str | None:
     """A value of the log: NaN and infinity are strings, as in every report."""
     return str(value) if not math.isfinite(value) else step(value)
+
+
+# Reading
+
+
+def spikes_of(document: Json) -> LogResult:
+    """Return the record that a document was made of; its curves, which it lacks, are empty.
+
+    Parameters
+    ----------
+    document
+        Of `spikes_document`, or one result of the report of `mhcdiag spikes`, which holds more.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        A part is missing or is not what was written.
+    """
+    return LogResult(
+        path=read_text(document["path"]),
+        format=read_text(document["format"]),
+        rule=read_text(document["rule"]),
+        lines=read_count(document["lines"]),
+        loss_lines=read_count(document["loss_lines"]),
+        unreadable_lines=read_count(document["unreadable_lines"]),
+        runs=tuple(_run_of(one) for one in read_list(document["runs"])),
+        series={name: _series_of(one) for name, one in read_table(document["series"]).items()},
+        notes=read_texts(document["notes"]),
+    )
+
+
+def _run_of(document: object) -> RunSpan:
+    run = read_table(document)
+    return RunSpan(
+        first_step=read_step(run["first_step"]), last_step=read_step(run["last_step"]), points=read_count(run["points"])
+    )
+
+
+def _series_of(document: object) -> SeriesResult:
+    series = read_table(document)
+    score = read_table(series["spike_score"])
+    return SeriesResult(
+        source_name=read_text(series["source_name"]),
+        points=read_count(series["points"]),
+        spike_score=SpikeScore(olmo2=read_step(score["olmo2"]), olmo_core=read_step(score["olmo_core"])),
+        events=tuple(_event_of(one) for one in read_list(series["events"])),
+        curve=BinnedCurve(run=(), step=(), low=(), high=()),
+    )
+
+
+def _event_of(document: object) -> Event:
+    event = read_table(document)
+    recovered, recovery_steps, companion = event["recovered"], event["recovery_steps"], event["grad_norm"]
+    return Event(
+        kind=EventKind(event["kind"]),
+        run=read_count(event["run"]),
+        line=read_count(event["line"]),
+        start=read_step(event["start"]),
+        peak=read_step(event["peak"]),
+        end=read_step(event["end"]),
+        value=read_float(event["value"]),
+        baseline=read_step(event["baseline"]),
+        z=read_step(event["z"]),
+        points=read_count(event["points"]),
+        duration=read_step(event["duration"]),
+        area=read_step(event["area"]),
+        recovered=None if recovered is None else read_flag(recovered),
+        recovery_steps=None if recovery_steps is None else read_float(recovery_steps),
+        companion=None if companion is None else _companion_of(companion),
+        note=read_text(event["note"]),
+    )
+
+
+def _companion_of(document: object) -> Companion:
+    companion = read_table(document)
+    return Companion(
+        start=read_step(companion["start"]),
+        peak=read_step(companion["peak"]),
+        value=read_step(companion["value"]),
+        first=read_text(companion["first"]),
+    )
