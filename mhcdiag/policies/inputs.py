@@ -15,6 +15,7 @@ TENSOR_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".np
 _INDEX = re.compile(r".*\.(safetensors|bin)\.index\.json|\.metadata")
 _REMOTE = re.compile(r"https?://|hf://")
 _DEEPEST = 4
+"""Levels of folders below a named one in which checkpoints are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +33,12 @@ class Input:
 def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
     """Return what the policy's patterns match, in natural order; one that matches nothing is an entry with an error.
 
-    Arguments: inputs: of the policy; folder: of its file, which patterns are relative to.
+    Parameters
+    ----------
+    inputs
+        Of the policy.
+    folder
+        Of its file, which patterns are relative to.
     """
     found: list[Input] = []
     for family, patterns in ((Family.CHECKPOINT, inputs.checkpoints), (Family.LOG, inputs.logs)):
