@@ -1,4 +1,8 @@
-"""From the keys of a file to a policy, with one clear line for the first thing that is wrong."""
+"""Policy files: found, read with one clear line for the first thing that is wrong, and written.
+
+TOML alone does not make a policy: unknown keys are refused with the key that was probably meant, and limits that no
+number can meet (two at once, NaN, a fraction above 1) before anything is measured.
+"""
 
 import difflib
 import json
@@ -24,6 +28,15 @@ from mhcdiag.results.spikes import EventKind
 FILE = "mhcdiag.toml"
 PROJECT_FILE = "pyproject.toml"
 
+DEFAULT = "default"
+"""Where the value of an option comes from that is set nowhere."""
+
+_LIMITS = ("max", "min", "max_ratio")
+_TABLES: dict[str, type] = {"inputs": Inputs, "gates": PolicyGate, "allow": Allow}
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
+
+# Finding
+
 
 def find_policy(folder: Path) -> Path | None:
     """Return the nearest policy file at or above a folder; None if there is none.
@@ -40,7 +53,7 @@ def find_policy(folder: Path) -> Path | None:
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """Return the policy's keys as they stand in the file. Raises: InputError with line and column."""
+    """Return the policy's keys as they stand in the file; InputError, with line and column, where they cannot be."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
@@ -74,15 +87,21 @@ def _has_table(path: Path) -> bool:
     return isinstance(tool, dict) and "mhcdiag" in tool
 
 
-_LIMITS = ("max", "min", "max_ratio")
-_TABLES: dict[str, type] = {"inputs": Inputs, "gates": PolicyGate, "allow": Allow}
+# Reading
 
 
 def read_policy(path: Path) -> Policy:
     """Return the policy of a file.
 
-    Arguments: path: a `mhcdiag.toml`, or a `pyproject.toml` with a table `[tool.mhcdiag]`.
-    Raises: InputError, naming the key, what was found and what was expected.
+    Parameters
+    ----------
+    path
+        A `mhcdiag.toml`, or a `pyproject.toml` with a table `[tool.mhcdiag]`.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong: it names the key, what was found and what was expected.
     """
     table = read_toml(path)
     _refuse_unknown_keys(path, table)
@@ -186,16 +205,18 @@ def gate_series(gates: Sequence[PolicyGate]) -> tuple[str, ...]:
     return tuple(sorted(str(name) for name in named - own))
 
 
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
-
-
-DEFAULT = "default"
+# Writing
 
 
 def policy_tables(policy: Policy | None, *, gates: Sequence[PolicyGate]) -> str:
     """Return inputs, gates and allowed events as TOML, without the keys that are left at their defaults.
 
-    Arguments: policy: of a file, None without one; gates: those that apply.
+    Parameters
+    ----------
+    policy
+        Of a file; None without one.
+    gates
+        Those that apply.
     """
     blocks = []
     if policy is not None:
@@ -206,9 +227,9 @@ def policy_tables(policy: Policy | None, *, gates: Sequence[PolicyGate]) -> str:
 
 
 def setting_lines(settings: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
-    """Yield one line for each option: `name = value  # where from`; what is set nowhere is a comment.
+    """Yield one line for each option, by name, value and source: `name = value  # source`.
 
-    Arguments: settings: name, value and source of each.
+    What is set nowhere is a comment, so that the lines are a policy again.
     """
     for name, value, source in settings:
         if value is None:

@@ -35,7 +35,7 @@ class KnownLayout:
     name: str
     """As in reports and for `--layout`."""
     tensors: str
-    """The tensor names it is told by; code between backticks."""
+    """The tensor names by which it is recognised; code between backticks."""
     mixing: str
     """How H_res comes about."""
     source: str
@@ -51,7 +51,7 @@ class KnownContainer:
     title: str
     """What it is."""
     looks: str
-    """What it is told by; code between backticks."""
+    """By what it is recognised; code between backticks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

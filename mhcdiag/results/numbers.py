@@ -94,7 +94,10 @@ def text_beside(number: Number, limit: float, *, shown: Callable[[Number, int], 
     Rounding must never turn a failure into a pass on the screen: 1000.00001 against 1000 is not printed "1000 > 1000",
     and 0.12346 against 0.12345 not "0.1235 > 0.1235".
 
-    Arguments: shown: how a number is written with so many digits; `text` where it is left out.
+    Parameters
+    ----------
+    shown
+        How a number is written with so many digits; `text` where it is left out.
 
     >>> text_beside(1000.00001, 1000.0), text_beside(0.12346, 0.12345), text_beside(2.5, 3.0)
     (('1000.00001', '1000'), ('0.12346', '0.12345'), ('2.500', '3.000'))

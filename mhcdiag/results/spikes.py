@@ -58,7 +58,7 @@ class Companion:
     value: float
     """That value; NaN when it was not finite."""
     first: str
-    """What moved first: `grad_norm`, `loss`, or `same step`."""
+    """Which series left its course first: `grad_norm`, `loss`, or `same step`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
