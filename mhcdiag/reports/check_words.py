@@ -7,13 +7,13 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.reports.text import in_bytes, printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome, Relation, Severity
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Number, order, text, text_beside
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import counted, step_text
 
 
 class Standing(StrEnum):
@@ -152,11 +152,6 @@ def number_text(number: Number | None) -> str:
     return "missing" if number is None else _shown(number, 4)
 
 
-def limit_text(outcome: GateOutcome) -> str:
-    """Return the limit with its relation, "<= 1000"; says so where there is none."""
-    return _limit(outcome.relation, outcome.limit)
-
-
 def texts_beside(number: Number, limit: float) -> tuple[str, str]:
     """Return number and limit with as many digits as it takes to see which is larger, whole ones without decimals.
 
@@ -221,7 +216,7 @@ def _gain_facts(result: GainResult) -> str:
     model = f" ({result.model})" if result.model and result.model != result.layout else ""
     tokens = "" if result.inputs == "static" else f": {result.tokens:,} tokens"
     return (
-        f"{result.layout}{model}, {_counted(len(result.sites), 'site')}, {_counted(result.streams, 'stream')}; "
+        f"{result.layout}{model}, {counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}; "
         f"inputs {result.inputs}{tokens}; {result.dtype} on {result.device}; "
         f"read {in_bytes(result.bytes_read)} of {in_bytes(result.bytes_total)}"
     )
@@ -237,18 +232,14 @@ def _gain_remarks(result: GainResult) -> list[str]:
 
 
 def _log_facts(result: LogResult) -> str:
-    facts = [f"{result.format}, {_counted(result.lines, 'line')}, {_counted(len(result.runs), 'run')}"]
+    facts = [f"{result.format}, {counted(result.lines, 'line')}, {counted(len(result.runs), 'run')}"]
     if result.runs:
         first, last = min(run.first_step for run in result.runs), max(run.last_step for run in result.runs)
         facts.append(f"steps {step_text(first)} to {step_text(last)}")
-    facts += [f"{name}: {_counted(series.points, 'point')}" for name, series in result.series.items()]
+    facts += [f"{name}: {counted(series.points, 'point')}" for name, series in result.series.items()]
     return "; ".join([*facts, f"rule {result.rule}"])
 
 
 def _log_remarks(result: LogResult) -> list[str]:
-    unreadable = f"unreadable: {result.unreadable_lines:,} of {_counted(result.loss_lines, 'line')} with a loss"
+    unreadable = f"unreadable: {result.unreadable_lines:,} of {counted(result.loss_lines, 'line')} with a loss"
     return [*([unreadable] if result.unreadable_lines else []), *(f"note: {note}" for note in result.notes)]
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -9,6 +9,7 @@ from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import plural
 
 MOST_NUMBERS = 3
 """Numbers that are shown of a check that found nothing; --verbose shows all."""
@@ -28,8 +29,8 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
     against = f", against {result.against}" if result.against else ""
     lines = [
         result.path,
-        f"  {result.layout}{model}, {len(result.sites)} sites, {_counted(result.streams, 'stream')}; "
-        f"{result.inputs} inputs, {_counted(result.tokens, 'token')}{against}",
+        f"  {result.layout}{model}, {len(result.sites)} sites, {result.streams} {plural(result.streams, 'stream')}; "
+        f"{result.inputs} inputs, {result.tokens} {plural(result.tokens, 'token')}{against}",
     ]
     for check in result.checks:
         if not check.not_checkable or details:
@@ -76,10 +77,6 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
         lines += _wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
         lines += _wrapped(" " * 15, f"overall: {_numbers(check) or 'none'}", width, indent=17)
     return lines
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _numbers(check: CheckResult, *, most: int | None = None) -> str:

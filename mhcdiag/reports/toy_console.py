@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.results.numbers import text, text_beside
+from mhcdiag.reports.console import VERDICT_STYLES, compared_text
+from mhcdiag.results.numbers import text
 from mhcdiag.results.toy import FINAL_STEPS, JudgedToys, ToyRun
-from mhcdiag.results.verdict import Verdict
 
 NOTE = (
     f"loss: mean of the last {FINAL_STEPS} steps, nats per character; gain: whole model, amax, token mean of the "
@@ -66,14 +66,12 @@ def toy_verdict(judged: JudgedToys) -> Text:
     """The verdict with the numbers that decided it; empty without a limit."""
     if not judged.limits:
         return Text("no gate (--max-gain)", style="dim")
-    style = "bold green" if judged.verdict is Verdict.PASS else "bold red"
-    line = Text.assemble((judged.verdict.upper(), style))
+    line = Text.assemble((judged.verdict.upper(), VERDICT_STYLES[judged.verdict]))
     for limit in judged.limits:
         if limit.metric.endswith("nan_step"):
             line.append(f"  {limit.metric} {limit.value:.0f}")
             continue
-        value, most = text_beside(limit.value, limit.limit)
-        line.append(f"  {limit.metric} {value} {'<=' if limit.passed else '>'} {most}")
+        line.append(f"  {compared_text(limit)}")
     return line
 
 

@@ -3,21 +3,17 @@
 from dataclasses import dataclass
 
 from mhcdiag.reports.check_words import metric_text
-from mhcdiag.reports.html.gate_rows import (
-    comparison_text,
-    input_link,
-    pill,
-    where_text,
-)
-from mhcdiag.reports.html.table import Cell, Pill
+from mhcdiag.reports.html.gate_rows import comparison_text, input_link, pill, where_text
+from mhcdiag.reports.html.parts import Cell, Pill
 from mhcdiag.results.check import CheckReport, Family, GateOutcome, Relation, Severity
 from mhcdiag.results.numbers import Huge, is_finite
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import plural
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deciding:
-    """One gate, large."""
+class DecidingGate:
+    """The gate at the top of the page, with its numbers in large type."""
 
     heading: str
     """Why it stands there."""
@@ -43,11 +39,11 @@ class Headline:
     """How many gates and inputs stand behind it."""
     exit_text: str
     """What the command ended with."""
-    deciding: Deciding | None
+    deciding: DecidingGate | None
     """What decided it; None where no gate ran."""
 
 
-WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
+VERDICT_WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
 
 
 def headline(report: CheckReport) -> Headline:
@@ -58,7 +54,7 @@ def headline(report: CheckReport) -> Headline:
     if decided is None and report.verdict is Verdict.PASS:
         decided, heading = _closest(report), "Closest to its limit"
     return Headline(
-        word=WORDS[report.verdict],
+        word=VERDICT_WORDS[report.verdict],
         tone=str(report.verdict),
         summary=_summary(report),
         exit_text=f"exit code {report.exit_code}" + (" because of --exit-zero" if forgiven else ""),
@@ -70,7 +66,7 @@ def _summary(report: CheckReport) -> str:
     counts = {Family.CHECKPOINT: 0, Family.LOG: 0}
     for one in report.inputs:
         counts[one.family] += 1
-    inputs = " and ".join(_counted(count, str(family)) for family, count in counts.items() if count) or "no inputs"
+    inputs = " and ".join(_number_of(count, str(family)) for family, count in counts.items() if count) or "no inputs"
     if not report.outcomes:
         return f"Nothing was checked: no gate ran on {inputs}."
     total = len(report.outcomes)
@@ -81,19 +77,19 @@ def _summary(report: CheckReport) -> str:
         if errors:
             parts.append(f"{len(errors)} {words}")
         if len(counted) > len(errors):
-            parts.append(f"{_counted(len(counted) - len(errors), 'warning')} ({words})")
+            parts.append(f"{_number_of(len(counted) - len(errors), 'warning')} ({words})")
     passed = sum(one.verdict is Verdict.PASS for one in report.outcomes)
     parts.append(f"{passed} passed")
     unread = sum(bool(one.error) for one in report.inputs)
-    end = f"; {_counted(unread, 'input')} could not be read" if unread else ""
-    return f"Of {_counted(total, 'gate outcome')} on {inputs}: {', '.join(parts)}{end}."
+    end = f"; {_number_of(unread, 'input')} could not be read" if unread else ""
+    return f"Of {_number_of(total, 'gate outcome')} on {inputs}: {', '.join(parts)}{end}."
 
 
-def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> Deciding:
+def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> DecidingGate:
     facts: list[tuple[str, Cell]] = [("input", input_link(one.path, one.family, report)), ("metric", metric_text(one))]
     optional = (("where", where_text(one)), ("finding", one.finding), ("why the policy has this gate", one.reason))
     facts += [(label, words) for label, words in optional if words]
-    return Deciding(
+    return DecidingGate(
         heading=heading,
         pill=pill(one, strict=report.strict),
         gate=one.gate,
@@ -115,5 +111,5 @@ def _share(one: GateOutcome) -> float | None:
     return over / under if under > 0 and over > 0 else None
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _number_of(number: int, noun: str) -> str:
+    return f"{number} {plural(number, noun)}"
