@@ -56,7 +56,7 @@ def complain(message: str) -> None:
 def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:
     """Print the report of `mhcdiag gain`."""
     if as_json:
-        from mhcdiag.reports.gain_console import gain_json
+        from mhcdiag.reports.gain_json import gain_json
 
         sys.stdout.write(gain_json(judged))
         return
@@ -100,7 +100,7 @@ def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap:
     """Draw all inputs that were measured; nothing is written where none was."""
     results = [each.result for each in judged if isinstance(each, JudgedGain)]
     if results:
-        from mhcdiag.plots.gain_curve import gain_figure
+        from mhcdiag.plots.gain_figure import gain_figure
 
         save_figure(gain_figure(results, heatmap=heatmap), path)
 

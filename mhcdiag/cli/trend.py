@@ -160,26 +160,16 @@ def _measured(
 
 def _write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
     """Write what was asked for; nothing where there is no trend."""
-    if isinstance(judged, Unreadable) or (plot is None and html is None):
+    if isinstance(judged, Unreadable):
         return
-    from mhcdiag.plots.trend_figure import trend_figure
-
-    figure = trend_figure(judged.result)
     if plot is not None:
-        save_figure(figure, plot)
+        from mhcdiag.plots.trend_figure import trend_figure
+
+        save_figure(trend_figure(judged.result), plot)
     if html is not None:
-        from mhcdiag.plots.inline_svg import inline_svg
-        from mhcdiag.reports.html.picture import Picture, Place
         from mhcdiag.reports.html.trend_page import trend_page
 
-        picture = Picture(
-            place=Place.TREND,
-            title="",
-            alt="gain, and gradient norm and loss where a log was given, over steps",
-            caption="Dashed: the fitted line; dotted: gains of 3, 30 and 1000. Coloured bands are events of the log.",
-            svg=inline_svg(figure, prefix="trend"),
-        )
-        write_text(html, trend_page(judged, picture), option="--html")
+        write_text(html, trend_page(judged), option="--html")
 
 
 def _print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:

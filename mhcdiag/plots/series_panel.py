@@ -12,6 +12,7 @@ from mhcdiag.plots.style import house_style
 from mhcdiag.plots.timeline import draw_series, run_bins
 from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import BinnedCurve, Event, LogResult
+from mhcdiag.results.wording import step_text
 
 TOP = 0.3
 HEIGHT = 1.9
@@ -52,11 +53,11 @@ def series_tips(log: LogResult, name: str) -> Iterator[Tip]:
     for run in run_bins(curve):
         ends = [*(curve.step[i] for i in run[1:]), curve.step[run[-1]]]
         for i, end in zip(run, ends, strict=True):
-            low, high = _value(curve.low[i]), _value(curve.high[i])
+            low, high = _value_text(curve.low[i]), _value_text(curve.high[i])
             values = low if low == high else f"{low} to {high}"
-            yield Tip(left=curve.step[i], right=end, text=f"from step {_step(curve.step[i])}\n{name} {values}")
+            yield Tip(left=curve.step[i], right=end, text=f"from step {step_text(curve.step[i])}\n{name} {values}")
     for event in log.series[name].events:
-        yield Tip(left=event.start, right=event.end, text=_words(event, name))
+        yield Tip(left=event.start, right=event.end, text=_event_words(event, name))
 
 
 def thinned(curve: BinnedCurve, *, most: int = MOST_BINS) -> BinnedCurve:
@@ -73,17 +74,13 @@ def thinned(curve: BinnedCurve, *, most: int = MOST_BINS) -> BinnedCurve:
     )
 
 
-def _words(event: Event, name: str) -> str:
-    steps = _step(event.start) if event.start == event.end else f"{_step(event.start)} to {_step(event.end)}"
+def _event_words(event: Event, name: str) -> str:
+    steps = " to ".join(dict.fromkeys(map(step_text, (event.start, event.end))))
     size = "" if math.isnan(event.z) else f", {event.z:.1f} deviations"
-    return f"{event.kind} in {name}, step {steps}\n{_value(event.value)} from {_value(event.baseline)}{size}"
+    return f"{event.kind} in {name}, step {steps}\n{_value_text(event.value)} from {_value_text(event.baseline)}{size}"
 
 
-def _step(step: float) -> str:
-    return f"{step:,.0f}" if math.isfinite(step) and step == int(step) else f"{step:g}"
-
-
-def _value(value: float) -> str:
+def _value_text(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return ("-" if value < 0 else "") + text(abs(value))

@@ -9,7 +9,7 @@ from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import plural
 
 MOST_NUMBERS = 3
 """Numbers that are shown of a check that found nothing; --verbose shows all."""
@@ -29,8 +29,8 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
     against = f", against {result.against}" if result.against else ""
     lines = [
         result.path,
-        f"  {result.layout}{model}, {len(result.sites)} sites, {counted(result.streams, 'stream')}; "
-        f"{result.inputs} inputs, {counted(result.tokens, 'token', form='d')}{against}",
+        f"  {result.layout}{model}, {len(result.sites)} sites, {result.streams} {plural(result.streams, 'stream')}; "
+        f"{result.inputs} inputs, {result.tokens} {plural(result.tokens, 'token')}{against}",
     ]
     for check in result.checks:
         if not check.not_checkable or details:

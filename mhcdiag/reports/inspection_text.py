@@ -18,7 +18,7 @@ def inspection_text(inspection: Inspection, *, details: bool = False) -> str:
     details
         List every mixing tensor.
     """
-    lines = [inspection.path, *_facts(inspection), *_recognised(inspection)]
+    lines = [inspection.path, *_file_facts(inspection), *_recognised(inspection)]
     groups = {
         "tensors of sites": [each for each in inspection.mixers if each.use not in ("excluded", "not used")],
         "excluded by design": [each for each in inspection.mixers if each.use == "excluded"],
@@ -35,7 +35,7 @@ def inspection_json(inspections: Sequence[Inspection]) -> str:
     return json.dumps({"format_version": 1, "results": [_record(each) for each in inspections]}, indent=2) + "\n"
 
 
-def _facts(inspection: Inspection) -> list[str]:
+def _file_facts(inspection: Inspection) -> list[str]:
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in inspection.dtypes.items())
     config = "; ".join(inspection.config_keys) or "says nothing of mixing"
     return [

@@ -1,4 +1,4 @@
-"""The report on training logs as strict JSON; the keys are a contract."""
+"""The reports of `mhcdiag spikes` that programs read: JSON and CSV; keys and columns are a contract."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from mhcdiag.reports.text import all_digits
 from mhcdiag.results.documents.spikes import log_facts, log_series
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import step
@@ -19,8 +20,6 @@ def spikes_json(report: SpikesReport) -> str:
     """Return the report as one JSON document.
 
     NaN and infinity do not exist in JSON: they become null. Steps are the log's; whole ones have no decimals.
-
-    Arguments: report: over all logs of a command.
     """
     document = {
         "format_version": FORMAT_VERSION,
@@ -102,10 +101,7 @@ COLUMNS = (
 
 
 def spikes_csv(report: SpikesReport) -> str:
-    """Return all events of all logs; what is not known is an empty cell.
-
-    Arguments: report: over all logs of a command.
-    """
+    """Return all events of all logs, one a line; what is not known is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -142,4 +138,4 @@ def _cells(event: Event) -> list[str]:
 def _text(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ""
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+    return all_digits(value)

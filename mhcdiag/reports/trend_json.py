@@ -1,9 +1,10 @@
-"""The JSON report of `mhcdiag trend`."""
+"""The JSON report of `mhcdiag trend`; its keys are a contract (`results/documents/schema/trend.schema.json`)."""
 
 import json
 import math
 from typing import Any
 
+from mhcdiag.reports.gain_json import limits_document
 from mhcdiag.results.bands import RISK
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import number
@@ -34,15 +35,7 @@ def _judged(judged: JudgedTrend) -> Json:
         "stream_rms": number(result.stream_rms),
         "notes": list(result.notes),
         "skipped": [{"what": each.what, "reason": each.reason} for each in result.skipped],
-        "limits": [
-            {
-                "metric": limit.metric,
-                "value": number(limit.value),
-                "limit": number(limit.limit),
-                "passed": limit.passed,
-            }
-            for limit in judged.limits
-        ],
+        "limits": limits_document(judged.limits),
         "points": [
             {
                 "step": point.step,

@@ -2,11 +2,10 @@
 
 import csv
 import io
-import math
 
 from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import standing
-from mhcdiag.reports.text import printable
+from mhcdiag.reports.text import all_digits, printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.numbers import Huge, Number, text
 
@@ -37,7 +36,7 @@ def _outcome(one: GateOutcome, word: str) -> list[str]:
     place, line = (one.place.text, one.place.line) if one.place else ("", None)
     cells = [
         *(one.path, one.gate, one.metric, one.series or "", word, one.verdict, one.severity),
-        *(_number(one.value), one.relation, _number(one.limit), _number(one.baseline)),
+        *(_cell(one.value), one.relation, _cell(one.limit), _cell(one.baseline)),
         *(place, "" if line is None else str(line), one.finding, one.reason),
     ]
     return [printable(cell) for cell in cells]
@@ -49,9 +48,9 @@ def _unreadable(one: CheckedInput) -> list[str]:
     return [printable(known.get(column, "")) for column in COLUMNS]
 
 
-def _number(number: Number | None) -> str:
+def _cell(number: Number | None) -> str:
     if number is None:
         return ""
     if isinstance(number, Huge):
         return text(number, digits=17)
-    return str(int(number)) if math.isfinite(number) and number == int(number) and abs(number) < 2**53 else repr(number)
+    return all_digits(number)

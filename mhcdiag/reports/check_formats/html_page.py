@@ -7,9 +7,9 @@ from mhcdiag.results.check import CheckReport
 def check_html(report: CheckReport) -> str:
     """Return the page, with its pictures inside."""
     # matplotlib and jinja2 take longer to import than a check of logs takes to run.
-    from mhcdiag.reports.html.pictures import html_report
+    from mhcdiag.reports.html.check_page import check_page
 
-    return html_report(report)
+    return check_page(report)
 
 
 HTML = ReportFormat(

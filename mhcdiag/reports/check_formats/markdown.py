@@ -17,10 +17,10 @@ from mhcdiag.reports.check_words import (
     tally_text,
     worst_first,
 )
-from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import step_text
 
 MOST_CHARACTERS = 1000
 """Of one name or clause; longer ones lose their middle, so that no cell makes the table unreadable."""

@@ -2,10 +2,11 @@
 
 import math
 
-from mhcdiag.reports.html.table import Column, Table, columns
+from mhcdiag.reports.html.parts import Column, Table, columns
 from mhcdiag.results.bands import DIRECTION_WORDS, band_of
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction, blame
-from mhcdiag.results.numbers import Number, is_finite, log10_of, text
+from mhcdiag.results.numbers import text
+from mhcdiag.results.wording import badness
 
 MOST_SPANS = 10
 KIND_WORDS = {
@@ -21,7 +22,7 @@ def gain_summary(result: GainResult) -> Table:
     for direction in Direction:
         for definition in Definition:
             single = result.gain[Kind.SINGLE, direction, definition, Reduction.MEAN]
-            peak = max(range(len(single)), key=lambda site: _rank(single[site]))
+            peak = max(range(len(single)), key=lambda site: badness(single[site]))
             worst = result.worst[direction, definition]
             bound = result.bound[direction].worst
             rows.append(
@@ -51,7 +52,7 @@ def worst_spans(result: GainResult, direction: Direction) -> Table:
     norms = result.spans.get((direction, Definition.NORM), ())
     amaxes = result.spans.get((direction, Definition.AMAX), norms)
     cells = [(a, b) for a in range(len(norms)) for b in range(a, len(norms))]
-    cells.sort(key=lambda ab: (-_rank(norms[ab[0]][ab[1]]), ab[1] - ab[0], ab[0]))
+    cells.sort(key=lambda ab: (-badness(norms[ab[0]][ab[1]]), ab[1] - ab[0], ab[0]))
     rows = tuple(
         (
             str(place),
@@ -118,11 +119,6 @@ def sinkhorn_words(result: GainResult) -> str:
     factor = text(math.exp(quality.log_sum_max)) if quality.log_sum_max < 700 else "more than 1e300"
     return (
         f"The {quality.exact_side} sums are 1 by construction. The sums of the other side are off by up to "
-        f"{text(max(inexact, key=_rank))} at one site (token mean); over the whole model the largest |ln sum| is "
+        f"{text(max(inexact, key=badness))} at one site (token mean); over the whole model the largest |ln sum| is "
         f"{text(quality.log_sum_mean)} in the token mean and {text(quality.log_sum_max)} at most, a factor of {factor}."
     )
-
-
-def _rank(gain: Number) -> float:
-    """Orders gains with NaN and infinity above every number."""
-    return log10_of(gain) if is_finite(gain) else math.inf

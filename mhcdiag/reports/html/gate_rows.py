@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from mhcdiag.reports.check_words import Standing, measured_text, metric_text, number_text, standing, texts_beside
-from mhcdiag.reports.html.table import Cell, Link, Pill, Table, columns, short_names
+from mhcdiag.reports.html.parts import Cell, Link, Pill, Table, columns
 from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome
 from mhcdiag.results.verdict import Relation, Verdict
+from mhcdiag.results.wording import short_names
 
 NUMBERS = ("value", "limit", "baseline")
 
@@ -81,7 +82,14 @@ def gates_of(one: CheckedInput, report: CheckReport) -> Table:
 def input_link(path: str, family: Family, report: CheckReport) -> Cell:
     """A link to an input's own part of the page."""
     place = next((i for i, one in enumerate(report.inputs) if (one.path, one.family) == (path, family)), None)
-    return path if place is None else Link(text=short_names(report)[path], target=f"input-{place + 1}")
+    return path if place is None else Link(text=input_names(report)[path], target=f"input-{place + 1}")
+
+
+def input_names(report: CheckReport) -> dict[str, str]:
+    """Name by path: the path without the folders that all inputs share."""
+    # A file may be checked as a checkpoint and as a log; it has one name then.
+    paths = list(dict.fromkeys(one.path for one in report.inputs))
+    return dict(zip(paths, short_names(paths), strict=True))
 
 
 def _measured(outcome: GateOutcome) -> tuple[str, str, str]:

@@ -3,22 +3,17 @@
 from dataclasses import dataclass
 
 from mhcdiag.reports.check_words import metric_text
-from mhcdiag.reports.html.gate_rows import (
-    comparison_text,
-    input_link,
-    pill,
-    where_text,
-)
-from mhcdiag.reports.html.table import Cell, Pill
+from mhcdiag.reports.html.gate_rows import comparison_text, input_link, pill, where_text
+from mhcdiag.reports.html.parts import Cell, Pill
 from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity
 from mhcdiag.results.numbers import Huge, is_finite
 from mhcdiag.results.verdict import Relation, Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import plural
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deciding:
-    """One gate, large."""
+class DecidingGate:
+    """The gate at the top of the page, with its numbers in large type."""
 
     heading: str
     """Why it stands there."""
@@ -44,11 +39,11 @@ class Headline:
     """How many gates and inputs stand behind it."""
     exit_text: str
     """What the command ended with."""
-    deciding: Deciding | None
+    deciding: DecidingGate | None
     """What decided it; None where no gate ran."""
 
 
-WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
+VERDICT_WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
 
 
 def headline(report: CheckReport) -> Headline:
@@ -59,7 +54,7 @@ def headline(report: CheckReport) -> Headline:
     if decided is None and report.verdict is Verdict.PASS:
         decided, heading = _closest(report), "Closest to its limit"
     return Headline(
-        word=WORDS[report.verdict],
+        word=VERDICT_WORDS[report.verdict],
         tone=str(report.verdict),
         summary=_summary(report),
         exit_text=f"exit code {report.exit_code}" + (" because of --exit-zero" if forgiven else ""),
@@ -71,30 +66,30 @@ def _summary(report: CheckReport) -> str:
     counts = {Family.CHECKPOINT: 0, Family.LOG: 0}
     for one in report.inputs:
         counts[one.family] += 1
-    inputs = " and ".join(counted(count, str(family)) for family, count in counts.items() if count) or "no inputs"
+    inputs = " and ".join(_number_of(count, str(family)) for family, count in counts.items() if count) or "no inputs"
     if not report.outcomes:
         return f"Nothing was checked: no gate ran on {inputs}."
     total = len(report.outcomes)
     parts = []
     for verdict, words in ((Verdict.FAIL, "failed"), (Verdict.UNJUDGED, "could not be judged")):
-        those = [one for one in report.outcomes if one.verdict is verdict]
-        errors = [one for one in those if one.severity is GateSeverity.ERROR]
+        counted = [one for one in report.outcomes if one.verdict is verdict]
+        errors = [one for one in counted if one.severity is GateSeverity.ERROR]
         if errors:
             parts.append(f"{len(errors)} {words}")
-        if len(those) > len(errors):
-            parts.append(f"{counted(len(those) - len(errors), 'warning')} ({words})")
+        if len(counted) > len(errors):
+            parts.append(f"{_number_of(len(counted) - len(errors), 'warning')} ({words})")
     passed = sum(one.verdict is Verdict.PASS for one in report.outcomes)
     parts.append(f"{passed} passed")
     unread = sum(bool(one.error) for one in report.inputs)
-    end = f"; {counted(unread, 'input')} could not be read" if unread else ""
-    return f"Of {counted(total, 'gate outcome', form='d')} on {inputs}: {', '.join(parts)}{end}."
+    end = f"; {_number_of(unread, 'input')} could not be read" if unread else ""
+    return f"Of {_number_of(total, 'gate outcome')} on {inputs}: {', '.join(parts)}{end}."
 
 
-def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> Deciding:
+def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> DecidingGate:
     facts: list[tuple[str, Cell]] = [("input", input_link(one.path, one.family, report)), ("metric", metric_text(one))]
     optional = (("where", where_text(one)), ("finding", one.finding), ("why the policy has this gate", one.reason))
     facts += [(label, words) for label, words in optional if words]
-    return Deciding(
+    return DecidingGate(
         heading=heading,
         pill=pill(one, strict=report.strict),
         gate=one.gate,
@@ -114,3 +109,7 @@ def _share(one: GateOutcome) -> float | None:
         return None
     over, under = (one.value, one.limit) if one.relation is Relation.AT_MOST else (one.limit, one.value)
     return over / under if under > 0 and over > 0 else None
+
+
+def _number_of(number: int, noun: str) -> str:
+    return f"{number} {plural(number, noun)}"

@@ -2,10 +2,11 @@
 
 import math
 
-from mhcdiag.reports.html.table import Table, columns
-from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, step_text, value_text
+from mhcdiag.reports.html.parts import Table, columns
+from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, value_text
 from mhcdiag.results.check import AllowedEvent
 from mhcdiag.results.spikes import KINDS_BY_SEVERITY, Event, LogResult
+from mhcdiag.results.wording import step_text
 
 MOST_EVENTS = 200
 

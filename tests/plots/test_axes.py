@@ -1,10 +1,11 @@
+import itertools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.plots.log_axis import CALM, exponents, log_limits, log_ticks
+from mhcdiag.plots.axes import CALM, exponents, log_limits, log_ticks, site_positions
 from mhcdiag.results.numbers import Huge
 
 LOGS = st.floats(min_value=-300, max_value=1e5)
@@ -46,3 +47,21 @@ def test_limits_hold_all_curves_and_the_gain_1(logs):
 def test_numbers_without_a_logarithm_leave_gaps():
     assert all(math.isnan(log) for log in exponents((math.nan, math.inf, 0.0)))
     assert log_limits([(math.nan, math.inf, 0.0)]) == CALM
+
+
+@given(sites=st.integers(1, 3000), most=st.integers(1, 21))
+def test_first_and_last_site_are_named_and_ticks_do_not_crowd(sites, most):
+    positions = site_positions(sites, most=most)
+    assert (positions[0], positions[-1]) == (1, sites)
+    assert positions == sorted(set(positions))
+    assert len(positions) <= max(2, most)
+    gaps = [b - a for a, b in itertools.pairwise(positions)]
+    assert all(gap >= 0.45 * max(gaps) for gap in gaps)
+
+
+@pytest.mark.parametrize(
+    ("sites", "positions"),
+    [(1, [1]), (2, [1, 2]), (60, [1, 10, 20, 30, 40, 50, 60]), (61, [1, 20, 40, 61]), (86, [1, 20, 40, 60, 86])],
+)
+def test_round_numbers_between(sites, positions):
+    assert site_positions(sites, most=7) == positions

@@ -21,7 +21,7 @@ from reports.html_reports import (
 )
 from trainlogs import healthy, write_jsonl
 
-from mhcdiag.reports.html.pictures import html_report
+from mhcdiag.reports.html.check_page import check_page
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.usecases.spikes import spikes
 
@@ -46,7 +46,7 @@ UNREADABLE_TEXT = """[...document.querySelectorAll('main *, header *')].filter(e
 
 @cache
 def samples_text() -> str:
-    return html_report(samples_report())
+    return check_page(samples_report())
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_hostile_names_stay_text(page: Page, tmp_path: Path):
     path = tmp_path / "page.html"
     mark = "<img src=x onerror=alert(1)>\x1b]0;"
     log = replace(sample_log("spiky.jsonl"), path=mark)
-    path.write_text(html_report(check_of([unreadable(mark, mark), checked(log)], log_outcomes(log))), encoding="utf-8")
+    path.write_text(check_page(check_of([unreadable(mark, mark), checked(log)], log_outcomes(log))), encoding="utf-8")
     page.open(path, width=360)
     assert page.complaints() == []
     assert page.run("document.querySelectorAll('img').length") == 0
@@ -151,7 +151,7 @@ def test_every_kind_of_picture_is_drawn():
     ids=["identity", "one site", "broken"],
 )
 def test_odd_checkpoints_are_drawn(result, expected):
-    assert kinds(html_report(check_of([checked(result)], gain_outcomes(result)))) == expected
+    assert kinds(check_page(check_of([checked(result)], gain_outcomes(result)))) == expected
 
 
 def test_identifiers_are_unique_and_references_resolve():
@@ -163,13 +163,13 @@ def test_identifiers_are_unique_and_references_resolve():
 
 
 def test_equal_reports_give_equal_bytes():
-    assert html_report(samples_report()) == samples_text()
+    assert check_page(samples_report()) == samples_text()
 
 
 def test_of_many_inputs_few_are_drawn(tmp_path: Path):
     log = spikes(str(write_jsonl(tmp_path / "a.jsonl", healthy(60))))
     inputs = [checked(replace(log, path=f"{k:02}.jsonl"), Verdict.PASS) for k in range(23)]
-    text = html_report(check_of(inputs, [one for each in inputs for one in log_outcomes(each.result)]))
+    text = check_page(check_of(inputs, [one for each in inputs for one in log_outcomes(each.result)]))
     assert text.count('<figure class="series"') == 6
     assert text.count('<figure class="comparison"') == 1
 
@@ -185,5 +185,5 @@ def test_the_largest_case_stays_below_a_megabyte():
     )  # fmt: skip
     series = {name: replace(one, curve=long) for name, one in log.series.items()}
     inputs = [checked(result), checked(replace(log, series=series))]
-    text = html_report(check_of(inputs, [*gain_outcomes(result), *log_outcomes(log)]))
+    text = check_page(check_of(inputs, [*gain_outcomes(result), *log_outcomes(log)]))
     assert 100_000 < len(text.encode()) < 1_000_000

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from plots.gain_results import by_hand, hc, identity, measured, mhc
 
-from mhcdiag.plots.gain_curve import MOST_ROWS, gain_figure
+from mhcdiag.plots.gain_figure import MOST_ROWS, gain_figure
 from mhcdiag.plots.style import RED, SAVE_OPTIONS, house_style
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import Huge, log10_of

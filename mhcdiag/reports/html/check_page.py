@@ -1,11 +1,11 @@
 """The HTML report of a check: one file, readable without network, script or plug-in."""
 
-from mhcdiag.reports.html.environment import definitions, environment, files_table, run_facts
+from mhcdiag.reports.html.appendix import definitions, files_table, run_facts
 from mhcdiag.reports.html.gate_rows import gate_table, input_link
 from mhcdiag.reports.html.headline import headline
 from mhcdiag.reports.html.input_view import InputView, input_view
-from mhcdiag.reports.html.picture import Picture, Pictures
-from mhcdiag.reports.html.table import Link, Table, columns
+from mhcdiag.reports.html.parts import Link, Picture, Pictures, Table, columns, environment
+from mhcdiag.reports.html.pictures import draw_pictures
 from mhcdiag.results.check import CheckReport, Family, GateOutcome, GateSeverity
 from mhcdiag.results.verdict import Verdict
 
@@ -14,40 +14,18 @@ FEW = 6
 MOST_IN_FULL = 1
 MOST_PICTURED = 6
 """Inputs that get at least one picture, where there are more than a few."""
-
-
-def in_full(report: CheckReport) -> frozenset[int]:
-    """Positions of the inputs that get all pictures and numbers: all of a few, else what decided."""
-    return _worst(report, MOST_IN_FULL)
-
-
-def pictured(report: CheckReport) -> frozenset[int]:
-    """Positions of the inputs that get at least one picture."""
-    return _worst(report, MOST_PICTURED)
-
-
-def _worst(report: CheckReport, most: int) -> frozenset[int]:
-    places = range(len(report.inputs))
-    if len(places) <= FEW:
-        return frozenset(places)
-    decided = report.decided_by
-    order = [Verdict.FAIL, Verdict.UNJUDGED, Verdict.PASS]
-
-    def rank(place: int) -> tuple[bool, int, int]:
-        one = report.inputs[place]
-        return (decided is None or one.path != decided.path, order.index(one.verdict), place)
-
-    measured = [place for place in places if report.inputs[place].result is not None]
-    return frozenset(sorted(measured, key=rank)[:most])
-
-
 MOST_OPEN = 4
 """Inputs up to which all of them are unfolded; of more, only the one that decided."""
 MOST_NOT_PASSED = 12
 """Outcomes that did not pass which stand at the top; the others are folded below them."""
 
 
-def html_page(report: CheckReport, pictures: Pictures) -> str:
+def check_page(report: CheckReport) -> str:
+    """The report as one HTML document, with all its pictures inside; equal reports give equal text."""
+    return page_with(report, draw_pictures(report, full=_in_full(report), some=_pictured(report)))
+
+
+def page_with(report: CheckReport, pictures: Pictures) -> str:
     """The report as one HTML document; equal arguments give equal text.
 
     Parameters
@@ -62,12 +40,12 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
     str
         A page in UTF-8 that loads nothing: its policy of contents forbids it.
     """
-    full = in_full(report)
+    full = _in_full(report)
     views = [
         input_view(report, place, _of_input(pictures, place), full=place in full) for place in range(len(report.inputs))
     ]
     not_passed = sorted((one for one in report.outcomes if one.verdict is not Verdict.PASS), key=_gravity)
-    return environment().get_template("page.html").render(
+    return environment().get_template("check.html").render(
         command="mhcdiag check",
         version=report.version,
         report=report,
@@ -85,6 +63,31 @@ def html_page(report: CheckReport, pictures: Pictures) -> str:
         run_facts=run_facts(report),
         files=files_table(report),
     )  # fmt: skip
+
+
+def _in_full(report: CheckReport) -> frozenset[int]:
+    """Positions of the inputs that get all pictures and numbers: all of a few, else what decided."""
+    return _worst(report, MOST_IN_FULL)
+
+
+def _pictured(report: CheckReport) -> frozenset[int]:
+    """Positions of the inputs that get at least one picture."""
+    return _worst(report, MOST_PICTURED)
+
+
+def _worst(report: CheckReport, most: int) -> frozenset[int]:
+    places = range(len(report.inputs))
+    if len(places) <= FEW:
+        return frozenset(places)
+    decided = report.decided_by
+    order = [Verdict.FAIL, Verdict.UNJUDGED, Verdict.PASS]
+
+    def rank(place: int) -> tuple[bool, int, int]:
+        one = report.inputs[place]
+        return (decided is None or one.path != decided.path, order.index(one.verdict), place)
+
+    measured = [place for place in places if report.inputs[place].result is not None]
+    return frozenset(sorted(measured, key=rank)[:most])
 
 
 def _gravity(one: GateOutcome) -> tuple[bool, bool]:

@@ -19,8 +19,8 @@ from reports.html_reports import (
     unreadable,
 )
 
-from mhcdiag.reports.html.page import html_page
-from mhcdiag.reports.html.picture import Picture, Pictures, Place
+from mhcdiag.reports.html.check_page import page_with
+from mhcdiag.reports.html.parts import Picture, Pictures, Slot
 from mhcdiag.reports.text import in_bytes
 from mhcdiag.results.check import AllowedEvent, Family, GateSeverity
 from mhcdiag.results.gain import Reduction
@@ -68,7 +68,7 @@ class Outline(HTMLParser):
 
 
 def outline(report, pictures=None) -> Outline:
-    return Outline(html_page(report, pictures or Pictures()))
+    return Outline(page_with(report, pictures or Pictures()))
 
 
 def broken_gain(**changed):
@@ -111,7 +111,7 @@ def test_nothing_is_loaded_and_nothing_is_run():
         value for _, attributes in page.elements for key, value in attributes.items() if key in ("src", "href")
     ]
     assert all(str(value).startswith(("#", "data:")) for value in addresses)
-    assert not re.search(r"@import|url\((?!#)", html_page(samples_report(), Pictures()))
+    assert not re.search(r"@import|url\((?!#)", page_with(samples_report(), Pictures()))
 
 
 @pytest.mark.parametrize("text", [MARK, 'a" onload="x', "red\x1b[31m\x00\u202e"])
@@ -123,7 +123,7 @@ def test_text_from_files_is_escaped(text: str):
         unreadable(text, text),
     ]
     gates = [outcome(log.path, 2.0, gate=text, finding=text, reason=text), *gain_outcomes(inputs[0].result)]
-    page = html_page(check_of(inputs, gates), Pictures())
+    page = page_with(check_of(inputs, gates), Pictures())
     assert text not in page
     assert not any(ord(character) < 32 and character != "\n" for character in page)
     parsed = Outline(page)
@@ -207,7 +207,7 @@ def test_failures_stand_before_warnings():
 
 def test_every_gain_of_a_checkpoint_is_there_with_its_definition():
     result = sample_gain("hc.safetensors")
-    page = html_page(check_of([checked(result)], gain_outcomes(result)), Pictures())
+    page = page_with(check_of([checked(result)], gain_outcomes(result)), Pictures())
     parsed = Outline(page)
     rows = len(parsed.found("tr"))
     assert rows > 4 * len(result.sites)
@@ -290,8 +290,8 @@ def test_the_exit_code_is_told(forgiven: bool):
 
 
 def test_pictures_stand_in_their_place_with_alternative_text():
-    drawing = Picture(place=Place.SERIES, title="loss", alt='the "loss"', caption="as read", svg="<svg><g></g></svg>")
-    pixels = Picture(place=Place.COMPARISON, title="all", alt="all of them", caption="", png=b"\x89PNG")
+    drawing = Picture(slot=Slot.SERIES, title="loss", alt='the "loss"', caption="as read", svg="<svg><g></g></svg>")
+    pixels = Picture(slot=Slot.COMPARISON, title="all", alt="all of them", caption="", png=b"\x89PNG")
     page = outline(many(2), Pictures(of_inputs=((drawing,), ()), overview=(pixels,)))
     (box,) = [attributes for attributes in page.found("div") if attributes.get("role") == "img"]
     assert box["aria-label"] == 'the "loss"'
@@ -301,7 +301,7 @@ def test_pictures_stand_in_their_place_with_alternative_text():
 
 
 def test_equal_reports_give_equal_text():
-    assert html_page(samples_report(), Pictures()) == html_page(samples_report(), Pictures())
+    assert page_with(samples_report(), Pictures()) == page_with(samples_report(), Pictures())
 
 
 def test_family_words_appear_only_where_there_is_one():
@@ -313,7 +313,7 @@ def test_family_words_appear_only_where_there_is_one():
 def test_templates_are_shipped():
     import mhcdiag.reports.html as package
 
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     assert '"mhcdiag.reports.html" = ["templates/*"]' in text
     names = {path.name for path in (Path(package.__path__[0]) / "templates").iterdir()}
-    assert {"page.html", "input.html", "parts.html", "style.css"} <= names
+    assert {"check.html", "trend.html", "document.html", "input.html", "parts.html", "style.css"} <= names

@@ -1,4 +1,4 @@
-"""The losses of several runs over each other, and the gaps between them."""
+"""The losses of several runs over each other."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,30 +7,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import distinct_names, fitted
-from mhcdiag.plots.gain_curve import checkpoint_colours
+from mhcdiag.plots.axes import site_positions
 from mhcdiag.plots.series_panel import thinned
-from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
-from mhcdiag.plots.site_axis import site_positions
-from mhcdiag.plots.style import GREY, LABEL_SIZE, house_style
+from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet, fitted
+from mhcdiag.plots.style import LABEL_SIZE, checkpoint_colours, house_style
 from mhcdiag.plots.timeline import run_bins
-from mhcdiag.results.spikes import BinnedCurve, Comparison, LogResult
-from mhcdiag.results.words import short_names
+from mhcdiag.results.spikes import BinnedCurve, LogResult
+from mhcdiag.results.wording import distinct_names, short_names
 
 HEIGHT = 1.9
-GAP_HEIGHT = 1.3
-SPACE = 0.5
-"""Inches between the panels, and below the last."""
+BOTTOM = 0.5
+"""Inches below the panel, for its labels."""
 NAME_HEIGHT = 0.165
 NAME_WIDTH = 1.05
 MOST_NAMES = 8
 LOSS = "loss"
 
 
-def comparison_figure(
-    logs: Sequence[LogResult], comparisons: Sequence[Comparison] = (), *, width: float = WIDTH
-) -> Figure:
-    """Draw the losses of two or more logs into one panel, and the gaps between them into another below it.
+def losses_figure(logs: Sequence[LogResult], *, width: float = WIDTH) -> Figure:
+    """Draw the losses of two or more logs into one panel.
 
     Of a curve with several values in a bin the middle between the lowest and the highest is drawn. A loss that is
     many times larger than most leaves the panel.
@@ -39,8 +34,6 @@ def comparison_figure(
     ----------
     logs
         Reports on logs; those without a loss are left out.
-    comparisons
-        Gaps of these logs to another one, from `mhcdiag.usecases.spikes.compare`.
     width
         Inches.
 
@@ -59,15 +52,9 @@ def comparison_figure(
     named = [position - 1 for position in site_positions(len(shown), most=MOST_NAMES)]
     top = 0.2 + NAME_HEIGHT * math.ceil(len(named) / columns)
     with house_style():
-        gap = GAP_HEIGHT + SPACE if comparisons else 0.0
-        sheet = Sheet(height=top + HEIGHT + SPACE + gap, width=width)
+        sheet = Sheet(height=top + HEIGHT + BOTTOM, width=width)
         axes = sheet.axes(left=LEFT, top=top, width=panel, height=HEIGHT)
         _draw_losses(axes, shown, names, colours)
-        if comparisons:
-            below = sheet.axes(left=LEFT, top=top + HEIGHT + SPACE, width=panel, height=GAP_HEIGHT)
-            by_path = dict(zip((log.path for log in shown), colours, strict=True))
-            _draw_gaps(below, comparisons, [by_path.get(each.path, GREY) for each in comparisons])
-            below.set_xlim(axes.get_xlim())
         entries = [
             Line2D([], [], color=colours[i], label=fitted(names[i], width=NAME_WIDTH, size=LABEL_SIZE)) for i in named
         ]
@@ -105,16 +92,3 @@ def _draw_losses(axes: Axes, logs: Sequence[LogResult], names: Sequence[str], co
 def _lines(curve: BinnedCurve) -> Iterator[tuple[list[float], list[float]]]:
     for run in run_bins(curve):
         yield [curve.step[i] for i in run], [(curve.low[i] + curve.high[i]) / 2 for i in run]
-
-
-def _draw_gaps(axes: Axes, comparisons: Sequence[Comparison], colours: Sequence[str]) -> None:
-    axes.axhline(0.0, color=GREY, linewidth=0.7, label="no gap")
-    for comparison, colour in zip(comparisons, colours, strict=True):
-        axes.plot(comparison.step, comparison.gap, color=colour, linewidth=1.2, label=comparison.path)
-        if comparison.opens is not None:
-            axes.axvline(comparison.opens, color=colour, linewidth=0.9, linestyle="--", label="opens")
-    others = {comparison.other for comparison in comparisons}
-    against = fitted(next(iter(others)), width=1.0, size=LABEL_SIZE) if len(others) == 1 else "another run"
-    axes.set_ylabel(f"loss minus that of\n{against}", parse_math=False)
-    axes.set_xlabel("step")
-    axes.grid(axis="y")
