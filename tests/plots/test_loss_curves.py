@@ -5,11 +5,11 @@ import pytest
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.plots.loss_curves import losses_figure
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.spikes import spikes
 
 
 def log(path, loss):
-    return spikes(str(write_jsonl(path, loss)), LogOptions())
+    return spikes(str(write_jsonl(path, loss)))
 
 
 def test_one_line_per_run_with_its_losses(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mhcdiag.runlogs import read_log
-from mhcdiag.runlogs.formats.mlflow import MLFLOW
+from mhcdiag.runlogs.formats.experiment_trackers import MLFLOW
 from mhcdiag.runlogs.interface import LogSample
 
 
