@@ -65,7 +65,7 @@ def bands_table() -> str:
 
 def layout_rows() -> str:
     """One row per layout."""
-    from mhcdiag.reports.catalogue_text import layouts_table
+    from mhcdiag.reports.inspection_text import layouts_table
     from mhcdiag.usecases.inspect import catalogue
 
     return layouts_table(catalogue())
@@ -73,7 +73,7 @@ def layout_rows() -> str:
 
 def container_rows() -> str:
     """One row per container."""
-    from mhcdiag.reports.catalogue_text import containers_table
+    from mhcdiag.reports.inspection_text import containers_table
     from mhcdiag.usecases.inspect import catalogue
 
     return containers_table(catalogue())

@@ -56,7 +56,7 @@ def complain(message: str) -> None:
 def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:
     """Print the report of `mhcdiag gain`."""
     if as_json:
-        from mhcdiag.reports.gain_json import gain_json
+        from mhcdiag.reports.json_documents import gain_json
 
         sys.stdout.write(gain_json(judged))
         return

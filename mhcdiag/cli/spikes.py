@@ -242,7 +242,7 @@ def spikes(
 def _print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
     """Print the report in the form asked for; what could not be read stands on stderr already."""
     if as_json or as_csv:
-        from mhcdiag.reports.spikes_json import spikes_csv, spikes_json
+        from mhcdiag.reports.json_documents import spikes_csv, spikes_json
 
         sys.stdout.write(spikes_json(report) + "\n" if as_json else spikes_csv(report))
         return

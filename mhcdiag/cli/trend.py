@@ -175,7 +175,7 @@ def _write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html:
 def _print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
     """Print the report and the verdict."""
     if as_json:
-        from mhcdiag.reports.trend_json import trend_json
+        from mhcdiag.reports.json_documents import trend_json
 
         sys.stdout.write(trend_json(judged))
         return

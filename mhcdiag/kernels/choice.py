@@ -4,9 +4,13 @@
 it is first chosen: `import numba` alone takes 0.2 s, and a small checkpoint needs nothing compiled.
 """
 
+import os
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import cache
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -75,3 +79,31 @@ def first_that_runs(implementations: tuple[Implementation[K], ...], *, device: s
 def widened(matrices: Tensor) -> Tensor:
     """In the element type that all kernels compute in: float32 for half precision, otherwise that of the matrices."""
     return matrices.float() if matrices.dtype in (torch.bfloat16, torch.float16) else matrices
+
+
+def share(loop: Callable[..., None], blocks: int, arguments: tuple[Any, ...]) -> None:
+    """Call `loop(first, last, *arguments)` for all blocks, split over threads, of which the calling one is one.
+
+    Every block writes its own place, so that the numbers do not depend on the split. The loop must release the
+    interpreter lock.
+    """
+    threads = torch.get_num_threads()
+    # As few as torch may use: a launcher that runs one process a core says so by the number of torch's threads.
+    workers = max(1, min(threads, blocks))
+    edges = [blocks * worker // workers for worker in range(workers + 1)]
+    (first, last), *others = pairwise(edges)
+    running = [_others(threads - 1).submit(loop, *ends, *arguments) for ends in others]
+    loop(first, last, *arguments)
+    for part in running:
+        part.result()  # raises what went wrong there
+
+
+@cache
+def _others(count: int) -> ThreadPoolExecutor:
+    """All threads but the calling one, kept for the next call: to start one takes longer than a small chunk."""
+    return ThreadPoolExecutor(count, thread_name_prefix="mhcdiag-kernel")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # Threads do not survive a fork: the child starts its own.
+    os.register_at_fork(after_in_child=_others.cache_clear)

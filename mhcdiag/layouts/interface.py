@@ -20,10 +20,9 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from mhcdiag.layouts.readings import Reading
-from mhcdiag.mappings.gates import GateActivation, SiteGates
-from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 from mhcdiag.results.verdict import Skipped
 
 

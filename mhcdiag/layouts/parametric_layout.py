@@ -17,7 +17,7 @@ from mhcdiag.mappings.inputs import LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Blend, BlendTarget, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 ANY, INPUTS = -1, -2
 """Sizes in expected shapes: any; and n*C, the same in all tensors of a site and a multiple of n."""

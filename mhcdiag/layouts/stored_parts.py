@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.layouts.interface import Recognition, Site, StoredGates
-from mhcdiag.mappings.gates import GateActivation, SiteGates
+from mhcdiag.mappings.interface import GateActivation, SiteGates
 from mhcdiag.namedtensors import NamedTensors, prefetch
 
 

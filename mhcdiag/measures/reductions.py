@@ -11,8 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, Kernel, KindGains
-from mhcdiag.kernels.composite.quantiles import BINS, INFINITY, NAN, ZERO, OctaveCounts
+from mhcdiag.kernels.composite.interface import (
+    BINS,
+    INFINITY,
+    KEYS,
+    NAN,
+    ZERO,
+    ChunkGains,
+    Kernel,
+    KindGains,
+    OctaveCounts,
+)
 from mhcdiag.kernels.composite.reference import gains
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.results.gain import Curve, CurveKey, Kind, Matrix, Reduction

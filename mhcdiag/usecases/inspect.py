@@ -10,8 +10,7 @@ from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import LAYOUTS, Layout, find_mixers, recognise
 from mhcdiag.layouts.interface import MixerNames, Recognition
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Catalogue, KnownContainer, KnownLayout
-from mhcdiag.results.inspection import InspectedTensor, Inspection, Trial
+from mhcdiag.results.inspection import Catalogue, InspectedTensor, Inspection, KnownContainer, KnownLayout, Trial
 from mhcdiag.tensorfiles import CONTAINERS, locate
 
 

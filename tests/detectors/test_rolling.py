@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mhcdiag.detectors.rolling import RollingMoments
+from mhcdiag.detectors.published import RollingMoments
 
 WINDOW = 7
 

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
-from mhcdiag.mappings.gates import GateActivation, SiteGates
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.weight_readers.query_key import QueryKey
 from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, SiteActivations, Writer

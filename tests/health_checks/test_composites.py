@@ -8,7 +8,7 @@ import torch
 from health_checks.subjects import SITES, STREAMS, TOKENS, as_tensor, random_maps
 from reference import composite
 
-from mhcdiag.health_checks.composites import dobrushin, lyapunov, prefixes
+from mhcdiag.health_checks.interface import dobrushin, lyapunov, prefixes
 
 
 def values(maps) -> np.ndarray:

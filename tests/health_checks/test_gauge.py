@@ -8,7 +8,7 @@ from health_checks.subjects import SITES, STREAMS, gates, random_maps, run, said
 from reference import composite
 
 from mhcdiag.health_checks.families.gauge import CHECK as gauge
-from mhcdiag.mappings.gates import GateActivation
+from mhcdiag.mappings.interface import GateActivation
 
 
 def scalings(*factors: float):

@@ -9,7 +9,7 @@ from health_checks.subjects import parameters, random_maps, run, said, speaks_ab
 
 from mhcdiag.health_checks.families.site_gates import CHECK as gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
-from mhcdiag.mappings.gates import GateActivation
+from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation
 
 SINKHORN = SoftmaxSinkhorn()

@@ -11,8 +11,7 @@ from reference import reference
 
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.kernels.composite import dispatch
-from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
-from mhcdiag.kernels.composite.quantiles import BINS, ZERO, bin_bounds
+from mhcdiag.kernels.composite.interface import BINS, KEYS, ZERO, Kernel, Outputs, bin_bounds
 from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
 

@@ -11,7 +11,7 @@ from stacks import write
 
 from mhcdiag.layouts import LAYOUTS, Layout, _pattern_of, families, find_mixers, recognise
 from mhcdiag.layouts.interface import MixerNames
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.usecases.inspect import catalogue
 

@@ -8,9 +8,8 @@ import torch
 
 from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, LogSinkhorn, SoftmaxSinkhorn
-from mhcdiag.mappings.gates import GateActivation, SiteGates
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates, Stack
 from mhcdiag.mappings.parametric import Activation, Blend, BlendTarget, ParametricStack, Recipe
 from mhcdiag.results.gain import Direction
 from mhcdiag.weight_readers.alternatives import given_maps

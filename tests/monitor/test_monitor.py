@@ -22,7 +22,7 @@ from mhcdiag.kernels.composite import dispatch
 from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.monitor import reducing
 from mhcdiag.monitor.catching import spread
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 from mhcdiag.usecases.log_judging import read_table
 from mhcdiag.usecases.options import LogOptions
 

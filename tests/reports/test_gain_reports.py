@@ -12,7 +12,7 @@ import mhcdiag
 from mhcdiag.policies.verdicts import judge_gain
 from mhcdiag.reports.console import BLOCKS, log_range, sparkline
 from mhcdiag.reports.gain_console import gain_report, verdict_line
-from mhcdiag.reports.gain_json import gain_json
+from mhcdiag.reports.json_documents import gain_json
 from mhcdiag.reports.text import in_bytes
 from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import Huge, number

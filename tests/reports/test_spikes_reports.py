@@ -12,8 +12,8 @@ from rich.console import Console
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.policies.verdicts import SpikeGate, judge
+from mhcdiag.reports.json_documents import COLUMNS, spikes_csv, spikes_json
 from mhcdiag.reports.spikes_console import log_report, verdict_line
-from mhcdiag.reports.spikes_json import COLUMNS, spikes_csv, spikes_json
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.usecases.spikes import spikes

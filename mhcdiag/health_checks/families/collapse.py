@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from mhcdiag.health_checks.composites import dobrushin, lyapunov, prefixes
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, not_checkable
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, dobrushin, lyapunov, not_checkable, prefixes
 from mhcdiag.results.health import Basis, Finding, Severity
 
 

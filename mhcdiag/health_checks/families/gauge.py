@@ -5,8 +5,7 @@ from math import log
 
 import torch
 
-from mhcdiag.health_checks.composites import prefixes
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, prefixes
 from mhcdiag.results.health import Basis, Finding, Severity
 
 _CALM = log(2)

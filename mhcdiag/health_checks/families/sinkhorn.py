@@ -5,8 +5,7 @@ from math import inf, log
 
 import torch
 
-from mhcdiag.health_checks.composites import prefixes
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_above, not_checkable
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_above, not_checkable, prefixes
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Severity
 

@@ -6,7 +6,7 @@ from math import sqrt
 import torch
 
 from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_finding, not_checkable
-from mhcdiag.mappings.gates import GateActivation
+from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.health import Basis, Severity
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, model_finding, not_checkable
-from mhcdiag.mappings.gates import SiteGates
+from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.records import SiteActivations
 

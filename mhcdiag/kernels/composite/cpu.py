@@ -11,14 +11,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.choice import widened
+from mhcdiag.kernels.choice import share, widened
 from mhcdiag.kernels.composite import cpu_loops, cpu_selection
 from mhcdiag.kernels.composite.cpu_loops import BLOCK, FORWARD_NORM, MAXIMUM, MINIMUM, SUM
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.composite.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.interface import (
+    BINS,
+    KEYS,
+    ZERO,
+    ChunkGains,
+    KindGains,
+    Maps,
+    OctaveCounts,
+    Outputs,
+    is_safe,
+    octave_counts,
+    order_statistics,
+)
 from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
-from mhcdiag.kernels.threads import share
 from mhcdiag.results.gain import Kind, SpanKey
 
 TINY = sys.float_info.min

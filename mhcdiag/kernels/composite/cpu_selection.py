@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy
 
-from mhcdiag.kernels.composite.quantiles import BINS, bin_bounds
+from mhcdiag.kernels.composite.interface import BINS, bin_bounds
 
 # Tables are handed to the loops, and no constant comes from another file: Numba compiles constants in, and renews its
 # cache only where the file of the loop itself has changed.

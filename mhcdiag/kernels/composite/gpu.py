@@ -11,8 +11,17 @@ from torch import Tensor
 
 from mhcdiag.kernels.choice import widened
 from mhcdiag.kernels.composite.gpu_programs import composite_program, span_program
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.interface import (
+    KEYS,
+    ChunkGains,
+    KindGains,
+    Maps,
+    OctaveCounts,
+    Outputs,
+    is_safe,
+    octave_counts,
+    order_statistics,
+)
 from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.gpu_launch import device_of

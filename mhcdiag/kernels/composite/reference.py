@@ -11,8 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.choice import widened
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs
-from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
+from mhcdiag.kernels.composite.interface import (
+    KEYS,
+    ChunkGains,
+    KindGains,
+    Maps,
+    OctaveCounts,
+    Outputs,
+    octave_counts,
+    order_statistics,
+)
 from mhcdiag.kernels.composite.scaled import Scaled, multiply, needs_scaling, normalise
 from mhcdiag.results.gain import Definition, Direction, Kind, SpanKey
 

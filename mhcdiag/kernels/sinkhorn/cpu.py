@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import numba
 import torch
 
-from mhcdiag.kernels.choice import widened
+from mhcdiag.kernels.choice import share, widened
 from mhcdiag.kernels.sinkhorn.interface import COLUMNS, Guard, Matrices, Normalised, SinkhornRule
 from mhcdiag.kernels.sinkhorn.reference import raised, start_of, through_softmax
-from mhcdiag.kernels.threads import share
 
 # As in `composite.cpu_loops`, all constants of the loops stand in their own file.
 BLOCK = 128

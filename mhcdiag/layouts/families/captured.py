@@ -21,7 +21,7 @@ from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, 
 from mhcdiag.layouts.readings import CapturedReading, Reading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 

@@ -32,7 +32,7 @@ from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 SPELLING = BlockSpelling(
     patterns=(

@@ -13,7 +13,7 @@ from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, 
 from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 KINDS = {"attn": "attn", "mlp": "ffn", "ffn": "ffn"}
 

@@ -24,7 +24,7 @@ from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 ROLES = (
     "static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "pre_branch_scale", "residual_scale", "norm.gamma",

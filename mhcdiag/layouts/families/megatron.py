@@ -22,7 +22,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Constraint, Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _ROLES = r"(?P<role>mapping_proj|bias|alpha_res|alpha_pre|alpha_post|norm)(?:\.weight)?$"
 _LAYERS = r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\."

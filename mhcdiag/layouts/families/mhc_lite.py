@@ -20,7 +20,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Constraint, Orientation
 from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 CoefficientConstraint = type[PermutationMixture] | type[KroneckerPairs]
 

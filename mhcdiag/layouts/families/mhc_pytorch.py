@@ -18,7 +18,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 NOTE = (
     "mhc-pytorch makes its streams inside every layer and collapses them at its end: no stream reaches the next layer, "

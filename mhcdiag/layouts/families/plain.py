@@ -13,7 +13,7 @@ from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, 
 from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors, natural_key
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 

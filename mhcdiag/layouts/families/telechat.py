@@ -15,7 +15,7 @@ from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _SPELLING = BlockSpelling(
     patterns=(

@@ -16,12 +16,11 @@ from mhcdiag.layouts.spellings import ModuleSpelling
 from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.birkhoff import Orthostochastic
 from mhcdiag.mappings.constraints import ROWS, LogSinkhorn
-from mhcdiag.mappings.gates import GateActivation
 from mhcdiag.mappings.inputs import InputNorm
-from mhcdiag.mappings.interface import Constraint, Orientation
+from mhcdiag.mappings.interface import Constraint, GateActivation, Orientation
 from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 PROJECTIONS = ("sinkhorn", "orthostochastic")
 DEFAULT_TEMPERATURE = 0.05

@@ -28,7 +28,7 @@ from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Constraint, Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 MODEL_TYPE = "mhcdiag-toy"
 METADATA_KEY = "mhcdiag_toy"

@@ -3,7 +3,7 @@
 import re
 
 from mhcdiag.errors import SettingError
-from mhcdiag.runlogs.fields import LONGEST_TEXT, loose_fields
+from mhcdiag.runlogs.grammar import LONGEST_TEXT, loose_fields
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.names import canonical_rank, step_name
 from mhcdiag.runlogs.records import parse_number

@@ -7,8 +7,16 @@ damaged counts as unreadable and does not vanish.
 
 import re
 
-from mhcdiag.runlogs.fields import comma_fields, json_fields, piped_fields, quoted_fields, spaced_fields
-from mhcdiag.runlogs.grammar import BlockGrammar, Grammar, LineRule
+from mhcdiag.runlogs.grammar import (
+    BlockGrammar,
+    Grammar,
+    LineRule,
+    comma_fields,
+    json_fields,
+    piped_fields,
+    quoted_fields,
+    spaced_fields,
+)
 from mhcdiag.runlogs.records import NUMBER
 
 _STAMP = r"\s*(?:\[\d{4}-\d\d-\d\d[^\]]*\]\s*)?(?:samples/sec:\s*[\d.]+\s*\|\s*)?"

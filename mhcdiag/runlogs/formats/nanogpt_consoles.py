@@ -2,8 +2,7 @@
 
 import re
 
-from mhcdiag.runlogs.fields import comma_fields, piped_fields, spaced_fields
-from mhcdiag.runlogs.grammar import Grammar, LineRule
+from mhcdiag.runlogs.grammar import Grammar, LineRule, comma_fields, piped_fields, spaced_fields
 from mhcdiag.runlogs.records import NUMBER
 
 # karpathy/nanoGPT, with or without a time before it; the second line is an evaluation of both splits:
