@@ -1,6 +1,6 @@
 """What a measurement needs to know of a stack of residual mappings, wherever they come from.
 
-Nothing here imports torch or a kernel, so that records of health checks and layouts can name these types cheaply.
+Nothing here imports a kernel, so that records of health checks and layouts can name these types cheaply.
 """
 
 from dataclasses import dataclass
