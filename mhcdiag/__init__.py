@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mhcdiag.results.spikes import LogResult
     from mhcdiag.results.trend import TrendResult
     from mhcdiag.usecases.capture import Captured, capture
+    from mhcdiag.usecases.check import check
     from mhcdiag.usecases.conformance import conformance
     from mhcdiag.usecases.cost import cost
     from mhcdiag.usecases.follow import Following, follow
@@ -49,6 +50,7 @@ __all__ = [
     "TrendResult",
     "__version__",
     "capture",
+    "check",
     "conformance",
     "cost",
     "follow",
@@ -68,6 +70,7 @@ _HOME = {
     "spikes": "mhcdiag.usecases.spikes",
     "follow": "mhcdiag.usecases.follow",
     "trend": "mhcdiag.usecases.trend",
+    "check": "mhcdiag.usecases.check",
     "cost": "mhcdiag.usecases.cost",
     "Monitor": "mhcdiag.monitor",
     "MhcdiagError": "mhcdiag.errors",

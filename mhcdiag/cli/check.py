@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mhcdiag.cli.configured import POLICY, Config, Isolated, effective
-from mhcdiag.cli.options import examination, log_options, measurement
+from mhcdiag.cli.options import parse_sites
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.reports.check_formats.github import GITHUB
@@ -18,7 +18,8 @@ from mhcdiag.reports.choosing import Target, named_format, names_in_words, suffi
 from mhcdiag.results.check import CheckReport
 
 if TYPE_CHECKING:
-    from mhcdiag.usecases.check import CheckOptions, Plan
+    from mhcdiag.usecases.check import Plan
+    from mhcdiag.usecases.options import CheckOptions
 
 GATE = "Gate"
 BASELINE = "Baseline"
@@ -132,7 +133,8 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
-    from mhcdiag.usecases.check import CheckOptions, run_check
+    from mhcdiag.usecases.check import run_check
+    from mhcdiag.usecases.options import CheckOptions
 
     if init:
         write_starter()
@@ -162,17 +164,19 @@ def check(
 
 def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
     """Return the plan of a check whose inputs are read with the options of `gain` and `spikes` that apply here."""
-    from mhcdiag.usecases.check import CheckpointReader, find_inputs, has_checkpoints, make_plan
+    from mhcdiag.usecases.check import checkpoint_reader, find_inputs, has_checkpoints, make_plan
+    from mhcdiag.usecases.options import GainOptions, LogOptions
 
     inputs = find_inputs(options)
     # Options are looked at even where no input needs them: a policy that is wrong is wrong.
     of_gain, _ = effective(ctx, "gain")
     of_spikes, _ = effective(ctx, "spikes")
-    logs = log_options(of_spikes)
+    logs = LogOptions.from_params(of_spikes)
     logs.published_rule()
     checkpoints = None
     if has_checkpoints(inputs):
-        checkpoints = CheckpointReader(measure=measurement(of_gain), examine=examination(of_gain))
+        sites = parse_sites(of_gain["sites"])
+        checkpoints = checkpoint_reader(GainOptions.from_params({**of_gain, "sites": sites}))
     return make_plan(options, inputs, logs=logs, checkpoints=checkpoints)
 
 

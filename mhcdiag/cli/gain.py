@@ -7,7 +7,7 @@ import typer
 
 from mhcdiag.cli import options
 from mhcdiag.cli.configured import Config, Isolated
-from mhcdiag.cli.options import measurement, parse_sites
+from mhcdiag.cli.options import parse_sites
 from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, GateOn, judge_gain
 from mhcdiag.usecases.options import GainOptions
 
@@ -55,6 +55,7 @@ def gain(
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
+    from mhcdiag.usecases.gain import measurement
 
     measure = measurement(
         GainOptions(

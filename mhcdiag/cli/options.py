@@ -1,10 +1,8 @@
 """Options that commands share, and choices that read better with a name."""
 
-from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +10,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import GateOn, SpikeGate
 from mhcdiag.results.spikes import EventKind
 from mhcdiag.usecases import options as records
-from mhcdiag.usecases.options import GainOptions, LogOptions
 
 if TYPE_CHECKING:
-    from mhcdiag.results.gain import GainResult
-    from mhcdiag.results.health import HealthResult
+    pass
 
 INPUT = "What to read"
 MAPS = "How to read the mappings"
@@ -190,74 +186,3 @@ def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | No
         A word of `fail_on` is no kind of event.
     """
     return SpikeGate(fail_on=parse_kinds(fail_on), max_spikes=max_spikes, max_spike_score=max_spike_score)
-
-
-def measurement(options: GainOptions | Mapping[str, Any]) -> Callable[..., "GainResult"]:
-    """Return what measures a checkpoint.
-
-    Parameters
-    ----------
-    options
-        Of `mhcdiag gain`, as a record or by the names of its parameters.
-    """
-    import gc
-
-    from mhcdiag.usecases.gain import gain
-
-    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
-    chosen = _gain_options(options)
-    return partial(
-        gain,
-        inputs=chosen.inputs,
-        tokens=chosen.tokens,
-        seed=chosen.seed,
-        sites=chosen.sites,
-        key=chosen.key,
-        layout=chosen.layout,
-        orientation=chosen.orientation,
-        sinkhorn_iters=chosen.sinkhorn_iters,
-        sinkhorn_eps=chosen.sinkhorn_eps,
-        tanh=chosen.tanh,
-        device=chosen.device,
-        dtype=chosen.dtype,
-    )
-
-
-def examination(options: GainOptions | Mapping[str, Any]) -> Callable[[str], "HealthResult"]:
-    """Return what examines a checkpoint as `mhcdiag gain` would measure it, with the default thresholds of `health`.
-
-    Parameters
-    ----------
-    options
-        Of `mhcdiag gain`, as a record or by the names of its parameters.
-    """
-    from mhcdiag.usecases.health import health
-
-    chosen = _gain_options(options)
-    return partial(
-        health,
-        # The other inputs of a gain are those of one site only, or come with the file.
-        inputs=chosen.inputs if chosen.inputs in ("static", "random") else None,
-        seed=chosen.seed,
-        key=chosen.key,
-        layout=chosen.layout,
-        orientation=chosen.orientation,
-        sinkhorn_iters=chosen.sinkhorn_iters,
-    )
-
-
-def log_options(options: LogOptions | Mapping[str, Any]) -> LogOptions:
-    """Return how logs are read and judged.
-
-    Parameters
-    ----------
-    options
-        Of `mhcdiag spikes`, as a record or by the names of its parameters.
-    """
-    return options if isinstance(options, LogOptions) else LogOptions.from_params(options)
-
-
-def _gain_options(options: GainOptions | Mapping[str, Any]) -> GainOptions:
-    if isinstance(options, GainOptions):
-        return options
-    return GainOptions.from_params({**options, "sites": parse_sites(options["sites"])})

@@ -284,3 +284,26 @@ def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, str
     if verdict is Verdict.FAIL:
         reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
     return JudgedHealth(result=result, verdict=verdict, reason=reason)
+
+
+def doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:
+    """Return why an input of a check cannot pass, whatever its gates say.
+
+    Parameters
+    ----------
+    judged
+        Whether any gate of the policy applies to it.
+    strict
+        Whether what was assumed or skipped counts.
+    """
+    found = []
+    if not judged:
+        word = "checkpoints" if isinstance(result, GainResult) else "logs"
+        found.append(f"no gate of the policy applies to it: add one for {word}")
+    if isinstance(result, LogResult):
+        reason = judge(result, SpikeGate(fail_on=frozenset())).reason
+        found += [reason] if reason else []
+    elif strict and (result.assumed or result.skipped):
+        count = len(result.assumed) + len(result.skipped)
+        found.append(f"--strict, and {count} thing(s) were assumed or skipped")
+    return found

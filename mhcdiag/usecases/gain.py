@@ -1,9 +1,11 @@
 """How strongly the residual streams of a checkpoint amplify: `mhcdiag.gain`."""
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 
@@ -18,7 +20,7 @@ from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
-from mhcdiag.usecases.options import refuse_unusable
+from mhcdiag.usecases.options import GainOptions, refuse_unusable
 from mhcdiag.weight_readers.first_site import read_first_site
 
 
@@ -108,6 +110,12 @@ def gain(
     measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
     bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
     return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+
+
+def measurement(options: GainOptions) -> Callable[..., GainResult]:
+    """Return what measures a checkpoint in the way that the options say."""
+    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
+    return partial(gain, **asdict(options))
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""How checkpoints and logs are read: the records that the command line and policy files hand to use cases.
+"""How checkpoints and logs are read and checked: the records that the command line and policy files hand to use cases.
 
 Their fields have the names and the defaults of the options of `mhcdiag gain` and `mhcdiag spikes`, and of the keywords
 of `mhcdiag.gain` and `mhcdiag.spikes`. The command line imports this for its help pages, so that nothing heavy may be
@@ -6,15 +6,18 @@ imported here.
 """
 
 import math
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mhcdiag.errors import SettingError
 
 if TYPE_CHECKING:
     from mhcdiag.detectors import DetectionSettings, PublishedRule
+    from mhcdiag.policies.policy import Policy
 
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
@@ -159,6 +162,48 @@ class LogOptions:
                 return rule
         names = ", ".join([OURS, *(rule.name for rule in RULES)])
         raise SettingError(f"there is no rule '{self.rule}'; there are {names}")
+
+
+JOBS = 2
+"""Inputs that a check works on at a time unless the user says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckOptions:
+    """What the user asked of a check, on the command line, in the environment or in a file."""
+
+    paths: tuple[str, ...] = ()
+    """What to check, in place of the policy's inputs."""
+    policy: "Policy | None" = None
+    """What the policy file says; None without one."""
+    policy_path: Path | None = None
+    """That file."""
+    baseline: Path | None = None
+    """Earlier report to compare with."""
+    strict: bool = False
+    """Whether warnings, assumptions and skipped parts count."""
+    exit_zero: bool = False
+    """Whether to end with 0 whatever is found."""
+    jobs: int | None = None
+    """Inputs worked on at the same time; None for `JOBS`."""
+
+    @property
+    def rules(self) -> "Policy":
+        """The policy that applies; one without gates of its own has the built-in ones."""
+        from mhcdiag.policies.policy import BUILT_IN
+
+        policy = self.policy or BUILT_IN
+        return policy if policy.gates else replace(policy, gates=BUILT_IN.gates)
+
+    @property
+    def policy_name(self) -> str:
+        """What reports call it."""
+        from mhcdiag.policies.policy import BUILT_IN_NAME
+
+        if self.policy is None or self.policy_path is None:
+            return BUILT_IN_NAME
+        shown = os.path.relpath(self.policy_path)
+        return shown if self.policy.gates else f"{shown} ({BUILT_IN_NAME} for gates)"
 
 
 def parse_sites(text: str) -> tuple[int, int]:

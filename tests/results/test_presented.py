@@ -27,8 +27,9 @@ from mhcdiag.results.presented import Brief, Presented
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.toy import ToyRun
 from mhcdiag.results.trend import TrendResult
-from mhcdiag.usecases.check import CheckOptions, CheckpointReader, find_inputs, make_plan, run_check
+from mhcdiag.usecases.check import CheckpointReader, find_inputs, make_plan, run_check
 from mhcdiag.usecases.cost import Sizes, cost_of
+from mhcdiag.usecases.options import CheckOptions
 from mhcdiag.usecases.spikes import LogOptions, spikes
 from mhcdiag.usecases.trend import trend
 
