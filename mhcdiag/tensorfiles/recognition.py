@@ -144,9 +144,6 @@ def _walk(folder: str, depth: int) -> Iterator[str]:
     if is_one and not files:
         return  # its tensors lie in its own subfolders, as Megatron's ranks do
     if depth:
-        # `blobs` hold the files of all snapshots under their hashes.
-        names = ("snapshots",) if is_model_folder(place) else place.names
-        folders = [place.beside(name) for name in sorted(names, key=natural_order)]
-        for below in folders:
+        for below in map(place.beside, sorted(place.names, key=natural_order)):
             if os.path.isdir(below):
                 yield from _walk(below, depth - 1)
