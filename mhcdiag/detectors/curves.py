@@ -23,6 +23,7 @@ class CurveBuilder:
 
     def new_run(self, run: int) -> None:
         """Begin another run: no bin holds points of two."""
+        # A bin that is not full yet is closed: the level of the next run would stretch it.
         self._bins, self._rest = self._all(), np.empty((0, 4))
         self._run = run
 

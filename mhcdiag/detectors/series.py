@@ -130,7 +130,7 @@ class SeriesWatcher:
     def rewind(self, step: float) -> None:
         """Go back to a checkpoint, to the first step that is written again."""
         self._keep(self._nonfinite.rewind() + self._excursions.rewind(step) + self._divergence.rewind())
-        self._last_step = np.nan
+        self._last_step = np.nan  # the step that is written again may be the last one there was
 
     def finish(self) -> None:
         """End the log: what is open stays open."""
@@ -152,6 +152,7 @@ class SeriesWatcher:
         self.closed.extend(self._named(event) for event in events)
 
     def _named(self, event: Event) -> Event:
+        # The norm's excursions explain those of the loss and fail no gate: blip or spike is one thing there.
         kind = event.kind
         if self._name == GRADIENT_NORM and kind is not Kind.NAN:
             kind = Kind.GRADSPIKE
@@ -184,5 +185,6 @@ def _overlap(first: Event, second: Event) -> bool:
 
 
 def _part_of(event: Event, divergence: Event) -> bool:
+    # What came back before the end is an event of its own, even while the series drifts up.
     whole = event.kind is Kind.SHIFT or event.recovered is None
     return whole and event.run == divergence.run and event.end >= divergence.start
