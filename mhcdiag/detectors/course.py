@@ -76,6 +76,8 @@ class Course:
         position = 0
         while position < len(values):
             rest = slice(position, None)
+            # Full windows are judged many at a time, as one array of windows: a call per point costs more than its
+            # median.
             grown = len(self._values) == self._settings.window
             scan = self._scan_many if grown else self._scan_few
             accepted, found = scan(values[rest], steps[rest])
@@ -94,13 +96,13 @@ class Course:
     def restart(self, values: Floats, steps: Floats) -> None:
         """Forget the old level and go on from these points, which have a new one."""
         self._values, self._steps = np.empty(0), np.empty(0)
-        self.accept(values, steps)
+        self.accept(values, steps)  # the tail is kept: heights are in deviations, whatever the level
 
     def rewind(self, step: float) -> None:
         """Forget what a resume from this step replaced; the checkpoint knows nothing of it either."""
         kept = self._steps < step
         self._values, self._steps = self._values[kept], self._steps[kept]
-        self._refresh()
+        self._refresh()  # with too few points left, the warm-up begins again
 
     def tail_threshold(self) -> TailThreshold:
         """Return how high a lone point must be to be more than the tail of the noise."""
@@ -120,6 +122,7 @@ class Course:
         """Go on to the next point at which the baseline follows."""
         count = min(self._stride - self._accepted % self._stride, len(values))
         found = False
+        # Without limits (the warm-up) every point is accepted, the steep start of training among them.
         if self.limits is not None:
             above = values[:count] >= self.limits.opens
             found = bool(above.any())
@@ -138,6 +141,7 @@ class Course:
         head = stride - self._accepted % stride
         if len(values) <= head or self.limits is None:
             return self._scan_few(values, steps)
+        # Never over the end of a block of the tail: what closes there holds for the points that follow.
         block = WINDOWS * window
         count = min(len(values), block - self._accepted % block, head + stride * self._lookahead)
         self._lookahead *= 2

@@ -87,6 +87,8 @@ class _Excursion:
         if value > self.value:
             self.value, self.peak = value, step
 
+    # What opened an event is reported only once it is confirmed: a point that is no more than the tail of the noise is
+    # forgotten, and its height remembered as noise (`Course.note_noise`).
     @property
     def confirmed(self) -> bool:
         """Whether this is more than the tail of the noise, as far as the points with two neighbours say."""
@@ -104,6 +106,7 @@ class _Excursion:
     def event(self, *, kind: EventKind | None = None, recovered: bool | None = None, note: str = "") -> Event:
         """Return the event as it stands."""
         back = self.calm[0][0] if recovered else self.newest[-1][0]
+        # The class follows from neighbouring points, not from duration: a record may stand for many steps.
         return Event(
             kind=kind or (EventKind.BLIP if self.longest < 2 else EventKind.SPIKE),
             run=0,
@@ -185,6 +188,7 @@ class ExcursionTracker:
             lasting=self._settings.window // 2,
             line=int(points.line[position]),
             start=float(points.step[position]),
+            # Two quarters of a window, which `_stable` compares.
             newest=deque(maxlen=max(self._settings.window // 2, 2)),
             last=limits.excess(self._course.newest()),
         )
@@ -195,6 +199,7 @@ class ExcursionTracker:
         assert excursion is not None
         if len(excursion.calm) >= CALM:
             self._open = None
+            # The calm points are course again, and the baseline goes on as if the event had not been.
             event = excursion.event(recovered=True) if excursion.confirmed else None
             if event is None:
                 self._course.note_noise(excursion.value)
@@ -205,6 +210,7 @@ class ExcursionTracker:
         if excursion.seen < window or (excursion.seen - window) % max(window // 4, 1) or not _stable(excursion):
             return None
         self._open = None
+        # The old level says nothing about what follows. Half a window of the new one is known.
         self._course.restart(*_columns(excursion.newest))
         return excursion.event(kind=EventKind.SHIFT, recovered=False)
 

@@ -32,6 +32,7 @@ class FlagTracker:
         """Take the next points and return the events that closed with them."""
         closed: list[Event] = []
         flags = self._flagger.feed(points.value)
+        # Nearly all calls end here, without a loop over points.
         if not flags.any() and not self._open:
             self._before.extend(points.value[-BASELINE:].tolist())
             return closed

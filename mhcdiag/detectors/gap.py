@@ -65,6 +65,7 @@ def loss_gap(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Gap
 
 
 def _aligned(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:
+    # Half of the shorter run in common is enough; interpolating would smear the losses of the others.
     common, mine, theirs = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
     if 2 * len(common) >= min(len(first[0]), len(second[0])):
         return common, first[1][mine], second[1][theirs]
@@ -82,6 +83,7 @@ def _running_median(values: Floats, window: int) -> Floats:
 
 
 def _opens(step: Floats, is_open: NDArray[np.bool_]) -> float | None:
+    # A gap that closed again is not what the comparison is about: which run ends better, and since when.
     if not len(step) or not is_open[-1]:
         return None
     closed = np.flatnonzero(~is_open)

@@ -110,6 +110,7 @@ class LogWatcher:
 
     def message(self, message: Message) -> None:
         """Take a message that stands between the records."""
+        # Twenty of these open every fp16 run: they are counted, and an event is what the records make of them.
         if message.kind == "overflow":
             self.overflows += 1
             self._has_scaler = True
@@ -118,6 +119,7 @@ class LogWatcher:
             event = scaler_event(line=message.line, step=message.step, value=message.loss_scale, note=message.text)
             self._scaler_events.append(replace(event, run=self._run))
             return
+        # "Loss is NaN, stopping training" may be the only sign: the record of that step was never written.
         event = scaler_event(line=message.line, step=message.step, value=np.nan, note=message.text)
         self._nan_messages.append(replace(event, kind=EventKind.NAN, run=self._run))
 
@@ -187,6 +189,7 @@ def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Ev
     recorded = [event for event in events if event.kind is EventKind.NAN]
     extra: list[Event] = []
     for message in messages:
+        # Code checks the loss before or after it logs it: one step to either side is the same NaN.
         known = any(
             event.run == message.run and event.start - 1 <= message.start <= event.end + 1 for event in recorded
         )
@@ -198,8 +201,8 @@ def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Ev
 def with_companions(losses: tuple[Event, ...], norms: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return the events of the loss, each with the event of the gradient norm that coincides.
 
-    Which of the two moved first is worth knowing: in GLM-130B's chronicle the gradients of the embeddings lead the loss
-    by some steps.
+    Which of the two left its course first is worth knowing: in GLM-130B's chronicle the gradients of the embeddings
+    lead the loss by some steps.
 
     Parameters
     ----------
@@ -215,6 +218,7 @@ def with_companions(losses: tuple[Event, ...], norms: tuple[Event, ...]) -> tupl
 
 
 def _with_companion(event: Event, norms: tuple[Event, ...]) -> Event:
+    # Logs with a record every 20 steps and logs with one every step: an interval is the unit, and at least one step.
     reach = LEAD * max(event.duration / max(event.points, 1), 1.0)
     near = [norm for norm in norms if norm.run == event.run and norm.end >= event.start - reach]
     if not near:

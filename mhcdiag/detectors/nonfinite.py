@@ -130,6 +130,7 @@ class ScalerTracker:
     def feed(self, *, step: Floats, line: NDArray[np.int64], scale: Floats) -> list[Event]:
         """Take the scales of the next records and return the events that closed with them."""
         closed: list[Event] = []
+        # Scales are constant for thousands of records: only changes are looked at.
         changed = np.flatnonzero(np.diff(scale, prepend=self._last) != 0)
         for position in changed.tolist():
             value, before = float(scale[position]), float(scale[position - 1]) if position else self._last
@@ -139,6 +140,7 @@ class ScalerTracker:
                 if self._open is not None:
                     closed.append(_closed(self._open, float(step[position])))
                     self._open = None
+            # Not below the minimum at the start: bf16 runs print a constant 1.0.
             elif self._was_above and self._open is None:
                 self._open = scaler_event(
                     line=int(line[position]), step=float(step[position]), value=value, before=before

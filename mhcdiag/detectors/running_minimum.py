@@ -109,11 +109,12 @@ class DivergenceTracker:
         if not self.applies or not len(points):
             return []
         if points.value.min() <= 0:  # losses of PPO are signed: there is no ratio to a minimum
-            self.applies, self._rise = False, None
+            self.applies, self._rise = False, None  # for good: a minimum of zero would make any rise infinite
             return []
         known = np.concatenate([self._values, points.value])
         offset = len(self._values)
-        # Looks fall on multiples of the stride, whatever the number of points per call.
+        # Looks fall on multiples of the stride, whatever the number of points per call. Every look sorts 64 points;
+        # nearly all of them end with the ratio, and only those that are high go on to the noise.
         ends = np.arange(-self._count % STRIDE or STRIDE, len(points) + 1, STRIDE)
         ends = ends[self._count + ends >= SMOOTHING]
         self._count += len(points)
@@ -122,6 +123,7 @@ class DivergenceTracker:
             return []
         smooth = medians(known, ends + offset, SMOOTHING)
         minima = np.minimum.accumulate(np.concatenate([[self._minimum], smooth]))[:-1]
+        # A look is compared with the minimum before it, and becomes part of it afterwards.
         self._minimum = min(float(minima[-1]), float(smooth[-1]))
         high = smooth >= RATIO * minima
         closed: list[Event] = []
@@ -158,6 +160,7 @@ class DivergenceTracker:
 
     def _look(self, look: "_Look", recent: Floats) -> _Rise | None:
         """Judge one value of the smoothed series and return the rise that ends with it."""
+        # The noise is measured where a rise begins, and kept: the points of the rise would make it larger.
         if self._rise is None:
             noise = MAD_TO_SIGMA * linear_deviation(recent)
             if not _is_high(look, noise):

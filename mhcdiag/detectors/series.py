@@ -32,6 +32,7 @@ class CurveBuilder:
 
     def new_run(self, run: int) -> None:
         """Begin another run: no bin holds points of two."""
+        # A bin that is not full yet is closed: the level of the next run would stretch it.
         self._bins, self._rest = self._all(), np.empty((0, 4))
         self._run = run
 
@@ -187,7 +188,7 @@ class SeriesWatcher:
     def rewind(self, step: float) -> None:
         """Go back to a checkpoint, to the first step that is written again."""
         self._keep(self._nonfinite.rewind() + self._excursions.rewind(step) + self._divergence.rewind())
-        self._last_step = np.nan
+        self._last_step = np.nan  # the step that is written again may be the last one there was
 
     def finish(self) -> None:
         """End the log: what is open stays open."""
@@ -209,6 +210,7 @@ class SeriesWatcher:
         self.closed.extend(self._named(event) for event in events)
 
     def _named(self, event: Event) -> Event:
+        # The norm's excursions explain those of the loss and fail no gate: blip or spike is one thing there.
         kind = event.kind
         if self._name == GRADIENT_NORM and kind is not EventKind.NAN:
             kind = EventKind.GRADSPIKE
@@ -241,5 +243,6 @@ def _overlap(first: Event, second: Event) -> bool:
 
 
 def _part_of(event: Event, divergence: Event) -> bool:
+    # What came back before the end is an event of its own, even while the series drifts up.
     whole = event.kind is EventKind.SHIFT or event.recovered is None
     return whole and event.run == divergence.run and event.end >= divergence.start

@@ -67,6 +67,7 @@ class TableBuilder:
         rank
             Of the writer, where the line has a prefix that names it.
         """
+        # A record without a single number (a line whose loss is damaged) is counted and makes no row.
         self.garbled += record.garbled
         if not record.values:
             return

@@ -124,11 +124,13 @@ class LineReader:
         texts = [text for _, text in self._waiting]
         choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [texts], self._keys)
         full = final or seen >= _LOOKS[-1]
+        # Before the head is full, one record that some format happens to read decides nothing.
         if choice is None or (not full and choice.score < _SURE):
             if full:
                 self._waiting.clear()  # nothing there: look at the next lines, as a whole file is sampled
             return []
         self._start(choice.format)
+        # What was looked at is read now, as the first lines of the log; nothing is lost by the wait.
         waiting, self._waiting = self._waiting, []
         return self._take(Lines(numbers=[number for number, _ in waiting], texts=texts))
 
@@ -250,6 +252,7 @@ class _StepKeeper:
         if self.name is not None and self.name in record.values:
             raw = record.values[self.name]
         if raw is None or not math.isfinite(raw):
+            # As `steps.fill_steps` does it for a whole log.
             step = self._last + max(self._increase, 1.0) if self._rows else 0.0
         else:
             step = raw + self._offset_of(record, raw)

@@ -34,6 +34,7 @@ class LineSplitter:
 
     def feed(self, block: bytes) -> Lines:
         """Return the lines that end in this block, the next bytes of the log."""
+        # Blocks without a carriage return, nearly all, are cut by one split, without a pattern.
         data = self._rest + block
         cut = data.rfind(b"\n") + 1
         if b"\r" not in data:

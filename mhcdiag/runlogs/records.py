@@ -79,10 +79,10 @@ def numbers_of(record: dict[str, Any]) -> dict[str, float]:
 
 def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, float]]:
     for key, value in record.items():
-        if type(value) is float or type(value) is int:
+        if type(value) is float or type(value) is int:  # not isinstance, which takes True for an int
             yield prefix + key, as_float(value)
         elif isinstance(value, str):
-            number = parse_number(value) if len(value) < 64 else None
+            number = parse_number(value) if len(value) < 64 else None  # no number is longer
             if number is not None:
                 yield prefix + key, number
         elif isinstance(value, bool):

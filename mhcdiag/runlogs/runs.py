@@ -54,6 +54,7 @@ def split_runs(table: LogTable) -> list[Run]:
     """Split the table of one log into the runs that wrote it: at least one if the table has rows."""
     step = table.step.astype(np.float64)
     notes: list[str] = []
+    # Only records with a loss move the run: evaluations may stand before or behind the record of their step.
     losses = _loss_rows(table)
     judged = _lowest_rank(table, losses, notes)
     hidden = _without(losses, judged, len(step))
@@ -61,6 +62,7 @@ def split_runs(table: LogTable) -> list[Run]:
         return [_run(np.arange(len(step)), step, [], notes, points=0)] if len(step) else []
     moves = np.diff(step[judged])
     back = np.flatnonzero(moves < 0) + 1
+    # Records of several writers cannot be told apart without ranks: sorted by step they make one noisy series.
     if _interleaved(step[judged], back):
         notes.append(f"{len(judged):,} records of several writers: sorted by step")
         current = _Open(start=0, notes=notes, replaced=[hidden])
@@ -127,6 +129,7 @@ def _split_at(table: LogTable, step: NDArray[np.float64], judged: Rows, back: Ro
             total_before=totals[before],
         )
         if not new:
+            # Of a step that was trained twice the last copy counts: it is what the weights came from.
             seen = np.arange(bounds[-1], before + 1)
             current.replaced.append(seen[step[seen] >= step[row]])
             current.notes.append(f"resumed at {_number(step[row])} from {_number(step[before])}")

@@ -125,8 +125,9 @@ class LogSource:
         try:
             return self._stream.read(BLOCK)
         except _BROKEN as error:
-            if not isinstance(self._stream, _Packed):
+            if not isinstance(self._stream, _Packed):  # a disk that fails is no short log
                 raise LogError(self.path, found=f"reading fails: {error}") from error
+            # What was read up to the damage is a log: that of a job that was killed.
             self.notes.append(f"the compressed file is damaged or cut short ({error}): read up to there")
             return b""
 

@@ -62,6 +62,7 @@ class StepCount:
         return np.arange(builder.rows, dtype=np.float64)
 
     def _epochs_as_steps(self) -> str | None:
+        # Keras' CSVLogger has no other count; fractions of epochs (the Trainer's) are no count.
         for name in self._builder.series:
             if plain(name) in _EPOCHS:
                 epochs = self._builder.column(name)
@@ -75,6 +76,7 @@ class StepCount:
         missing = int(len(known) - known.sum())
         if not missing:
             return
+        # Filled steps are a guess from their neighbours: where most are missing there is nothing to guess from.
         if missing > 0.5 * len(known):
             notes.append(f"{missing:,} of {len(known):,} records without a step: the record's number stands for it")
             self.values, self.name = np.arange(len(known), dtype=np.float64), None

@@ -41,6 +41,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     notes = list(builder.notes)
     if builder.dropped_series:
         notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
+    # The step first: the series that holds it is no candidate for anything else.
     counted = StepCount(builder, keys=keys, notes=notes)
     names = bind_names(
         {name: count for name, count in builder.counts.items() if name != counted.name},
@@ -55,6 +56,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     _promote_eval(columns, strange, names, notes)
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
+    # Where the filter is on there is nothing left to find: the user should know that silence proves little.
     if log_format.nan_family == "huggingface" and "loss" in table_columns:
         notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
     return LogTable(
