@@ -6,8 +6,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 import pytest
-from mhcdiag.reports.catalogue_text import catalogue_text, containers_table
 
+from mhcdiag.reports.inspection_text import catalogue_text, containers_table
 from mhcdiag.tensorfiles import CONTAINERS, STORES, containers, stores
 from mhcdiag.tensorfiles.containers.remote import REMOTE
 from mhcdiag.tensorfiles.interface import Container
