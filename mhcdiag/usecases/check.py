@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.metrics import METRICS, Examined
@@ -95,11 +94,17 @@ def checkpoint_reader(options: GainOptions) -> CheckpointReader:
     from mhcdiag.usecases.gain import measurement
     from mhcdiag.usecases.health import health
 
-    # The other inputs of a gain are those of one site only, or come with the file.
-    inputs = options.inputs if options.inputs in ("static", "random") else None
-    names = ("seed", "key", "layout", "orientation", "sinkhorn_iters")
-    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
-    return CheckpointReader(measure=measurement(options), examine=partial(health, inputs=inputs, **shared))
+    examine = partial(
+        health,
+        # The other inputs of a gain are those of one site only, or come with the file.
+        inputs=options.inputs if options.inputs in ("static", "random") else None,
+        seed=options.seed,
+        key=options.key,
+        layout=options.layout,
+        orientation=options.orientation,
+        sinkhorn_iters=options.sinkhorn_iters,
+    )
+    return CheckpointReader(measure=measurement(options), examine=examine)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
