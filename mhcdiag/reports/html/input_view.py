@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.reports.html.gain_tables import gain_summary, per_site, sinkhorn_words, site_means, worst_spans
-from mhcdiag.reports.html.gate_rows import gates_of, input_names, verdict_pill
+from mhcdiag.reports.html.gates import gates_of, input_names, verdict_pill
 from mhcdiag.reports.html.log_tables import event_counts, events_table, runs_table, series_table
 from mhcdiag.reports.html.parts import Picture, Pill, Table
 from mhcdiag.results.bands import band_of
