@@ -27,7 +27,12 @@ class Input:
 def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
     """Return what the policy's patterns match, in natural order; one that matches nothing is an entry with an error.
 
-    Arguments: inputs: of the policy; folder: of its file, which patterns are relative to.
+    Parameters
+    ----------
+    inputs
+        Of the policy.
+    folder
+        That of the policy's file, which patterns are relative to.
     """
     found: list[Input] = []
     for family, patterns in ((Family.CHECKPOINT, inputs.checkpoints), (Family.LOG, inputs.logs)):

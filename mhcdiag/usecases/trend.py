@@ -74,9 +74,19 @@ class _Gains:
 def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: Ranks | None = None) -> TrendResult:
     """How the gain of one run changes over its steps.
 
-    Arguments: paths: checkpoints of one run, a folder of them, or one log that carries gain columns; options: how to
-    read and project; ranks: the processes to which checkpoints are dealt out, all of which call this alike. Raises:
-    MhcdiagError where there is no trend: one point only, or steps missing or equal.
+    Parameters
+    ----------
+    paths
+        Checkpoints of one run, a folder of them, or one log that carries gain columns. The first decides which it is.
+    options
+        How to read and project.
+    ranks
+        The processes that share the checkpoints; all of them call this alike.
+
+    Raises
+    ------
+    MhcdiagError
+        There is no trend: one point only, or steps missing or equal.
     """
     options = options or TrendOptions()
     gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
@@ -98,7 +108,6 @@ def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: R
 
 
 def _from_log(paths: Sequence[str]) -> _Gains:
-
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0])
@@ -235,7 +244,10 @@ class LoggedGains:
 def logged_gains(path: str) -> LoggedGains:
     """Read the columns whose names say gain and a direction, of the last run in the log.
 
-    Raises: LogError where there is none, or fewer than two rows.
+    Raises
+    ------
+    LogError
+        There is none, or fewer than two rows.
     """
     table = read_table(path, LogOptions())
     columns = _columns(table)
