@@ -21,7 +21,7 @@ from mhcdiag.errors import SettingError
 from mhcdiag.usecases.options import GainOptions, LogOptions
 
 SAMPLE = str(Path(__file__).parents[1] / "sample_checkpoints" / "mhc.safetensors")
-FUNCTIONS = ("gain", "health", "inspect", "conformance", "capture", "spikes", "follow", "trend", "cost")
+FUNCTIONS = ("gain", "health", "inspect", "conformance", "capture", "spikes", "follow", "trend", "check", "cost")
 
 IMPORT_ALL = """
 import json, pkgutil, sys
@@ -84,6 +84,9 @@ PRINTED = {
         "as_csv", "plot", "log_scale", "context", "against", "advice", "quiet",
     },
     "trend": {"max_gain", "max_doubling_rate", "no_crossing_before", "strict", "as_json", "plot", "html", "quiet"},
+    "check": {
+        "init", "update_baseline", "exit_zero", "form", "as_json", "outputs", "verbose", "quiet",
+    },
     "cost": {"as_json"},
 }  # fmt: skip
 """Options of the command alone: gates, and what is printed or written."""
@@ -91,6 +94,7 @@ PRINTED = {
 ONLY_IN_PYTHON = {
     ("gain", "ranks"),  # `mhcdiag gain` joins the ranks itself
     ("trend", "ranks"),
+    ("check", "policy"),  # `--config` of the command, which also looks for a file that is not named
     ("capture", "tokenizer"),  # of a model that is loaded already
 }
 RENAMED = {("health", "thresholds"): "threshold"}  # one per option, all of them in the function
@@ -178,6 +182,7 @@ def test_the_default_rule_has_one_name() -> None:
         ("follow", {"window": 15}, "window 15: expected at least 16"),
         ("trend", {"stream_rms": 0.0}, r"stream_rms 0\.0: expected a number above 0"),
         ("trend", {"inputs": "nothing"}, "inputs 'nothing'"),
+        ("check", {"jobs": 0}, "jobs 0: expected at least 1"),
         ("cost", {"preset": "1t"}, "--preset 1t"),
         ("cost", {"dtype": "int3"}, "--dtype int3"),
     ],
@@ -240,6 +245,14 @@ def test_trend_takes_a_log_a_folder_or_checkpoints(tmp_path: Path) -> None:
     assert [point.gain["forward"] for point in mhcdiag.trend(tmp_path / "train.jsonl").points] == [2.0, 4.0, 8.0]
     with pytest.raises(SettingError, match="name one log, or its checkpoints"):
         mhcdiag.trend([])
+
+
+def test_check_judges_checkpoints_and_logs_alike(log: Path) -> None:
+    report = mhcdiag.check([SAMPLE, log])
+    assert isinstance(report, mhcdiag.CheckReport)
+    assert [(one.family, one.verdict) for one in report.inputs] == [("checkpoint", "pass"), ("log", "pass")]
+    assert (report.verdict, report.exit_code) == ("pass", 0)
+    assert mhcdiag.check(log, strict=True).strict
 
 
 def test_cost_is_that_of_a_preset_a_configuration_or_the_options(tmp_path: Path) -> None:

@@ -187,6 +187,9 @@ class CheckOptions:
     jobs: int | None = None
     """Inputs worked on at the same time; None for `JOBS`."""
 
+    def __post_init__(self) -> None:
+        refuse_less(1, jobs=self.jobs)
+
     @property
     def rules(self) -> "Policy":
         """The policy that applies; one without gates of its own has the built-in ones."""

@@ -20,7 +20,6 @@ CLI_HELPERS = {
     "options",  # what commands share
     "output",  # files and lines
     "follow",  # what `spikes --follow` prints; its use case is `mhcdiag.follow`
-    "check_plan",  # of `check`, on its way into the use case
 }
 USECASE_HELPERS = {
     "options",  # records of options
@@ -44,6 +43,11 @@ def test_a_file_of_the_command_line_is_a_command_or_a_known_helper(name: str) ->
 def test_a_use_case_is_a_public_function_or_a_known_helper(name: str) -> None:
     known = {*mhcdiag.__all__, *COMMANDS, *USECASE_HELPERS}
     assert name in known, f"usecases/{name}.py is neither mhcdiag.{name} nor a command nor one of this test's helpers"
+
+
+def test_the_helpers_are_there() -> None:
+    assert set(CLI) >= CLI_HELPERS
+    assert set(USECASES) >= USECASE_HELPERS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
