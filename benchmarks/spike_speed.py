@@ -16,9 +16,8 @@ WHOLE = "import sys\nfrom mhcdiag.usecases.spikes import spikes\nspikes(sys.argv
 DETECT = f"""import sys, time
 import numpy as np
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import Points
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings, Points
 from mhcdiag.detectors.running_minimum import DivergenceTracker
-from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings
 loss = np.load(sys.argv[1])
 points = Points(step=np.arange(len(loss), dtype=np.float64), line=np.arange(len(loss)), value=loss)
 times = []

@@ -33,9 +33,8 @@ NARROW = LEFT + PANEL_WIDTH + RIGHT
 class Sheet:
     """A figure of known width; all positions in inches, `top` counted downwards from its upper edge.
 
-    matplotlib places by shares of the figure, or lays out by itself. Shares change with the height, which depends on
-    how many rows there are; its own layout moves panels with the length of their labels, so that no two figures have
-    axes of one size.
+    Site names and paths come from files and may be of any length, and the number of rows is not known either: in shares
+    of the figure, as matplotlib counts, room for text would shrink and grow with both.
     """
 
     def __init__(self, *, height: float, width: float = WIDTH) -> None:

@@ -100,6 +100,7 @@ def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool)
     low, high = _limits(curve)
     for run in run_bins(curve):
         steps = [curve.step[i] for i in run]
+        # Each bin is drawn from its lowest to its highest value: a line through means would hide a spike of one step.
         axes.fill_between(
             steps, [curve.low[i] for i in run], [curve.high[i] for i in run], color=CURVE_COLOUR, linewidth=0.9
         )

@@ -34,11 +34,6 @@ def compared_text(limit: Limit, *, at_least: bool = False) -> str:
     return f"{limit.metric} {value} {holds if limit.passed else fails} {bound}"
 
 
-def reason_beside(path: str, reason: str) -> str:
-    """A reason as it stands behind its path: most begin with the path, and said twice it hides what is wrong."""
-    return reason.removeprefix(path).lstrip(": ")
-
-
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-=+*%#"
 BROKEN = "!"

@@ -18,10 +18,9 @@ from mhcdiag.reports.console import (
     compared_text,
     indented,
     log_range,
-    reason_beside,
     sparkline,
 )
-from mhcdiag.reports.text import in_bytes
+from mhcdiag.reports.text import in_bytes, reason_beside
 from mhcdiag.results.bands import BANDS, BROKEN, DIRECTION_WORDS, band_of
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, WorstSpan, blame
 from mhcdiag.results.judged import JudgedGain, Unreadable

@@ -1,10 +1,9 @@
 """The reports of `mhcdiag inspect` and `mhcdiag layouts`, as text and JSON, and the tables of the documents."""
 
 import json
-import textwrap
 from collections.abc import Sequence
 
-from mhcdiag.reports.text import in_bytes, printable
+from mhcdiag.reports.text import in_bytes, printable, wrapped
 from mhcdiag.results.inspection import EVIDENCE_WORDS, Catalogue, Evidence, InspectedTensor, Inspection, Trial
 
 SHOWN = 12
@@ -108,12 +107,12 @@ def catalogue_text(catalogue: Catalogue, *, width: int) -> str:
     for layout in catalogue.layouts:
         lines.append(f"{layout.name}  [{layout.evidence}]")
         for word, text in (("tensors", layout.tensors), ("mixing", layout.mixing), ("source", layout.source)):
-            lines += _wrapped(f"  {word:9}", text.replace("`", ""), width)
+            lines += wrapped(f"  {word:9}", text.replace("`", ""), width, indent=11)
     lines += ["", "status:"]
     lines += [f"  {evidence:11} {EVIDENCE_WORDS[evidence]}" for evidence in Evidence]
     lines += ["", "containers:"]
     for container in catalogue.containers:
-        lines += _wrapped(f"  {container.title.replace('`', '')}: ", container.looks.replace("`", ""), width, indent=4)
+        lines += wrapped(f"  {container.title.replace('`', '')}: ", container.looks.replace("`", ""), width, indent=4)
     return "\n".join(lines) + "\n"
 
 
@@ -146,9 +145,3 @@ def layouts_table(catalogue: Catalogue) -> str:
 def containers_table(catalogue: Catalogue) -> str:
     """The containers as the rows of a Markdown table."""
     return "".join(f"| {each.title} | {each.looks} |\n" for each in catalogue.containers)
-
-
-def _wrapped(head: str, text: str, width: int, *, indent: int = 11) -> list[str]:
-    return textwrap.wrap(
-        head + text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )

@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.console import ASCII_BLOCKS, BLOCKS, VERDICT_STYLES, indented, reason_beside, timeline
+from mhcdiag.reports.console import ASCII_BLOCKS, BLOCKS, VERDICT_STYLES, indented, timeline
 from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, value_text
-from mhcdiag.reports.text import printable
+from mhcdiag.reports.text import printable, reason_beside
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     KINDS_BY_SEVERITY,

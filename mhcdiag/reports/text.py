@@ -1,6 +1,7 @@
 """Text from logs, checkpoints and file names, made harmless, and numbers as all reports write them."""
 
 import math
+import textwrap
 
 
 def printable(text: str) -> str:
@@ -32,3 +33,31 @@ def all_digits(number: float) -> str:
     if math.isfinite(number) and number == int(number) and abs(number) < 2**53:
         return str(int(number))
     return repr(number)
+
+
+def reason_beside(path: str, reason: str) -> str:
+    """Return a reason as it stands behind its path: most begin with the path, and said twice it hides what is wrong.
+
+    >>> reason_beside("a.pt", "a.pt: 4 bytes, shorter than a header")
+    '4 bytes, shorter than a header'
+    """
+    return reason.removeprefix(path).lstrip(": ")
+
+
+def wrapped(head: str, text: str, width: int, *, indent: int) -> list[str]:
+    """Return lines of at most so many columns that begin with a head; a name or a path is never broken in two.
+
+    Parameters
+    ----------
+    head
+        Begins the first line.
+    text
+        What is wrapped.
+    width
+        Columns.
+    indent
+        Spaces before the other lines.
+    """
+    return textwrap.wrap(
+        head + text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -16,9 +16,9 @@ from mhcdiag.reports.console import (
     compared_text,
     indented,
     log_range,
-    reason_beside,
     sparkline,
 )
+from mhcdiag.reports.text import reason_beside
 from mhcdiag.results.bands import DIRECTION_WORDS, RISK, risk_of
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable

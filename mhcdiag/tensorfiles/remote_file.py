@@ -14,6 +14,7 @@ HEAD = 1 << 17
 GAP = 1 << 16
 """Two wanted ranges this close are fetched as one: bytes are cheaper than requests."""
 CONNECTIONS = 8
+"""Requests at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

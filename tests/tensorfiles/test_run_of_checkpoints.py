@@ -45,13 +45,13 @@ def test_configuration_tells_the_step_where_nothing_else_does(tmp_path: Path):
     assert [each.step for each in find_checkpoints(paths)] == [3, 5]
 
 
-def test_a_missing_step_is_told(tmp_path: Path):
+def test_a_missing_step_is_refused(tmp_path: Path):
     paths = [checkpoint(tmp_path / name) for name in ("step_1.safetensors", "final.safetensors")]
     with pytest.raises(InputError, match=r"final\.safetensors: no step in its name, its metadata"):
         find_checkpoints(paths)
 
 
-def test_equal_steps_are_told(tmp_path: Path):
+def test_equal_steps_are_refused(tmp_path: Path):
     paths = [checkpoint(tmp_path / name) for name in ("a/step_5.safetensors", "b/step_5.safetensors")]
     with pytest.raises(InputError, match=r"step 5, as .*expected one checkpoint per step"):
         find_checkpoints(paths)
@@ -62,7 +62,7 @@ def test_one_checkpoint_is_no_trend(tmp_path: Path):
         find_checkpoints([checkpoint(tmp_path / "step_5.safetensors")])
 
 
-def test_a_folder_without_checkpoints_is_told(tmp_path: Path):
+def test_a_folder_without_checkpoints_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="a folder without checkpoints"):
         find_checkpoints([str(tmp_path)])

@@ -22,6 +22,7 @@ def check_csv(report: CheckReport) -> str:
     its digits. Control characters are escaped, so that a line of the text is a row.
     """
     lines = io.StringIO()
+    # The module's own line end is CR LF, which text tools on Linux show as a stray character in the last column.
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(_outcome(one, str(standing(one, strict=report.strict)).lower()) for one in report.outcomes)

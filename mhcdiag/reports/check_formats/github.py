@@ -24,13 +24,13 @@ from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateO
 from mhcdiag.results.verdict import Verdict
 
 MOST_ANNOTATIONS = 10
-"""Of one kind in one step: GitHub shows no more, and says nothing of the others."""
+"""Of one kind in one step: GitHub shows no more, and drops the others without a word."""
 
 MOST_CHARACTERS = 4000
 """Of one message, far below what GitHub takes, so that one name cannot fill the page."""
 
 MOST_BYTES = 1024 * 1024
-"""GitHub refuses a job summary that is larger than this."""
+"""GitHub shows no job summary that is larger than this: not its beginning either."""
 
 CUT = "\n\n**This summary was cut: the report is larger than a job summary may be.**\n"
 
@@ -68,11 +68,13 @@ def check_github(report: CheckReport) -> str:
     At most ten of a kind: where there are more, the tenth says how many are left out.
     """
     made = [*_of_inputs(report), *_of_gates(report)]
+    # A failed step without an error annotation is red and says nowhere why.
     if report.verdict is not Verdict.PASS and not any(one.command is Command.ERROR for one in made):
         made.append(Annotation(command=Command.ERROR, title="mhcdiag check", message=decision_text(report)))
     verdict = f"{verdict_text(report)}\n{decision_text(report)}"
     made.append(Annotation(command=Command.NOTICE, title="mhcdiag check", message=verdict))
     made += [_allowed(one) for one in report.allowed]
+    # GitHub counts by kind, so each kind is cut on its own.
     kept = [one for kind in Command for one in _at_most([one for one in made if one.command is kind])]
     return "".join(f"{_command(one)}\n" for one in kept)
 
@@ -91,6 +93,7 @@ def github_summary(report: CheckReport) -> str:
     whole = text.encode("utf-8")
     if len(whole) < MOST_BYTES:
         return text
+    # GitHub limits bytes, not letters; a cut at the end of a line splits neither a letter nor a row of a table.
     kept = whole[: MOST_BYTES - len(CUT) - 1]
     return kept[: kept.rfind(b"\n")].decode("utf-8") + CUT
 
@@ -158,17 +161,21 @@ def _command(one: Annotation) -> str:
 
 
 def _data(text: str) -> str:
+    # The runner ends a command at a line feed and at a carriage return, and undoes these three escapes. The percent
+    # sign comes first: escaped last, it would escape the escapes.
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
+    # Properties stand between commas and end at the colons before the message.
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _output(name: str, value: str) -> str:
     """Return one output; one of several lines stands between delimiters that occur nowhere in it."""
-    plain = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    plain = value.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may hold bytes that are no text
     if not any(c in plain for c in "\r\n"):
         return f"{name}={plain}\n"
+    # A value that held its own delimiter could set outputs of its choice; a hash of the value cannot stand in it.
     delimiter = f"end_{hashlib.sha256(plain.encode('utf-8')).hexdigest()}"
     return f"{name}<<{delimiter}\n{plain}\n{delimiter}\n"

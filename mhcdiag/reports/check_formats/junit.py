@@ -52,6 +52,7 @@ class Case:
     """What else a reader of a case that does not pass wants to know; may be empty."""
 
 
+# JUnit knows no warning: `skipped` is the one mark that servers show and count, and that fails no build.
 ENDINGS = {Standing.FAILED: Ending.FAILURE, Standing.UNJUDGED: Ending.ERROR, Standing.WARNED: Ending.SKIPPED}
 GROUPS = {Family.CHECKPOINT: "mhcdiag.gain", Family.LOG: "mhcdiag.spikes"}
 
@@ -66,6 +67,7 @@ def check_junit(report: CheckReport) -> str:
     cases += [_unreadable(one) for one in report.inputs if one.result is None]
     if report.verdict is not Verdict.PASS and not any(case.ending in (Ending.FAILURE, Ending.ERROR) for case in cases):
         cases.append(_whole(report))
+    # An input without a gate gets a suite as well, so that it is not missing from the list.
     suites: dict[str, list[Case]] = {one.path: [] for one in report.inputs}
     for case in cases:
         suites.setdefault(case.path, []).append(case)
@@ -73,6 +75,7 @@ def check_junit(report: CheckReport) -> str:
     for path, members in suites.items():
         root.append(_suite(path, members, report))
     Tree.indent(root)
+    # Written here: for text ElementTree names the encoding of the locale, and files are written in UTF-8.
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{Tree.tostring(root, encoding="unicode")}\n'
 
 
@@ -149,6 +152,7 @@ def _suite(path: str, cases: Sequence[Case], report: CheckReport) -> Tree.Elemen
 
 
 def _case(case: Case) -> Tree.Element:
+    # Servers group by `classname`; `file` is what GitLab links to. A time is expected, and a gate takes none.
     known = {"classname": case.group, "name": case.name, "file": case.path, "time": "0"}
     element = Tree.Element("testcase", {name: printable(words) for name, words in known.items()})
     if case.line is not None:
@@ -159,5 +163,6 @@ def _case(case: Case) -> Tree.Element:
     marked = Tree.SubElement(element, str(case.ending), {"message": case.message})
     if case.ending is not Ending.SKIPPED:
         marked.set("type", "mhcdiag.GateFailed" if case.ending is Ending.FAILURE else "mhcdiag.NotJudged")
+    # Servers differ in whether they show the attribute or the text: the message stands in both.
     marked.text = "\n".join(filter(None, (case.message, printable(case.details))))
     return element

@@ -25,6 +25,8 @@ from mhcdiag.results.wording import step_text
 MOST_CHARACTERS = 1000
 """Of one name or clause; longer ones lose their middle, so that no cell makes the table unreadable."""
 
+# An underscore inside a word is no emphasis in GitHub's and GitLab's Markdown, and `step_100` reads better without a
+# backslash. `~` and `$` are theirs alone: struck out text and formulas.
 SPECIAL = re.compile(r"[\\`*\[\]|~$!#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 

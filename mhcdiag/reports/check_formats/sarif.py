@@ -34,6 +34,7 @@ MOST_CHARACTERS = 1000
 """Of one message, which viewers show in a list."""
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+# An outcome that passes is no result: code scanning would show it as an alert.
 LEVELS = {Standing.FAILED: "error", Standing.UNJUDGED: "error", Standing.WARNED: "warning"}
 
 Json = dict[str, Any]
@@ -43,11 +44,12 @@ def check_sarif(report: CheckReport) -> str:
     """Return the report as one JSON document, ending in a newline."""
     run = {
         "tool": {"driver": _driver(report)},
+        # Code scanning replaces the results of an earlier run of one category, which is what stands before the slash.
         "automationDetails": {"id": "mhcdiag/check/"},
         "invocations": [_invocation(report)],
         "artifacts": _artifacts(report),
         "results": _results(report),
-        "columnKind": "unicodeCodePoints",
+        "columnKind": "unicodeCodePoints",  # as Python counts
         "properties": {
             "verdict": str(report.verdict),
             "policy": printable(report.policy),
@@ -68,6 +70,7 @@ def uri(path: str) -> str:
     >>> uri("./logs/a b.jsonl"), uri("/data/x"), uri("a:b"), uri("https://host/x y")
     ('logs/a%20b.jsonl', 'file:///data/x', 'a%3Ab', 'https://host/x%20y')
     """
+    # Two letters at least: `C:` is a drive, and a colon in a relative name is quoted, or it would make a scheme.
     scheme = re.match("[a-z][a-z0-9+.-]+://", path)
     if scheme:
         return scheme.group() + _quoted(path[scheme.end() :], safe="/?&=%:@")
@@ -130,12 +133,14 @@ def _result(one: GateOutcome, found: Standing, rule: int) -> Json:
         "level": LEVELS[found],
         "message": _message(f"{found}: {printable(one.gate)}: {sentence(one)}{reason}"),
         "locations": [_location(one)],
+        # Without one, code scanning hashes the lines of the source, and a checkpoint has none.
         "partialFingerprints": {"mhcdiagGate/v1": _fingerprint(one)},
         "properties": {"gate": printable(one.gate), "verdict": str(one.verdict), "severity": str(one.severity)},
     }
 
 
 def _location(one: GateOutcome) -> Json:
+    # Code scanning shows no result without a place, so each has at least its file; lines count from 1 (3.30.5).
     place: Json = {"artifactLocation": _artifact(one.path)}
     found: Json = {"physicalLocation": place}
     if one.place is not None and one.place.line is not None and one.place.line > 0:
@@ -147,6 +152,7 @@ def _location(one: GateOutcome) -> Json:
 
 def _artifact(path: str) -> Json:
     address = uri(path)
+    # %SRCROOT% is the name that GitHub resolves to the top of the repository.
     return {"uri": address} if re.match("[a-z][a-z0-9+.-]+:", address) else {"uri": address, "uriBaseId": "%SRCROOT%"}
 
 
@@ -184,7 +190,7 @@ def _invocation(report: CheckReport) -> Json:
         "executionSuccessful": not any(one["level"] == "error" for one in notifications),
         "exitCode": report.exit_code,
         "exitCodeDescription": shortened(verdict_text(report), MOST_CHARACTERS),
-        "endTimeUtc": report.created.replace("+00:00", "Z"),
+        "endTimeUtc": report.created.replace("+00:00", "Z"),  # the standard (3.9) wants the letter
         "toolExecutionNotifications": notifications,
     }
 

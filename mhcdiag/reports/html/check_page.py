@@ -1,7 +1,7 @@
 """The HTML report of a check: one file, readable without network, script or plug-in."""
 
 from mhcdiag.reports.html.appendix import definitions, files_table, run_facts
-from mhcdiag.reports.html.headline import gate_table, headline, input_link
+from mhcdiag.reports.html.gates import gate_table, headline, input_link
 from mhcdiag.reports.html.input_view import InputView, input_view
 from mhcdiag.reports.html.parts import Link, Picture, Pictures, Table, columns, environment
 from mhcdiag.reports.html.pictures import draw_pictures

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mhcdiag.reports.html.headline import gates_of, input_names, verdict_pill
+from mhcdiag.reports.html.gates import gates_of, input_names, verdict_pill
 from mhcdiag.reports.html.parts import Picture, Pill, Table
 from mhcdiag.reports.html.tables import (
     event_counts,

@@ -7,10 +7,8 @@ from itertools import count
 from mhcdiag.plots.depth_profile import Scale, depth_figure, depth_tips
 from mhcdiag.plots.gain_panel import GainPanel, peak
 from mhcdiag.plots.inline_svg import inline_svg
-from mhcdiag.plots.loss_curves import losses_figure
+from mhcdiag.plots.log_panels import losses_figure, series_figure, series_tips
 from mhcdiag.plots.mapping_matrices import WHOLE, matrix_figure, matrix_tips, worst_sites
-from mhcdiag.plots.series_panel import series_figure, series_tips
-from mhcdiag.plots.sheet import NARROW
 from mhcdiag.plots.sinkhorn_residuals import sinkhorn_figure, sinkhorn_tips
 from mhcdiag.plots.span_heatmap import span_figure
 from mhcdiag.plots.style import SAVE_OPTIONS, house_style
@@ -167,5 +165,5 @@ def _overview(report: CheckReport, numbers: Iterator[int]) -> Iterator[Picture]:
             title="All losses",
             alt=f"The loss curves of {len(comparable)} logs over their steps, in one panel.",
             caption="",
-            svg=inline_svg(losses_figure(comparable, width=NARROW), prefix=f"f{next(numbers)}"),
+            svg=inline_svg(losses_figure(comparable), prefix=f"f{next(numbers)}"),
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mhcdiag.reports.html.headline import VERDICT_WORDS
+from mhcdiag.reports.html.gates import VERDICT_WORDS
 from mhcdiag.reports.html.parts import Cell, Pill, Table, columns, environment
 from mhcdiag.reports.html.pictures import draw_trend
 from mhcdiag.reports.trend_console import (

@@ -1,4 +1,8 @@
-"""Container: DeepSpeed's folder of `mp_rank_XX_model_states.pt`, or the folder above it with its file `latest`."""
+"""Container: DeepSpeed's folder of `mp_rank_XX_model_states.pt`, or the folder above it with its file `latest`.
+
+`save_checkpoint` of the engine (deepspeed/runtime/engine.py) writes a folder for each tag, `global_step100`, and the
+tag into `latest` above it. accelerate puts both into its own folder: `step_100/latest`, `step_100/pytorch_model/`.
+"""
 
 import re
 
@@ -10,7 +14,9 @@ from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, fo
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt")
+# ZeRO-3 cuts every tensor into flat slices, one a data-parallel rank.
 _PARTITION = re.compile(r"zero_pp_rank_(\d+)_mp_rank_(\d+)_model_states\.pt")
+# PipelineModule.ckpt_layer_path (deepspeed/runtime/pipe/module.py): a file for each layer, named by its position.
 _PIPELINE = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
 _POINTER = "latest"
 
@@ -19,6 +25,7 @@ def _recognises(place: Place) -> bool:
     """A folder of model states, or one whose `latest` names such a folder and that holds no weights itself."""
     if _has_ranks(place):
         return True
+    # `latest` alone is a frequent name: beside weights it belongs to something else.
     has_weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in place.names)
     return _POINTER in place.names and not has_weights
 

@@ -1,4 +1,4 @@
-"""Container: GGUF files of llama.cpp, one or the numbered parts of one model."""
+"""Container: GGUF files of llama.cpp, one or the numbered parts of one model (as llama-gguf-split cuts them)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".gguf"
 _ARCHITECTURE = "general.architecture"
+# llama.cpp writes "ARCHITECTURE.block_count", "ARCHITECTURE.hyper_connection.count" and the like.
 _LAYERS = "block_count"
 
 
@@ -52,6 +53,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
 
 def _parts(place: Place) -> list[str]:
     if place.content is not None:
+        # One part stands for all: its own header lists its own tensors only.
         name = os.path.basename(place.path)
         if not numbered([name]):
             return [place.path]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".npz"
 _MAPS = "h_res"
+# What mappings are kept in; NumPy has no bfloat16, and integers or objects are no mappings.
 _FLOATS = ("float16", "float32", "float64")
 _SITE = re.compile(r"layers\.\d+\.h_res")
 
@@ -96,6 +97,7 @@ class _NpzTensors:
     def _header(self, name: str, file: Any) -> _Array:
         from numpy.lib import format as npy
 
+        # Version 2 of the format has a longer header, for structured types, and 3 the same in UTF-8.
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
@@ -103,6 +105,7 @@ class _NpzTensors:
         return _Array(member=name, dtype=str(dtype.newbyteorder("=")), shape=shape, site=None)
 
     def _site_by_site(self, arrays: dict[str, _Array]) -> dict[str, _Array]:
+        # The only array has the name arr_0 where savez was called without one.
         name = _MAPS if _MAPS in arrays else next(iter(arrays)) if len(arrays) == 1 else None
         if name is None or _SITE.fullmatch(name) or len(arrays[name].shape) not in (3, 4):
             return arrays

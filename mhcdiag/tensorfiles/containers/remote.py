@@ -16,7 +16,7 @@ from mhcdiag.tensorfiles.stores.interface import RemoteFolder
 from mhcdiag.tensorfiles.strict_json import JSON_LIMIT, parse_object
 
 LARGE = 10_000_000
-"""Bytes from which a download is announced before it begins."""
+"""Bytes from which a download is announced before it begins: a second on a line of 100 Mbit/s."""
 _log = logging.getLogger("mhcdiag")
 
 

@@ -1,4 +1,4 @@
-"""What stands at the top of the page: the verdict and what decided it; and every gate as a row of a table."""
+"""Outcomes of gates: the headline of a page with what decided it, and tables of them all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from mhcdiag.results.numbers import Huge, is_finite
 from mhcdiag.results.verdict import Relation, Verdict
 from mhcdiag.results.wording import plural, short_names
 
+VERDICT_WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
 NUMBERS = ("value", "limit", "baseline")
 
 TONES = {
@@ -19,6 +20,54 @@ TONES = {
     Standing.FAILED: str(Verdict.FAIL),
 }
 """Colour of a standing, by the name of its class in the style sheet."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecidingGate:
+    """The gate at the top of the page, with its numbers in large type."""
+
+    heading: str
+    """Why it stands there."""
+    pill: Pill
+    """Its verdict."""
+    gate: str
+    """Its name."""
+    comparison: str
+    """Value against limit."""
+    facts: tuple[tuple[str, Cell], ...]
+    """What else there is to say: label and text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    """The verdict in words."""
+
+    word: str
+    """Pass, Fail, Could not judge."""
+    tone: str
+    """Class of its colours."""
+    summary: str
+    """How many gates and inputs stand behind it."""
+    exit_text: str
+    """What the command ended with."""
+    deciding: DecidingGate | None
+    """What decided it; None where no gate ran."""
+
+
+def headline(report: CheckReport) -> Headline:
+    """The verdict, and the one number that made it so."""
+    forgiven = report.exit_code == 0 and report.verdict is not Verdict.PASS
+    decided = report.decided_by
+    heading = "What decided it"
+    if decided is None and report.verdict is Verdict.PASS:
+        decided, heading = _closest(report), "Closest to its limit"
+    return Headline(
+        word=VERDICT_WORDS[report.verdict],
+        tone=str(report.verdict),
+        summary=_summary(report),
+        exit_text=f"exit code {report.exit_code}" + (" because of --exit-zero" if forgiven else ""),
+        deciding=None if decided is None else _deciding(decided, report, heading),
+    )
 
 
 def pill(outcome: GateOutcome, *, strict: bool) -> Pill:
@@ -94,79 +143,6 @@ def input_names(report: CheckReport) -> dict[str, str]:
     return dict(zip(paths, short_names(paths), strict=True))
 
 
-def _measured(outcome: GateOutcome) -> tuple[str, str, str]:
-    """Value, limit and baseline, with as many digits as tell value and limit apart."""
-    value = number_text(outcome.value)
-    limit = "no limit"
-    if outcome.limit is not None:
-        sign = "≤" if outcome.relation is Relation.AT_MOST else "≥"
-        beside = None if outcome.value is None else texts_beside(outcome.value, outcome.limit)
-        value, shown = (value, number_text(outcome.limit)) if beside is None else beside
-        limit = f"{sign} {shown}"
-    return value, limit, "" if outcome.baseline is None else number_text(outcome.baseline)
-
-
-def _without_empty(table: Table) -> Table:
-    """The table without columns that hold nothing."""
-    kept = [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
-    return Table(
-        caption=table.caption,
-        columns=tuple(table.columns[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecidingGate:
-    """The gate at the top of the page, with its numbers in large type."""
-
-    heading: str
-    """Why it stands there."""
-    pill: Pill
-    """Its verdict."""
-    gate: str
-    """Its name."""
-    comparison: str
-    """Value against limit."""
-    facts: tuple[tuple[str, Cell], ...]
-    """What else there is to say: label and text."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Headline:
-    """The verdict in words."""
-
-    word: str
-    """Pass, Fail, Could not judge."""
-    tone: str
-    """Class of its colours."""
-    summary: str
-    """How many gates and inputs stand behind it."""
-    exit_text: str
-    """What the command ended with."""
-    deciding: DecidingGate | None
-    """What decided it; None where no gate ran."""
-
-
-VERDICT_WORDS = {Verdict.PASS: "Pass", Verdict.FAIL: "Fail", Verdict.UNJUDGED: "Could not judge"}
-
-
-def headline(report: CheckReport) -> Headline:
-    """The verdict, and the one number that made it so."""
-    forgiven = report.exit_code == 0 and report.verdict is not Verdict.PASS
-    decided = report.decided_by
-    heading = "What decided it"
-    if decided is None and report.verdict is Verdict.PASS:
-        decided, heading = _closest(report), "Closest to its limit"
-    return Headline(
-        word=VERDICT_WORDS[report.verdict],
-        tone=str(report.verdict),
-        summary=_summary(report),
-        exit_text=f"exit code {report.exit_code}" + (" because of --exit-zero" if forgiven else ""),
-        deciding=None if decided is None else _deciding(decided, report, heading),
-    )
-
-
 def _summary(report: CheckReport) -> str:
     counts = {Family.CHECKPOINT: 0, Family.LOG: 0}
     for one in report.inputs:
@@ -218,3 +194,25 @@ def _share(one: GateOutcome) -> float | None:
 
 def _number_of(number: int, noun: str) -> str:
     return f"{number} {plural(number, noun)}"
+
+
+def _measured(outcome: GateOutcome) -> tuple[str, str, str]:
+    """Value, limit and baseline, with as many digits as tell value and limit apart."""
+    value = number_text(outcome.value)
+    limit = "no limit"
+    if outcome.limit is not None:
+        sign = "≤" if outcome.relation is Relation.AT_MOST else "≥"
+        beside = None if outcome.value is None else texts_beside(outcome.value, outcome.limit)
+        value, shown = (value, number_text(outcome.limit)) if beside is None else beside
+        limit = f"{sign} {shown}"
+    return value, limit, "" if outcome.baseline is None else number_text(outcome.baseline)
+
+
+def _without_empty(table: Table) -> Table:
+    """The table without columns that hold nothing."""
+    kept = [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
+    return Table(
+        caption=table.caption,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
