@@ -224,6 +224,7 @@ def spikes(
     from mhcdiag.usecases.spikes import SpikesRequest, judge_logs
 
     request = SpikesRequest(logs=tuple(logs), options=options, gate=gate, against=against, advice=advice)
+    # Ranks share logs, not the lines of one: a log that is followed is read by each process that was asked to.
     with nullcontext(Alone()) if follow else joined_ranks() as ranks:
         if follow:
             from mhcdiag.cli.follow import follow_log

@@ -260,7 +260,7 @@ def run_several(
     if not names or len(set(names)) < len(names):
         raise SettingError(f"--topologies {','.join(names) or '(empty)'}: expected different names")
     for each in settings:
-        topology_for(each)  # a wrong name is told before the first model is trained
+        topology_for(each)  # a wrong name is refused before the first model is trained
     if not (force or resume) and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out}: exists already; --force replaces the runs in it, --resume continues them")
     planned = [PlannedRun(settings=each, folder=out / each.topology, force=force, resume=resume) for each in settings]

@@ -228,6 +228,7 @@ class _Source:
     def _read(self) -> bytes | None:
         if self._path == "-":
             assert self._file is not None
+            # Not `read`, which waits until BLOCK bytes have come: hours of a log in a pipe.
             return os.read(self._file.fileno(), BLOCK) or None
         if self._file is None and not self._open():
             return b""
@@ -236,7 +237,7 @@ class _Source:
         if block or not self._replaced():
             return block
         self.close()
-        return b"\n"
+        return b"\n"  # ends a line that the old file left half written
 
     def close(self) -> None:
         """Close the file, but not standard input."""

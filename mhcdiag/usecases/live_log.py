@@ -124,11 +124,12 @@ class LiveLog:
         for entry in entries:
             assert self._watcher is not None
             if not isinstance(entry, Row):
-                self._flush()
+                self._flush()  # a message counts for the records before it, so that they must be judged first
                 self._watcher.message(to_message(entry))
                 continue
             if self._foreign(entry):
                 continue
+            # Only records with a loss move the run: evaluations may stand before or behind the record of their step.
             if LOSS in entry.values or LOSS in entry.nan:
                 self._follow_steps(entry)
             if self._options.first_step <= entry.step <= self._options.last_step:
@@ -136,7 +137,10 @@ class LiveLog:
         self._flush()
 
     def _foreign(self, row: Row) -> bool:
-        """Say whether the row comes from a rank that does not count: the lowest one does."""
+        """Say whether the row comes from a rank that does not count: the lowest one does.
+
+        Ranks that print the losses of their own micro-batches would make one very noisy series together.
+        """
         if row.rank is not None and (self._rank is None or row.rank < self._rank):
             self._rank = row.rank
         return row.rank is not None and row.rank != self._rank
@@ -195,7 +199,7 @@ class LiveLog:
             self._closed[name] = len(watcher.closed)
             for event in watcher.closed[before:]:
                 key = (name, event.run, event.start)
-                if key not in self._open:
+                if key not in self._open:  # it opened and closed within the bytes of one block
                     changes.append(Change(series=name, event=event, opened=True))
                 self._open.discard(key)
                 changes.append(Change(series=name, event=event, opened=False))

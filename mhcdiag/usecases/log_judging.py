@@ -35,7 +35,7 @@ def judge_log(path: str, options: LogOptions) -> LogResult:
     SettingError
         The options name what there is not.
     """
-    options.published_rule()  # a wrong name is told before a large log is read
+    options.published_rule()  # a wrong name is refused before a large log is read
     return judge_table(read_table(path, options), options)
 
 
