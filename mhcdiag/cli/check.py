@@ -4,20 +4,20 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
-from mhcdiag.cli.configured import POLICY, Config, Isolated, effective
+from mhcdiag.cli.configured import POLICY, Config, Configured, Isolated, effective
 from mhcdiag.cli.options import parse_sites
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
-from mhcdiag.reports.check_formats.github import GITHUB
-from mhcdiag.reports.check_formats.interface import ReportFormat
-from mhcdiag.reports.choosing import Target, named_format, names_in_words, suffixes_in_words, target_of
-from mhcdiag.results.check import CheckReport
 
 if TYPE_CHECKING:
+    from mhcdiag.reports.check_formats.interface import ReportFormat
+    from mhcdiag.reports.choosing import Target
+    from mhcdiag.results.check import CheckReport
     from mhcdiag.usecases.check import Plan
     from mhcdiag.usecases.options import CheckOptions
 
@@ -74,7 +74,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help=f"What to print: {names_in_words()}.",
+        help="What to print: {names}.",  # filled in by `CheckCommand`
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -85,7 +85,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help=f"Also write a report: {suffixes_in_words()}, or FORMAT:FILE (repeatable).",
+        help="Also write a report: {suffixes}, or FORMAT:FILE (repeatable).",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -102,6 +102,28 @@ Verbose = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print what decided and the verdict only.", rich_help_panel=OUTPUT)
 ]
+
+
+class CheckCommand(Configured):
+    """The command with its help."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Print the help, its lists of report formats filled in.
+
+        Not before: the page of all commands builds each of them, and the formats would double the time that it takes.
+        """
+        from mhcdiag.reports.choosing import names_in_words, suffixes_in_words
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help:
+                option.help = option.help.replace("{names}", names_in_words()).replace(
+                    "{suffixes}", suffixes_in_words()
+                )
+        super().format_help(ctx, formatter)
+
+
+COMMAND_CLASS = CheckCommand
+"""What `mhcdiag.cli.main` builds the command with."""
 
 
 def check(
@@ -133,6 +155,7 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
+    from mhcdiag.reports.choosing import named_format
     from mhcdiag.usecases.check import run_check
     from mhcdiag.usecases.options import CheckOptions
 
@@ -180,7 +203,7 @@ def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
     return make_plan(options, inputs, logs=logs, checkpoints=checkpoints)
 
 
-def update(plan: "Plan", path: Path | None) -> CheckReport:
+def update(plan: "Plan", path: Path | None) -> "CheckReport":
     """Make what is found now the baseline; OutputError where it cannot be written, or an input not be read."""
     from mhcdiag.reports.check_formats.json_document import check_json
     from mhcdiag.usecases.check import accept
@@ -204,7 +227,7 @@ def write_starter() -> None:
     typer.echo(f"wrote {path}: name your checkpoints and logs in it, then run `mhcdiag check`")
 
 
-def parse_targets(wanted: Sequence[str]) -> list[Target]:
+def parse_targets(wanted: Sequence[str]) -> "list[Target]":
     """Return the reports to write.
 
     Parameters
@@ -219,6 +242,8 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
     OutputError
         A file that could not be written; before any work is done.
     """
+    from mhcdiag.reports.choosing import target_of
+
     targets = []
     for word in wanted:
         target = target_of(word)
@@ -232,7 +257,7 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
     return targets
 
 
-def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLike[str]]) -> None:
+def refuse_overwriting(targets: "Sequence[Target]", kept: Iterable[str | os.PathLike[str]]) -> None:
     """Raise OutputError for a report that would take the place of an input, the policy or the baseline."""
     places = {os.path.realpath(path) for path in kept}
     for target in targets:
@@ -240,21 +265,21 @@ def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLi
             raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
 
 
-def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
+def write_reports(report: "CheckReport", targets: "Sequence[Target]") -> None:
     """Write every report, each under a temporary name first; OutputError where that fails."""
     texts = [target.format.render(report) for target in targets]
     for target, text in zip(targets, texts, strict=True):
         write_text(target.path, text, option="-o")
 
 
-def print_report(report: CheckReport, *, form: ReportFormat | None, quiet: bool, verbose: bool) -> None:
+def print_report(report: "CheckReport", *, form: "ReportFormat | None", quiet: bool, verbose: bool) -> None:
     """Print the report, on the terminal's own terms without a format; what could not be read also stands on stderr."""
     for checked in report.inputs:
         if checked.error:
             complain(checked.error)
     if form is not None:
         sys.stdout.write(form.render(report))
-        if form is GITHUB:
+        if form.name == "github":
             _tell_github(report)
         return
     from mhcdiag.reports.check_console import check_report, decision
@@ -266,7 +291,7 @@ def print_report(report: CheckReport, *, form: ReportFormat | None, quiet: bool,
         out.print(line, soft_wrap=True)
 
 
-def _tell_github(report: CheckReport) -> None:
+def _tell_github(report: "CheckReport") -> None:
     """Append the job summary and the step's outputs where GitHub Actions asks for them."""
     from mhcdiag.reports.check_formats.github import github_outputs, github_summary
 

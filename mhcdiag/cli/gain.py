@@ -8,7 +8,8 @@ import typer
 from mhcdiag.cli import options
 from mhcdiag.cli.configured import Config, Isolated
 from mhcdiag.cli.options import parse_sites
-from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, GateOn, judge_gain
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN
+from mhcdiag.results.verdict import GateOn
 from mhcdiag.usecases.options import GainOptions
 
 
@@ -52,6 +53,7 @@ def gain(
     from mhcdiag.cli import output
 
     output.check_figure_path(plot)
+    from mhcdiag.policies.verdicts import judge_gain
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES

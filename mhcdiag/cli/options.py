@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mhcdiag.errors import SettingError
-from mhcdiag.policies.verdicts import GateOn, SpikeGate
-from mhcdiag.results.spikes import EventKind
+from mhcdiag.results.verdict import GateOn
 from mhcdiag.usecases import options as records
 
 if TYPE_CHECKING:
-    pass
+    from mhcdiag.policies.verdicts import SpikeGate
+    from mhcdiag.results.spikes import EventKind
 
 INPUT = "What to read"
 MAPS = "How to read the mappings"
@@ -157,7 +157,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict li
 NEVER = "never"
 
 
-def parse_kinds(text: str) -> frozenset[EventKind]:
+def parse_kinds(text: str) -> "frozenset[EventKind]":
     """Return the kinds of events in a list by commas.
 
     Raises
@@ -168,6 +168,8 @@ def parse_kinds(text: str) -> frozenset[EventKind]:
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if words == [NEVER]:
         return frozenset()
+    from mhcdiag.results.spikes import EventKind
+
     known = {str(kind): kind for kind in EventKind}
     for word in words:
         if word not in known:
@@ -177,7 +179,7 @@ def parse_kinds(text: str) -> frozenset[EventKind]:
     return frozenset(known[word] for word in words)
 
 
-def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | None) -> SpikeGate:
+def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | None) -> "SpikeGate":
     """Return the limits of the gate.
 
     Raises
@@ -185,4 +187,6 @@ def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | No
     SettingError
         A word of `fail_on` is no kind of event.
     """
+    from mhcdiag.policies.verdicts import SpikeGate
+
     return SpikeGate(fail_on=parse_kinds(fail_on), max_spikes=max_spikes, max_spike_score=max_spike_score)

@@ -13,13 +13,13 @@ from mhcdiag.cli.options import parse_gate
 from mhcdiag.cli.output import check_figure_path, complain, console, or_unreadable, save_figure
 from mhcdiag.reports.text import printable
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.spikes import JudgedLog, SpikesReport
 from mhcdiag.results.verdict import EXIT_CODES, Verdict
 from mhcdiag.usecases.options import OURS, LogOptions, parse_steps
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from mhcdiag.results.spikes import JudgedLog, SpikesReport
     from mhcdiag.runlogs import LogTable
 
 INPUT = "What to read"
@@ -240,7 +240,7 @@ def spikes(
     raise typer.Exit(_exit_code(report, followed=follow))
 
 
-def _print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
+def _print_report(report: "SpikesReport", *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
     """Print the report in the form asked for; what could not be read stands on stderr already."""
     if as_json or as_csv:
         from mhcdiag.reports.json_documents import spikes_csv, spikes_json
@@ -249,7 +249,7 @@ def _print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: b
         return
     from mhcdiag.reports.spikes_console import log_report, report_end, verdict_line
 
-    judged = [log for log in report.logs if isinstance(log, JudgedLog)]
+    judged = [log for log in report.logs if not isinstance(log, Unreadable)]
     if not judged:
         return
     out = console()
@@ -261,16 +261,16 @@ def _print_report(report: SpikesReport, *, as_json: bool, as_csv: bool, quiet: b
         out.print(line, soft_wrap=True)
 
 
-def _context(log: JudgedLog, count: int) -> dict[int, list[tuple[int, str]]]:
+def _context(log: "JudgedLog", count: int) -> dict[int, list[tuple[int, str]]]:
     from mhcdiag.runlogs.sources import context_lines
 
     lines = {event.line for series in log.result.series.values() for event in series.events}
     return context_lines(log.result.path, lines, count)
 
 
-def _draw(report: SpikesReport, path: Path, *, log_scale: bool) -> None:
+def _draw(report: "SpikesReport", path: Path, *, log_scale: bool) -> None:
     """Draw all logs that could be read; nothing is written where none was."""
-    judged = [log for log in report.logs if isinstance(log, JudgedLog)]
+    judged = [log for log in report.logs if not isinstance(log, Unreadable)]
     if judged:
         from mhcdiag.plots.timeline import timeline_figure
 
@@ -311,12 +311,12 @@ def _plain(text: str) -> "Text":
     return Text(printable(text))
 
 
-def _exit_code(report: SpikesReport, *, followed: bool) -> int:
+def _exit_code(report: "SpikesReport", *, followed: bool) -> int:
     """Return the exit code: a log that was followed and tripped nothing ends with 0, if it could be read."""
     from mhcdiag.policies.verdicts import mostly_unreadable
 
     readable = all(
-        isinstance(log, JudgedLog) and log.result.runs and not mostly_unreadable(log.result) for log in report.logs
+        not isinstance(log, Unreadable) and log.result.runs and not mostly_unreadable(log.result) for log in report.logs
     )
     if followed and report.verdict is Verdict.UNJUDGED and readable:
         return 0

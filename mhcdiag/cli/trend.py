@@ -4,18 +4,21 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mhcdiag.cli import options
 from mhcdiag.cli.output import check_figure_path, check_writable, complain, console, save_figure, write_text
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, TrendGate, judge_trend
-from mhcdiag.ranks import Ranks, joined_ranks
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.trend import JudgedTrend
 from mhcdiag.results.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from mhcdiag.policies.verdicts import TrendGate
+    from mhcdiag.ranks import Ranks
+    from mhcdiag.results.trend import JudgedTrend
 
 PROJECTION = "Fit and projection"
 
@@ -122,6 +125,9 @@ def trend(
     check_figure_path(plot)
     if html is not None:
         check_writable(html, option="--html")
+    from mhcdiag.policies.verdicts import TrendGate
+    from mhcdiag.ranks import joined_ranks
+
     gate = TrendGate(
         max_gain=max_gain,
         max_doubling_rate=max_doubling_rate,
@@ -139,15 +145,16 @@ def trend(
 
 def _measured(
     paths: Sequence[str],
-    gate: TrendGate,
-    ranks: Ranks,
+    gate: "TrendGate",
+    ranks: "Ranks",
     *,
     log: str | None,
     inputs: str | None,
     fit_from: float | None,
     stream_rms: float | None,
-) -> JudgedTrend | Unreadable:
+) -> "JudgedTrend | Unreadable":
     """Measure and judge; what gives no trend is a record, and one line on stderr."""
+    from mhcdiag.policies.verdicts import judge_trend
     from mhcdiag.usecases.trend import trend
 
     try:
@@ -158,7 +165,7 @@ def _measured(
         return Unreadable(path=paths[0], reason=str(error))
 
 
-def _write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
+def _write_figures(judged: "JudgedTrend | Unreadable", *, plot: Path | None, html: Path | None) -> None:
     """Write what was asked for; nothing where there is no trend."""
     if isinstance(judged, Unreadable):
         return
@@ -172,7 +179,7 @@ def _write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html:
         write_text(html, trend_page(judged), option="--html")
 
 
-def _print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
+def _print_trend(judged: "JudgedTrend | Unreadable", path: str, *, as_json: bool, quiet: bool) -> None:
     """Print the report and the verdict."""
     if as_json:
         from mhcdiag.reports.json_documents import trend_json

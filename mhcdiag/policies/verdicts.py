@@ -9,28 +9,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
-from mhcdiag.results.bands import EXPLODED_GAIN
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
-from mhcdiag.results.verdict import Limit, Relation, Verdict, judged
-
-DEFAULT_MAX_GAIN = EXPLODED_GAIN
-"""Largest gain that passes where the user names no other."""
-
-
-class GateOn(StrEnum):
-    """Which number the gate looks at."""
-
-    WORST = "worst"
-    """The worst composite: token mean, definition `norm`, both directions."""
-    BOUND = "bound"
-    """What no input can exceed, definition `norm`, both directions."""
+from mhcdiag.results.verdict import GateOn, Limit, Relation, Verdict, judged
 
 
 def judge_gain(
