@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.errors import GainAlarmError
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 from mhcdiag.results.numbers import Number, log10_of, text, within
 
 logger = logging.getLogger("mhcdiag")

@@ -12,7 +12,7 @@ from mhcdiag.monitor.alarm import Alarm, AlarmAction, logger
 from mhcdiag.monitor.catching import MapCatcher
 from mhcdiag.monitor.reducing import can_report, is_distributed, live_gains
 from mhcdiag.monitor.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 
 
 class Monitor:

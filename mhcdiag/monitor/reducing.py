@@ -13,8 +13,7 @@ from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.monitor.catching import stacked
-from mhcdiag.results.gain import Definition, Direction, Kind
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import Definition, Direction, Kind, LiveGains
 
 logger = logging.getLogger("mhcdiag")
 

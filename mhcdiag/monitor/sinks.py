@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mhcdiag.errors import OutputError
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 
 SCALARS = ("forward", "backward", "forward_max", "backward_max")

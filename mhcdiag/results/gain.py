@@ -1,4 +1,4 @@
-"""The record of one gain measurement: what `mhcdiag.gain` returns and `mhcdiag gain` prints.
+"""Records of gains: of one checkpoint, as `mhcdiag.gain` returns and `mhcdiag gain` prints it, and of a running model.
 
 For token t and sites a <= b, numbered 1..L, the composite mapping is P(a,b) = H_b ... H_a, where x_new = H x: a row
 of H is a target stream, a column a source stream.
@@ -221,6 +221,36 @@ class GainResult(Presented):
         )
         rows = zip(*([float(number) for number in curve] for curve in self.gain.values()), strict=True)
         return pandas.DataFrame(list(rows), index=pandas.Index(self.sites, name="site"), columns=columns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class LiveGains(Brief):
+    """Gains of one training step, in the definition `norm`, over all tokens seen by all ranks."""
+
+    step: int
+    """Training step, counted from 1."""
+    sites: tuple[str, ...]
+    """In the order in which they ran."""
+    tokens: int
+    """Number of tokens behind the numbers, all ranks together."""
+    prefix_forward: tuple[Number, ...]
+    """Token mean of the forward gain of P(1,l), per site l."""
+    suffix_backward: tuple[Number, ...]
+    """Token mean of the backward gain of P(l,L), per site l."""
+    forward: Number
+    """Largest token mean of the forward gain over single, prefix and suffix products."""
+    backward: Number
+    """The same of the backward gain."""
+    forward_max: Number
+    """Largest forward gain of any token."""
+    backward_max: Number
+    """Largest backward gain of any token."""
+
+    @property
+    def worst(self) -> Number:
+        """The larger of `forward` and `backward`; NaN or infinity if either is."""
+        pair = (self.forward, self.backward)
+        return next((number for number in pair if not is_finite(number)), max(pair))
 
 
 CALM = math.log(1.1)

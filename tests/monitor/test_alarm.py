@@ -7,7 +7,7 @@ import pytest
 
 from mhcdiag.errors import GainAlarmError
 from mhcdiag.monitor.alarm import Alarm, AlarmAction
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 from mhcdiag.results.numbers import Huge, Number
 
 

@@ -21,7 +21,7 @@ from mhcdiag.kernels import choice
 from mhcdiag.kernels.reference import Reference
 from mhcdiag.monitor import reducing
 from mhcdiag.monitor.catching import spread
-from mhcdiag.results.monitoring import LiveGains
+from mhcdiag.results.gain import LiveGains
 from mhcdiag.usecases.spikes import LogOptions, read_table
 
 SITES, STREAMS = 6, 3
