@@ -1,4 +1,4 @@
-"""The record of one gain measurement: what `mhcdiag.gain` returns and `mhcdiag gain` prints.
+"""Records of gains: of one checkpoint, as `mhcdiag.gain` returns and `mhcdiag gain` prints it, and of a running model.
 
 For token t and sites a <= b, numbered 1..L, the composite mapping is P(a,b) = H_b ... H_a, where x_new = H x: a row
 of H is a target stream, a column a source stream.
@@ -223,34 +223,6 @@ class GainResult(Presented):
         return pandas.DataFrame(list(rows), index=pandas.Index(self.sites, name="site"), columns=columns)
 
 
-CALM = math.log(1.1)
-"""Log-gain below which there is nobody to blame."""
-
-
-def blame(result: GainResult, direction: Direction) -> tuple[float, ...]:
-    """Share of each site in the log-gain of the whole model, in the definition `norm`: which one to blame.
-
-    Site l contributes ln of the gain of P(1,l) over that of P(1,l-1) (backward: P(l,L) over P(l+1,L)); the shares add
-    up to 1 where the composite grows, and are negative for sites that attenuate. All zero where it does not grow.
-    """
-    kind = Kind.PREFIX if direction is Direction.FORWARD else Kind.SUFFIX
-    curve = result.gain[kind, direction, Definition.NORM, Reduction.MEAN]
-    logs = [_ln(number) for number in (curve if direction is Direction.FORWARD else reversed(curve))]
-    total = logs[-1]
-    if not math.isfinite(total) or total < CALM:
-        return (0.0,) * len(logs)
-    steps = [now - before for before, now in zip([0.0, *logs[:-1]], logs, strict=True)]
-    if direction is Direction.BACKWARD:
-        steps.reverse()
-    return tuple(step / total for step in steps)
-
-
-def _ln(number: Number) -> float:
-    from mhcdiag.results.numbers import log10_of
-
-    return log10_of(number) * math.log(10) if is_finite(number) else math.nan
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class LiveGains(Brief):
     """Gains of one training step, in the definition `norm`, over all tokens seen by all ranks."""
@@ -279,3 +251,31 @@ class LiveGains(Brief):
         """The larger of `forward` and `backward`; NaN or infinity if either is."""
         pair = (self.forward, self.backward)
         return next((number for number in pair if not is_finite(number)), max(pair))
+
+
+CALM = math.log(1.1)
+"""Log-gain below which there is nobody to blame."""
+
+
+def blame(result: GainResult, direction: Direction) -> tuple[float, ...]:
+    """Share of each site in the log-gain of the whole model, in the definition `norm`: which one to blame.
+
+    Site l contributes ln of the gain of P(1,l) over that of P(1,l-1) (backward: P(l,L) over P(l+1,L)); the shares add
+    up to 1 where the composite grows, and are negative for sites that attenuate. All zero where it does not grow.
+    """
+    kind = Kind.PREFIX if direction is Direction.FORWARD else Kind.SUFFIX
+    curve = result.gain[kind, direction, Definition.NORM, Reduction.MEAN]
+    logs = [_ln(number) for number in (curve if direction is Direction.FORWARD else reversed(curve))]
+    total = logs[-1]
+    if not math.isfinite(total) or total < CALM:
+        return (0.0,) * len(logs)
+    steps = [now - before for before, now in zip([0.0, *logs[:-1]], logs, strict=True)]
+    if direction is Direction.BACKWARD:
+        steps.reverse()
+    return tuple(step / total for step in steps)
+
+
+def _ln(number: Number) -> float:
+    from mhcdiag.results.numbers import log10_of
+
+    return log10_of(number) * math.log(10) if is_finite(number) else math.nan
