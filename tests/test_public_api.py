@@ -224,7 +224,7 @@ def test_following_gives_the_changes_and_then_the_result_of_the_whole(log: Path)
 
 def test_the_last_line_counts_without_its_end(log: Path) -> None:
     with log.open("a") as file:
-        file.write('{"step": 801, "loss": NaN}')
+        file.write('{"step": 801, "loss": NaN, "aux": 2.0}')
     following = mhcdiag.follow(log, idle_timeout=0.0)
     assert [(one.event.kind, one.event.start) for one in following][2:] == [("nan", 801.0)]
     assert following.result.series["loss"].events[-1].kind == "nan"
