@@ -18,7 +18,7 @@ import torch
 from timing import RUNS, print_machine
 from torch import Tensor
 
-from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel, Outputs
 
 SMALLEST = """
@@ -37,8 +37,8 @@ print(time.process_time() - begun)
 COMPILE = """
 import time, torch
 begun = time.process_time()
-from mhcdiag.kernels.cpu import NumbaKernel
-from mhcdiag.kernels.interface import Outputs
+from mhcdiag.kernels.composite.cpu import NumbaKernel
+from mhcdiag.kernels.composite.interface import Outputs
 NumbaKernel().chunk_gains(torch.eye(4).expand(3, 64, 4, 4).permute(0, 2, 3, 1), Outputs.NOTHING)
 print(time.process_time() - begun)
 """

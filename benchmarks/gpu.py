@@ -28,15 +28,15 @@ def composites_are_right(device: str) -> bool:
 
     from mhcdiag.kernels.composite import gpu
     from mhcdiag.kernels.composite.interface import Outputs
-    from mhcdiag.kernels.reference import Reference
+    from mhcdiag.kernels.composite.reference import ReferenceKernel
 
-    gpu.Reference = None  # it answers where a chunk is not safe, and must not do so here
+    gpu.ReferenceKernel = None  # it answers where a chunk is not safe, and must not do so here
     every = Outputs.PER_TOKEN | Outputs.MATRICES
     right = True
     for streams, dtype in product(STREAMS, (torch.float32, torch.float64, torch.bfloat16)):
         maps = mappings(SITES, TOKENS, dtype=dtype, device="cpu", streams=streams).permute(0, 2, 3, 1)
         found = gpu.TritonKernel().chunk_gains(maps.to(device), every).kinds
-        expected = Reference().chunk_gains(maps.double(), every).kinds
+        expected = ReferenceKernel().chunk_gains(maps.double(), every).kinds
         errors = []
         for kind, gained in found.items():
             for name in ("per_token", "sums", "maxima", "matrices"):
@@ -44,7 +44,7 @@ def composites_are_right(device: str) -> bool:
                 # Gains as a share of the norm gain in their direction, entries of that of their matrix.
                 scale = theirs[[1, 1, 3, 3]] if name != "matrices" else theirs.abs().amax(dim=(-2, -1), keepdim=True)
                 errors.append(((mine - theirs).abs() / scale).max().item())
-        spans, of_reference = gpu.TritonKernel().span_sums(maps.to(device)), Reference().span_sums(maps.double())
+        spans, of_reference = gpu.TritonKernel().span_sums(maps.to(device)), ReferenceKernel().span_sums(maps.double())
         for (direction, definition), sums in spans.items():
             mine, theirs = sums.mantissa.cpu().double(), of_reference[direction, definition].mantissa
             norm = of_reference[direction, Definition.NORM].mantissa
@@ -58,8 +58,8 @@ def sinkhorn_is_right(device: str) -> bool:
     """Matrices, and the gradient of a sum of their squares, against float64 on the CPU."""
     import torch
 
+    from mhcdiag.kernels.sinkhorn.interface import SinkhornRule
     from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-    from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
 
     right = True
     for streams in STREAMS:

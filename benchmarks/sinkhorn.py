@@ -13,9 +13,8 @@ from composites import in_turns, show
 from timing import print_machine
 from torch import Tensor
 
-from mhcdiag.kernels.choice import choose_sinkhorn
-from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import SinkhornRule
+from mhcdiag.kernels.sinkhorn.interface import SinkhornRule
+from mhcdiag.kernels.sinkhorn.normalise import choose_sinkhorn, sinkhorn
 
 RULE = SinkhornRule()
 MANY = 1 << 40

@@ -18,13 +18,14 @@ import numpy as np
 from spike_logs import KINDS, Planted, synthetic_loss
 
 from mhcdiag.detectors import OURS, RULES
-from mhcdiag.detectors.interface import Records
+from mhcdiag.detectors.interface import RecordBlock
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.policies.verdicts import SpikeGate, judge
 from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.runlogs import LogTable
-from mhcdiag.usecases.spikes import LogOptions, judge_table, read_table
+from mhcdiag.usecases.log_judging import judge_table, read_table, watcher_of
+from mhcdiag.usecases.options import LogOptions
 
 NEAR = 2
 CLOSE = 10
@@ -181,10 +182,10 @@ class Outcome:
 
 def found_in_synthetic(rule: str, seed: int) -> Outcome:
     loss, planted = synthetic_loss(1_000_000, seed=seed)
-    watcher = LogOptions(rule=rule).watcher(("loss",), "")
+    watcher = watcher_of(LogOptions(rule=rule), ("loss",), log_format="")
     steps = np.arange(len(loss), dtype=np.float64)
     bad = {"loss": np.isnan(loss)}
-    watcher.feed(Records(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))
+    watcher.feed(RecordBlock(step=steps, line=np.arange(1, len(loss) + 1), columns={"loss": loss}, bad=bad))
     watcher.finish()
     spans = merged([event for event in watcher.events()["loss"] if event.kind is not EventKind.NAN])
     return outcome(spans, planted)

@@ -12,19 +12,18 @@ from timing import MEGABYTE, RUNS, Timing, alternate, print_machine
 
 BARE = "import json,sys\nfor line in open(sys.argv[1], 'rb'): json.loads(line)"
 READ = "import sys\nfrom mhcdiag.runlogs import read_log\nread_log(sys.argv[1])"
-WHOLE = "import sys\nfrom mhcdiag.logapi import spikes\nspikes(sys.argv[1])"
+WHOLE = "import sys\nfrom mhcdiag.usecases.spikes import spikes\nspikes(sys.argv[1])"
 DETECT = f"""import sys, time
 import numpy as np
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import Points
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings, Points
 from mhcdiag.detectors.running_minimum import DivergenceTracker
-from mhcdiag.detectors.settings import LOSS, Settings
 loss = np.load(sys.argv[1])
 points = Points(step=np.arange(len(loss), dtype=np.float64), line=np.arange(len(loss)), value=loss)
 times = []
 for _ in range({RUNS}):
     started = time.process_time()
-    ExcursionTracker(Settings(), LOSS).feed(points)
+    ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS).feed(points)
     DivergenceTracker().feed(points)
     times.append(time.process_time() - started)
 print(min(times))"""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CAPTURED_MAP = re.compile(r"^layers\.(\d{1,9})\.h_res$")
-"""Names of captured mappings: what a directory of such files is told by, and what the layout reads."""
+"""Names of captured mappings: what a directory of such files is recognised by, and what the layout reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,28 @@ class Prefetching(Protocol):
         """
 
 
+def natural_key(path: str) -> list[tuple[int, str]]:
+    """Sort key under which "layers.2" comes before "layers.10"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path) if part]
+
+
 def prefetch(checkpoint: NamedTensors, names: Iterable[str]) -> None:
     """Announce which tensors will be read; does nothing where that helps nothing."""
     if isinstance(checkpoint, Prefetching):
         checkpoint.prefetch(names)
+
+
+def row_range(shape: tuple[int, ...], rows: slice) -> range:
+    """The rows that a slice without a step selects, clipped to the tensor as Python clips.
+
+    Raises
+    ------
+    ValueError
+        The tensor is a scalar, or the slice has a step: a mistake of the caller, not of the file.
+    """
+    if not shape:
+        raise ValueError("a scalar has no rows")
+    chosen = range(*rows.indices(shape[0]))
+    if chosen.step != 1:
+        raise ValueError(f"rows must be contiguous, not every {chosen.step}th")
+    return range(chosen.start, max(chosen.start, chosen.stop))

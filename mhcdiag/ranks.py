@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
-from torch import Tensor
-
 from mhcdiag.errors import RankError
 
 Part = TypeVar("Part")
 Item = TypeVar("Item")
 
 PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for the others before it gives up; one that dies is noticed at once."""
+"""How long a rank waits for the others before it gives up: one may have a far larger share than the rest. A rank that
+dies is noticed at once, when its connection closes."""
 SOON = 15.0
 """Seconds after which it says that it waits."""
 
@@ -96,8 +94,8 @@ class Distributed:
 
     def gather_all(self, parts: Iterable[Part]) -> list[Part]:
         """See `Ranks`."""
-        hands = self.gather([packed(part) for part in parts])
-        return [unpacked(part) for hand in hands for part in hand]
+        of_ranks = self.gather([packed(part) for part in parts])
+        return [unpacked(part) for of_rank in of_ranks for part in of_rank]
 
     def share(self, found: Part | None) -> Part:
         """See `Ranks`."""
@@ -119,13 +117,24 @@ class Distributed:
 
 
 def deal(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Part]], ranks: Ranks) -> list[Part]:
-    """The work on all items, dealt out to the ranks in turn.
+    """Work on all items, of which each rank takes every `count`-th.
 
-    Arguments: items: the same on all ranks; work: from some of them to as many results, which can be pickled. Returns:
-    the results in the order of the items, on every rank.
+    Parameters
+    ----------
+    items
+        The same on all ranks.
+    work
+        From some of the items to as many results, which can be pickled.
+    ranks
+        The processes; all of them call this alike.
+
+    Returns
+    -------
+    list
+        The results in the order of the items, on every rank.
     """
-    hands = ranks.gather(work(items[ranks.rank :: ranks.count]))
-    every = [hands[place % ranks.count][place // ranks.count] for place in range(len(items))] if hands else None
+    of_ranks = ranks.gather(work(items[ranks.rank :: ranks.count]))
+    every = [of_ranks[item % ranks.count][item // ranks.count] for item in range(len(items))] if of_ranks else None
     return ranks.share(every)
 
 
@@ -158,7 +167,7 @@ def joined_ranks() -> Iterator[Ranks]:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    with _lost_ranks_named(), _told_after(SOON):
+    with _lost_ranks_named(), _said_after(SOON):
         distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield Distributed(rank=distributed.get_rank(), count=distributed.get_world_size())
@@ -167,12 +176,16 @@ def joined_ranks() -> Iterator[Ranks]:
 
 
 @contextmanager
-def _told_after(seconds: float) -> Iterator[None]:
-    """Say on stderr what is waited for: a command that a rank of a training job starts inherits its RANK."""
-    told = (
+def _said_after(seconds: float) -> Iterator[None]:
+    """Say on stderr what is waited for.
+
+    A command that a training job starts inherits its RANK and WORLD_SIZE, and would wait for processes that nobody
+    starts.
+    """
+    words = (
         f"waiting for {os.environ['WORLD_SIZE']} processes, as WORLD_SIZE says; unset RANK and WORLD_SIZE to run alone"
     )
-    timer = threading.Timer(seconds, lambda: print(f"mhcdiag: {told}", file=sys.stderr, flush=True))  # noqa: T201
+    timer = threading.Timer(seconds, lambda: print(f"mhcdiag: {words}", file=sys.stderr, flush=True))  # noqa: T201
     timer.daemon = True
     timer.start()
     try:
@@ -206,7 +219,12 @@ class _Packer(pickle.Pickler):
     """Pickles tensors as NumPy arrays: torch writes an archive for each, which takes longer than measuring a chunk."""
 
     def reducer_override(self, found: Any) -> Any:
-        if type(found) is not Tensor or found.requires_grad or found.is_sparse:
+        # Asked for every object; a log's ranks send records without tensors, and run where torch is not installed.
+        if type(found).__module__ != "torch":
+            return NotImplemented
+        import torch
+
+        if type(found) is not torch.Tensor or found.requires_grad or found.is_sparse:
             return NotImplemented
         try:
             return torch.from_numpy, (found.cpu().numpy(),)

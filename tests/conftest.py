@@ -9,24 +9,28 @@ from jaxtyping import install_import_hook
 # As the command line does, before torch is loaded: several processes share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-COMPILED = (
-    "cpu_loops",
-    "cpu_selection",
-    "cpu_sinkhorn_loops",
-    "gpu_probe",
-    "gpu_programs",
-    "gpu_sinkhorn_programs",
-    "gpu_span_programs",
-)
+COMPILED = {
+    "composite.cpu_loops", "composite.cpu_selection", "composite.gpu_programs", "gpu_launch", "sinkhorn.cpu",
+    "sinkhorn.gpu_programs",
+}  # fmt: skip
 """Modules whose functions Numba or Triton compiles: a wrapper around them would be compiled in their place."""
+
+CHECKED = ("mappings", "measures", "layouts", "health_checks")
 
 
 def _kernels() -> list[str]:
     [folder] = find_spec("mhcdiag.kernels").submodule_search_locations
-    names = sorted(path.stem for path in Path(folder).glob("[a-z]*.py"))
-    return [f"mhcdiag.kernels.{name}" for name in names if name not in COMPILED]
+    paths = [path.relative_to(folder).with_suffix("") for path in Path(folder).rglob("[a-z]*.py")]
+    names = {".".join(path.parts) for path in paths}
+    assert names >= COMPILED, f"moved: {COMPILED - names}"
+    return sorted(f"mhcdiag.kernels.{name}" for name in names - COMPILED)
 
 
-CHECKED = ("mappings", "measures", "layouts", "checkups")
+def _packages() -> list[str]:
+    # A name that is none would be hooked without a word, and nothing checked.
+    names = [f"mhcdiag.{package}" for package in CHECKED]
+    assert all(find_spec(name) for name in names), names
+    return names
 
-install_import_hook([*_kernels(), *(f"mhcdiag.{package}" for package in CHECKED)], "beartype.beartype")
+
+install_import_hook([*_kernels(), *_packages()], "beartype.beartype")

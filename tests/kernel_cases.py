@@ -4,9 +4,9 @@ import importlib.util
 import os
 
 from mhcdiag.kernels.composite.interface import Kernel
-from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.composite.reference import ReferenceKernel
+from mhcdiag.kernels.sinkhorn.interface import SinkhornKernel
 from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
-from mhcdiag.kernels.sinkhorn.rule import SinkhornKernel
 
 
 def has(package: str) -> bool:
@@ -21,7 +21,7 @@ def runs_triton() -> bool:
 
 def all_kernels() -> list[Kernel]:
     """Every implementation that runs on this machine; Triton's on the CPU, through its interpreter."""
-    found: list[Kernel] = [Reference()]
+    found: list[Kernel] = [ReferenceKernel()]
     if has("numba"):
         from mhcdiag.kernels.composite.cpu import NumbaKernel
 

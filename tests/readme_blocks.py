@@ -19,6 +19,7 @@ _TABLE = re.compile(r"<!-- bands -->\n(?:.*\n)*?<!-- /bands -->")
 _LAYOUTS = re.compile(r"<!-- layouts -->\n(?:.*\n)*?<!-- /layouts -->")
 _CONTAINERS = re.compile(r"<!-- containers -->\n(?:.*\n)*?<!-- /containers -->")
 _FORMATS = re.compile(r"<!-- formats -->\n(?:.*\n)*?<!-- /formats -->")
+_REPORTS = re.compile(r"<!-- reports -->\n(?:.*\n)*?<!-- /reports -->")
 
 
 def commands(text: str) -> list[str]:
@@ -32,6 +33,7 @@ def regenerated(text: str) -> str:
     text = _LAYOUTS.sub(lambda _: f"<!-- layouts -->\n{layout_rows()}<!-- /layouts -->", text)
     text = _CONTAINERS.sub(lambda _: f"<!-- containers -->\n{container_rows()}<!-- /containers -->", text)
     text = _FORMATS.sub(lambda _: f"<!-- formats -->\n{formats_list()}<!-- /formats -->", text)
+    text = _REPORTS.sub(lambda _: f"<!-- reports -->\n{report_rows()}<!-- /reports -->", text)
     return _TABLE.sub(lambda _: f"<!-- bands -->\n{bands_table()}<!-- /bands -->", text)
 
 
@@ -63,7 +65,7 @@ def bands_table() -> str:
 
 def layout_rows() -> str:
     """One row per layout."""
-    from mhcdiag.reports.catalogue_text import layouts_table
+    from mhcdiag.reports.inspection_text import layouts_table
     from mhcdiag.usecases.inspect import catalogue
 
     return layouts_table(catalogue())
@@ -71,10 +73,17 @@ def layout_rows() -> str:
 
 def container_rows() -> str:
     """One row per container."""
-    from mhcdiag.reports.catalogue_text import containers_table
+    from mhcdiag.reports.inspection_text import containers_table
     from mhcdiag.usecases.inspect import catalogue
 
     return containers_table(catalogue())
+
+
+def report_rows() -> str:
+    """One row per report format of `mhcdiag check`."""
+    from mhcdiag.reports.choosing import formats_table
+
+    return formats_table()
 
 
 def formats_list() -> str:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import mhcdiag
 from mhcdiag.errors import ContainerError
-from mhcdiag.ranks import Alone, _told_after, deal, joined_ranks
+from mhcdiag.ranks import Alone, _said_after, deal, joined_ranks
 from mhcdiag.tensorfiles import open_checkpoint
 
 SITES, STREAMS = 3, 2
@@ -207,10 +207,10 @@ def test_variables_that_make_no_job_are_told(variables: dict[str, str]):
 
 def test_waiting_is_told(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with _told_after(0.01):
+    with _said_after(0.01):
         time.sleep(0.5)
     assert "waiting for 2 processes" in capfd.readouterr().err
-    with _told_after(0.5):
+    with _said_after(0.5):
         pass
     time.sleep(0.6)
     assert capfd.readouterr().err == ""

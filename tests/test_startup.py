@@ -73,6 +73,11 @@ def test_gain_imports_torch_and_nothing_heavy_beside_it(inputs: str):
     assert found.isdisjoint({"matplotlib", "pandas", "transformers", "safetensors", "scipy"})
 
 
+def test_a_check_of_logs_needs_no_torch():
+    log = SAMPLE.parent / "logs" / "toy-mhc.jsonl"
+    assert imported_by_command("check", str(log)).isdisjoint({"torch", "matplotlib"})
+
+
 def test_the_trend_of_a_log_needs_no_torch():
     log = SAMPLE.parent / "logs" / "toy-mhc.jsonl"
     assert imported_by_command("trend", str(log)).isdisjoint({"torch", "matplotlib", "pandas"})

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mhcdiag.detectors import Settings
 from mhcdiag.results.spikes import Event
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.spikes import spikes
 
 
 def healthy(points: int = 800, *, seed: int = 0, noise: float = 0.02) -> np.ndarray:
@@ -33,7 +32,6 @@ def write_jsonl(path: Path, loss: np.ndarray, **others: np.ndarray) -> Path:
     return path
 
 
-def events_of(path: Path, loss: np.ndarray, *, settings: Settings | None = None, **others: np.ndarray) -> list[Event]:
+def events_of(path: Path, loss: np.ndarray, **others: np.ndarray) -> list[Event]:
     """The events of a loss, by way of a log file."""
-    options = LogOptions() if settings is None else LogOptions(settings=settings)
-    return list(spikes(str(write_jsonl(path, loss, **others)), options).series["loss"].events)
+    return list(spikes(str(write_jsonl(path, loss, **others))).series["loss"].events)

@@ -25,7 +25,7 @@ def capture(
       mhcdiag capture checkpoints/step_12000 --text page.txt --out maps.safetensors
       mhcdiag gain maps.safetensors
     """
-    from mhcdiag.usecases import capture as running
+    from mhcdiag.usecases.capture import capture as run_and_write
 
-    found = running.capture(model, text=text, out=out, tokens=tokens, length=length, device=device)
+    found = run_and_write(model, text, out, tokens=tokens, length=length, device=device)
     typer.echo(f"{found.path}: {found.sites} sites, {found.streams} streams, {found.tokens} tokens")

@@ -2,22 +2,24 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
-from mhcdiag.cli.configured import POLICY, Config, Isolated, effective
-from mhcdiag.cli.options import examination, log_options, measurement
+from mhcdiag.cli.configured import POLICY, Config, Configured, Isolated, effective
+from mhcdiag.cli.options import parse_sites
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
-from mhcdiag.results.check import CheckReport
 
 if TYPE_CHECKING:
-    from mhcdiag.usecases.check import CheckOptions, Plan
+    from mhcdiag.reports.check_formats.interface import ReportFormat
+    from mhcdiag.reports.choosing import Target
+    from mhcdiag.results.check import CheckReport
+    from mhcdiag.usecases.check import Plan
+    from mhcdiag.usecases.options import CheckOptions
 
 GATE = "Gate"
 BASELINE = "Baseline"
@@ -72,7 +74,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="What to print: text, json, markdown, csv, html, junit, sarif or github.",
+        help="What to print: {names}.",  # filled in by `CheckCommand`
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -83,7 +85,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Also write a report: .json, .md, .csv, .html, .sarif, .xml (JUnit), or FORMAT:FILE (repeatable).",
+        help="Also write a report: {suffixes}, or FORMAT:FILE (repeatable).",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -100,6 +102,28 @@ Verbose = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print what decided and the verdict only.", rich_help_panel=OUTPUT)
 ]
+
+
+class CheckCommand(Configured):
+    """The command with its help."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Print the help, its lists of report formats filled in.
+
+        Not before: the page of all commands builds each of them, and the formats would double the time that it takes.
+        """
+        from mhcdiag.reports.choosing import names_in_words, suffixes_in_words
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help:
+                option.help = option.help.replace("{names}", names_in_words()).replace(
+                    "{suffixes}", suffixes_in_words()
+                )
+        super().format_help(ctx, formatter)
+
+
+COMMAND_CLASS = CheckCommand
+"""What `mhcdiag.cli.main` builds the command with."""
 
 
 def check(
@@ -131,12 +155,16 @@ def check(
       mhcdiag check checkpoints/ logs/ -o report.html -o junit.xml
       mhcdiag check --baseline good.json --format github
     """
-    from mhcdiag.usecases.check import CheckOptions, run_check
+    from mhcdiag.reports.choosing import named_format
+    from mhcdiag.usecases.check import run_check
+    from mhcdiag.usecases.options import CheckOptions
 
     if init:
         write_starter()
         return
-    name = parse_format("json" if as_json else form)
+    printed = named_format("json" if as_json else form)
+    if printed is not None:
+        printed.require()
     targets = parse_targets(outputs or ())
     path, policy = ctx.meta.get(POLICY, (None, None))
     options = CheckOptions(
@@ -153,29 +181,31 @@ def check(
     refuse_overwriting(targets, kept)
     report = update(plan, baseline) if update_baseline else run_check(plan)
     write_reports(report, targets)
-    print_report(report, name=name, quiet=quiet, verbose=verbose)
+    print_report(report, form=printed, quiet=quiet, verbose=verbose)
     raise typer.Exit(report.exit_code)
 
 
 def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
     """Return the plan of a check whose inputs are read with the options of `gain` and `spikes` that apply here."""
-    from mhcdiag.usecases.check import CheckpointReader, find_inputs, has_checkpoints, make_plan
+    from mhcdiag.usecases.check import checkpoint_reader, find_inputs, has_checkpoints, make_plan
+    from mhcdiag.usecases.options import GainOptions, LogOptions
 
     inputs = find_inputs(options)
     # Options are looked at even where no input needs them: a policy that is wrong is wrong.
     of_gain, _ = effective(ctx, "gain")
     of_spikes, _ = effective(ctx, "spikes")
-    logs = log_options(of_spikes)
+    logs = LogOptions.from_params(of_spikes)
     logs.published_rule()
     checkpoints = None
     if has_checkpoints(inputs):
-        checkpoints = CheckpointReader(measure=measurement(of_gain), examine=examination(of_gain))
+        sites = parse_sites(of_gain["sites"])
+        checkpoints = checkpoint_reader(GainOptions.from_params({**of_gain, "sites": sites}))
     return make_plan(options, inputs, logs=logs, checkpoints=checkpoints)
 
 
-def update(plan: "Plan", path: Path | None) -> CheckReport:
+def update(plan: "Plan", path: Path | None) -> "CheckReport":
     """Make what is found now the baseline; OutputError where it cannot be written, or an input not be read."""
-    from mhcdiag.reports.check_csv import check_json
+    from mhcdiag.reports.check_formats.json_document import check_json
     from mhcdiag.usecases.check import accept
 
     if path is None:
@@ -197,51 +227,7 @@ def write_starter() -> None:
     typer.echo(f"wrote {path}: name your checkpoints and logs in it, then run `mhcdiag check`")
 
 
-TEXT = "text"
-
-FORMATS = {
-    "json": "mhcdiag.reports.check_csv:check_json",
-    "markdown": "mhcdiag.reports.check_markdown:check_markdown",
-    "csv": "mhcdiag.reports.check_csv:check_csv",
-    "html": "mhcdiag.reports.html.pictures:html_report",
-    "junit": "mhcdiag.reports.check_junit:check_junit",
-    "sarif": "mhcdiag.reports.check_sarif:check_sarif",
-    "github": "mhcdiag.reports.check_github:check_github",
-}
-"""Formats by name, and the function that makes each; imported when asked for."""
-
-SUFFIXES = {
-    ".json": "json",
-    ".md": "markdown",
-    ".csv": "csv",
-    ".html": "html",
-    ".htm": "html",
-    ".xml": "junit",
-    ".sarif": "sarif",
-}
-"""Formats by the end of a file's name."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """One report to write."""
-
-    format: str
-    """Name of the format."""
-    path: Path
-    """File to write."""
-
-
-def parse_format(name: str) -> str:
-    """Return the name of a format; SettingError where there is none of that name."""
-    if name not in (TEXT, *FORMATS):
-        raise SettingError(f"--format {name}: there is no such format; there are {', '.join([TEXT, *FORMATS])}")
-    if name != TEXT:
-        _writer(name)
-    return name
-
-
-def parse_targets(wanted: Sequence[str]) -> list[Target]:
+def parse_targets(wanted: Sequence[str]) -> "list[Target]":
     """Return the reports to write.
 
     Parameters
@@ -252,22 +238,17 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
     Raises
     ------
     SettingError
-        A format is unknown, or two reports would go to one file.
+        An unknown format, or two reports to one file.
     OutputError
-        A file could not be written. Both come before any work is done.
+        A file that could not be written; before any work is done.
     """
+    from mhcdiag.reports.choosing import target_of
+
     targets = []
     for word in wanted:
-        name, separator, path = word.partition(":")
-        if separator and name in FORMATS and path:
-            target = Target(format=name, path=Path(path))
-        elif (suffix := Path(word).suffix.lower()) in SUFFIXES:
-            target = Target(format=SUFFIXES[suffix], path=Path(word))
-        else:
-            known = f"a name that ends in {', '.join(SUFFIXES)}, or FORMAT:FILE with one of {', '.join(FORMATS)}"
-            raise SettingError(f"-o {word}: expected {known}")
+        target = target_of(word)
         check_writable(target.path, option="-o")
-        _writer(target.format)
+        target.format.require()
         targets.append(target)
     places = [os.path.realpath(target.path) for target in targets]
     for index, place in enumerate(places):
@@ -276,7 +257,7 @@ def parse_targets(wanted: Sequence[str]) -> list[Target]:
     return targets
 
 
-def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLike[str]]) -> None:
+def refuse_overwriting(targets: "Sequence[Target]", kept: Iterable[str | os.PathLike[str]]) -> None:
     """Raise OutputError for a report that would take the place of an input, the policy or the baseline."""
     places = {os.path.realpath(path) for path in kept}
     for target in targets:
@@ -284,33 +265,21 @@ def refuse_overwriting(targets: Sequence[Target], kept: Iterable[str | os.PathLi
             raise OutputError(f"-o {target.path}: cannot be written; the check reads this file")
 
 
-def rendered(report: CheckReport, name: str) -> str:
-    """Return the report in one of `FORMATS`."""
-    return _writer(name)(report)
-
-
-def _writer(name: str) -> Callable[[CheckReport], str]:
-    """The function of a format. Where a package is missing that it needs, this says so before any work is done."""
-    module, _, function = FORMATS[name].partition(":")
-    found: Callable[[CheckReport], str] = getattr(import_module(module), function)
-    return found
-
-
-def write_reports(report: CheckReport, targets: Sequence[Target]) -> None:
+def write_reports(report: "CheckReport", targets: "Sequence[Target]") -> None:
     """Write every report, each under a temporary name first; OutputError where that fails."""
-    texts = [rendered(report, target.format) for target in targets]
+    texts = [target.format.render(report) for target in targets]
     for target, text in zip(targets, texts, strict=True):
         write_text(target.path, text, option="-o")
 
 
-def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) -> None:
-    """Print the report; what could not be read also stands on stderr."""
+def print_report(report: "CheckReport", *, form: "ReportFormat | None", quiet: bool, verbose: bool) -> None:
+    """Print the report, on the terminal's own terms without a format; what could not be read also stands on stderr."""
     for checked in report.inputs:
         if checked.error:
             complain(checked.error)
-    if name != TEXT:
-        sys.stdout.write(rendered(report, name))
-        if name == "github":
+    if form is not None:
+        sys.stdout.write(form.render(report))
+        if form.name == "github":
             _tell_github(report)
         return
     from mhcdiag.reports.check_console import check_report, decision
@@ -322,9 +291,9 @@ def print_report(report: CheckReport, *, name: str, quiet: bool, verbose: bool) 
         out.print(line, soft_wrap=True)
 
 
-def _tell_github(report: CheckReport) -> None:
+def _tell_github(report: "CheckReport") -> None:
     """Append the job summary and the step's outputs where GitHub Actions asks for them."""
-    from mhcdiag.reports.check_github import github_outputs, github_summary
+    from mhcdiag.reports.check_formats.github import github_outputs, github_summary
 
     for variable, make in (("GITHUB_STEP_SUMMARY", github_summary), ("GITHUB_OUTPUT", github_outputs)):
         path = os.environ.get(variable)

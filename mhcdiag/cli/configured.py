@@ -153,7 +153,12 @@ class Setting:
 def effective(ctx: typer.Context, command: str) -> tuple[dict[str, Any], list[Setting]]:
     """Return what `mhcdiag COMMAND` would be called with, by parameter, and where each option's value comes from.
 
-    Arguments: ctx: of the running command, whose policy file counts; command: `gain` or `spikes`.
+    Parameters
+    ----------
+    ctx
+        Of the running command, whose policy file counts.
+    command
+        Name of the other one, e.g. `gain`.
     """
     root = ctx.find_root()
     assert isinstance(root.command, TyperGroup)
@@ -163,6 +168,7 @@ def effective(ctx: typer.Context, command: str) -> tuple[dict[str, Any], list[Se
     where = ["--isolated"] if path is None else ["--config", str(path)]
     policy = ctx.meta.get(POLICY)
     ctx.meta.pop(POLICY, None)
+    # "-" stands for the path without which gain and spikes are not parsed.
     its = other.make_context(command, [*where, "-"], parent=root)
     if policy is not None:
         ctx.meta[POLICY] = policy

@@ -1,13 +1,9 @@
 """`mhcdiag cost`: what the topology costs, by formula and by measurement."""
 
 import sys
-from dataclasses import replace
 from typing import Annotated
 
 import typer
-
-from mhcdiag.errors import SettingError
-from mhcdiag.usecases.cost import PRESETS, Sizes, read_sizes
 
 SIZES = "Sizes"
 
@@ -50,14 +46,9 @@ def cost(
       mhcdiag cost --width 2560 --blocks 30 --streams 8
       mhcdiag cost --measure
     """
-    from mhcdiag.usecases.cost import cost_of
+    from mhcdiag.usecases.cost import cost as costs
 
-    name, sizes = chosen_sizes(config, preset, width=width, streams=streams, blocks=blocks, dtype=dtype)
-    result = cost_of(sizes, model=name)
-    if measure:
-        from mhcdiag.toy.training import step_times
-
-        result = replace(result, measured=step_times())
+    result = costs(config, preset=preset, width=width, streams=streams, blocks=blocks, dtype=dtype, measure=measure)
     if as_json:
         from mhcdiag.reports.cost_console import cost_json
 
@@ -67,34 +58,3 @@ def cost(
     from mhcdiag.reports.cost_console import cost_report
 
     console().print(cost_report(result))
-
-
-DEFAULT = "27b"
-
-
-def chosen_sizes(
-    config: str | None,
-    preset: str | None,
-    *,
-    width: int | None,
-    streams: int | None,
-    blocks: int | None,
-    dtype: str,
-) -> tuple[str, Sizes]:
-    """Where the sizes come from, in words, and the sizes. Raises: SettingError, InputError."""
-    if config is not None and preset is not None:
-        raise SettingError("CONFIG and --preset both give sizes: name one")
-    if preset is not None and preset not in PRESETS:
-        raise SettingError(f"--preset {preset}: there are {', '.join(PRESETS)}")
-    if config is not None:
-        name, sizes = config, read_sizes(config, dtype=dtype)
-    else:
-        name = preset or DEFAULT
-        sizes = replace(PRESETS[name], dtype=dtype)
-    changed = replace(
-        sizes,
-        width=sizes.width if width is None else width,
-        streams=sizes.streams if streams is None else streams,
-        blocks=sizes.blocks if blocks is None else blocks,
-    )
-    return (f"{name}, changed by options" if changed != sizes else name), changed

@@ -7,11 +7,13 @@ import typer
 
 from mhcdiag.cli import options
 from mhcdiag.cli.configured import Config, Isolated
-from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, GateOn, judge_gain
+from mhcdiag.cli.options import parse_sites
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN
+from mhcdiag.results.verdict import GateOn
+from mhcdiag.usecases.options import GainOptions
 
 
 def gain(
-    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
     tokens: options.Tokens = 1024,
@@ -49,14 +51,30 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
-    from mhcdiag.cli.options import measurement
 
     output.check_figure_path(plot)
+    from mhcdiag.policies.verdicts import judge_gain
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
+    from mhcdiag.usecases.gain import measurement
 
-    measure = measurement(ctx.params)
+    measure = measurement(
+        GainOptions(
+            inputs=inputs,
+            tokens=tokens,
+            seed=seed,
+            sites=parse_sites(sites),
+            key=key,
+            layout=layout,
+            orientation=orientation,
+            sinkhorn_iters=sinkhorn_iters,
+            sinkhorn_eps=sinkhorn_eps,
+            tanh=tanh,
+            device=device,
+            dtype=dtype,
+        )
+    )
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     with joined_ranks() as ranks:
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared

@@ -10,7 +10,7 @@ from mhcdiag.cli import options
 def layouts(as_json: options.AsJson = False) -> None:
     """All layouts and containers that can be read, with source and status."""
     from mhcdiag.cli.output import console
-    from mhcdiag.reports.catalogue_text import catalogue_json, catalogue_text
+    from mhcdiag.reports.inspection_text import catalogue_json, catalogue_text
     from mhcdiag.usecases.inspect import catalogue
 
     found = catalogue()

@@ -88,13 +88,14 @@ class CommandsOnDemand(TyperGroup):
 
 def _built(name: str) -> Any:
     module, _, attribute = COMMANDS[name].partition(":")
-    found = getattr(import_module(module), attribute)
+    home = import_module(module)
+    found = getattr(home, attribute)
     if isinstance(found, typer.Typer):
         group = build(found)
         group.name = name
         return group
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=SETTINGS)
-    alone.command(name, cls=Configured)(found)
+    alone.command(name, cls=getattr(home, "COMMAND_CLASS", Configured))(found)
     return build(alone)
 
 

@@ -1,23 +1,18 @@
 """Options that commands share, and choices that read better with a name."""
 
-import math
-import re
-from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mhcdiag.errors import SettingError
-from mhcdiag.policies.verdicts import GateOn, SpikeGate
-from mhcdiag.results.spikes import EventKind
+from mhcdiag.results.verdict import GateOn
+from mhcdiag.usecases import options as records
 
 if TYPE_CHECKING:
-    from mhcdiag.results.gain import GainResult
-    from mhcdiag.results.health import HealthResult
-    from mhcdiag.usecases.spikes import LogOptions
+    from mhcdiag.policies.verdicts import SpikeGate
+    from mhcdiag.results.spikes import EventKind
 
 INPUT = "What to read"
 MAPS = "How to read the mappings"
@@ -56,16 +51,28 @@ class DtypeChoice(StrEnum):
     FLOAT64 = "float64"
 
 
-def parse_sites(text: str) -> tuple[int, int]:
-    """`31:60` as a pair; either end may be left out only together with nothing else."""
-    match = re.fullmatch(r"(\d+):(\d+)", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not FIRST:LAST, e.g. 31:60 (sites are counted from 1)")
-    return int(match[1]), int(match[2])
+def parse_sites(text: str | None) -> tuple[int, int] | None:
+    """Return `31:60` as a pair.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is no such pair.
+    """
+    try:
+        return None if text is None else records.parse_sites(text)
+    except SettingError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_thresholds(texts: list[str]) -> dict[str, float]:
-    """`collapse.survives=0.02` and the like, by name."""
+    """Return `collapse.survives=0.02` and the like, by name.
+
+    Raises
+    ------
+    typer.BadParameter
+        A text is not of this form.
+    """
     found = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -150,11 +157,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict li
 NEVER = "never"
 
 
-def parse_kinds(text: str) -> frozenset[EventKind]:
-    """Return the kinds of events in a list by commas. Raises: SettingError for a word that is none."""
+def parse_kinds(text: str) -> "frozenset[EventKind]":
+    """Return the kinds of events in a list by commas.
+
+    Raises
+    ------
+    SettingError
+        A word is none of them.
+    """
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if words == [NEVER]:
         return frozenset()
+    from mhcdiag.results.spikes import EventKind
+
     known = {str(kind): kind for kind in EventKind}
     for word in words:
         if word not in known:
@@ -164,90 +179,14 @@ def parse_kinds(text: str) -> frozenset[EventKind]:
     return frozenset(known[word] for word in words)
 
 
-def parse_steps(text: str | None) -> tuple[float, float]:
-    """Return first and last step of a range like `2000:` or `:500`. Raises: SettingError."""
-    if text is None:
-        return -math.inf, math.inf
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)?:(\d+(?:\.\d+)?)?", text.strip())
-    if match is None:
-        raise SettingError(f"--steps {text}: expected FIRST:LAST, e.g. 2000: or 2000:5000")
-    first = float(match[1]) if match[1] else -math.inf
-    last = float(match[2]) if match[2] else math.inf
-    if first > last:
-        raise SettingError(f"--steps {text}: the first step lies behind the last")
-    return first, last
+def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | None) -> "SpikeGate":
+    """Return the limits of the gate.
 
+    Raises
+    ------
+    SettingError
+        A word of `fail_on` is no kind of event.
+    """
+    from mhcdiag.policies.verdicts import SpikeGate
 
-def parse_gate(fail_on: str, max_spikes: int | None, max_spike_score: float | None) -> SpikeGate:
-    """Return the limits of the gate. Raises: SettingError."""
     return SpikeGate(fail_on=parse_kinds(fail_on), max_spikes=max_spikes, max_spike_score=max_spike_score)
-
-
-MEASURE = (
-    "inputs",
-    "tokens",
-    "seed",
-    "key",
-    "layout",
-    "orientation",
-    "sinkhorn_iters",
-    "sinkhorn_eps",
-    "tanh",
-    "device",
-    "dtype",
-)
-"""Options of `mhcdiag gain` that `mhcdiag.gain` takes as they are."""
-
-EXAMINE = ("inputs", "seed", "key", "layout", "orientation", "sinkhorn_iters")
-"""Options of `mhcdiag gain` that `mhcdiag.health` takes as they are."""
-
-READ = ("rule", "log_format", "loss_key", "step_key", "regex")
-"""Options of `mhcdiag spikes` that `LogOptions` takes as they are."""
-
-
-def measurement(options: Mapping[str, Any]) -> Callable[..., "GainResult"]:
-    """Return what measures a checkpoint.
-
-    Arguments: options: of `mhcdiag gain`, by the names of its parameters.
-    """
-    import gc
-
-    from mhcdiag.usecases import gain as api
-
-    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
-    sites = options["sites"]
-    return partial(
-        api.gain,
-        sites=None if sites is None else parse_sites(sites),
-        **{name: options[name] for name in MEASURE},
-    )
-
-
-def examination(options: Mapping[str, Any]) -> Callable[[str], "HealthResult"]:
-    """Return what examines a checkpoint as `mhcdiag gain` would measure it, with the default thresholds of `health`.
-
-    Arguments: options: of `mhcdiag gain`, by the names of its parameters.
-    """
-    from mhcdiag.usecases import health as diagnosis
-
-    given = {name: options[name] for name in EXAMINE}
-    given["inputs"] = given["inputs"] if given["inputs"] in ("static", "random") else None
-    return partial(diagnosis.health, **given)
-
-
-def log_options(options: Mapping[str, Any]) -> "LogOptions":
-    """Return how logs are read and judged.
-
-    Arguments: options: of `mhcdiag spikes`, by the names of its parameters.
-    """
-    from mhcdiag.detectors import adjusted
-    from mhcdiag.usecases.spikes import LogOptions
-
-    first_step, last_step = parse_steps(options["steps"])
-    return LogOptions(
-        settings=adjusted(**{name: options[name] for name in ("z", "min_rise", "window", "warmup")}),
-        series=tuple(options["series"] or ()),
-        first_step=first_step,
-        last_step=last_step,
-        **{name: options[name] for name in READ},
-    )

@@ -56,7 +56,7 @@ def complain(message: str) -> None:
 def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quiet: bool, details: bool) -> None:
     """Print the report of `mhcdiag gain`."""
     if as_json:
-        from mhcdiag.reports.gain_console import gain_json
+        from mhcdiag.reports.json_documents import gain_json
 
         sys.stdout.write(gain_json(judged))
         return
@@ -83,7 +83,13 @@ def check_figure_path(path: Path | None) -> None:
 
 
 def check_writable(path: Path, *, option: str) -> None:
-    """Refuse a file that could not be written. Raises: OutputError."""
+    """Refuse a file that could not be written, before work is done for it.
+
+    Raises
+    ------
+    OutputError
+        There is no such directory, it is read-only, or the path is something else than a file.
+    """
     # A device such as /dev/null would be replaced by a file.
     special = path.exists() and not path.is_file()
     if special or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -94,7 +100,7 @@ def draw_gain(judged: Sequence[JudgedGain | Unreadable], path: Path, *, heatmap:
     """Draw all inputs that were measured; nothing is written where none was."""
     results = [each.result for each in judged if isinstance(each, JudgedGain)]
     if results:
-        from mhcdiag.plots.gain_curve import gain_figure
+        from mhcdiag.plots.gain_figure import gain_figure
 
         save_figure(gain_figure(results, heatmap=heatmap), path)
 
@@ -110,7 +116,13 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, option: str) -> None:
-    """Write a file whole or not at all. Raises: OutputError."""
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
     with replacing(path, option=option) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -119,7 +131,17 @@ def write_text(path: Path, text: str, *, option: str) -> None:
 def replacing(path: Path, *, option: str) -> Iterator[Path]:
     """Give a temporary file beside `path` that takes its place at the end: an interrupted run leaves no half file.
 
-    Arguments: option: how the user named the file, for the message. Raises: OutputError.
+    Parameters
+    ----------
+    path
+        The file that is to be there at the end.
+    option
+        How the user named it, for the message.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
     """
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -127,8 +149,9 @@ def replacing(path: Path, *, option: str) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            umask = os.umask(0)
+            umask = os.umask(0)  # there is no other way to ask for it
             os.umask(umask)
+            # Temporary files are for their owner alone; this one is to be read by a colleague or a web server.
             temporary.chmod(0o666 & ~umask)
             temporary.replace(path)
         finally:

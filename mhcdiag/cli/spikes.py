@@ -1,12 +1,26 @@
 """`mhcdiag spikes`: from training logs to events and a verdict."""
 
+import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mhcdiag.cli.configured import Config, Isolated
+from mhcdiag.cli.options import parse_gate
+from mhcdiag.cli.output import check_figure_path, complain, console, or_unreadable, save_figure
+from mhcdiag.reports.text import printable
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.verdict import EXIT_CODES, Verdict
+from mhcdiag.usecases.options import OURS, LogOptions, parse_steps
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mhcdiag.results.spikes import JudgedLog, SpikesReport
+    from mhcdiag.runlogs import LogTable
 
 INPUT = "What to read"
 RULE = "Detection"
@@ -148,7 +162,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict li
 
 
 def spikes(
-    ctx: typer.Context,
     logs: Logs,
     log_format: LogFormat = None,
     loss_key: LossKey = None,
@@ -157,7 +170,7 @@ def spikes(
     series: Series = None,
     steps: Steps = None,
     list_series: ListSeries = False,
-    rule: RuleName = "mhcdiag",
+    rule: RuleName = OURS,
     z: Z = None,
     min_rise: MinRise = None,
     window: Window = None,
@@ -190,35 +203,121 @@ def spikes(
       mhcdiag spikes --follow train.log --on-fail 'scancel $SLURM_JOB_ID'
       mhcdiag spikes mhc.log --against baseline.log --plot gap.png
     """
-    from mhcdiag.cli import options as choices
-    from mhcdiag.cli import spikes_output as output
-    from mhcdiag.cli.output import check_figure_path
-
     check_figure_path(plot)
-    gate = choices.parse_gate(fail_on, max_spikes, max_spike_score)
-    from mhcdiag.cli.options import log_options
-    from mhcdiag.cli.spikes_output import Request, exit_code, run_spikes
-    from mhcdiag.ranks import Alone, joined_ranks
-
-    request = Request(
-        logs=tuple(logs),
-        options=log_options(ctx.params),
-        gate=gate,
-        against=against,
-        advice=advice,
+    gate = parse_gate(fail_on, max_spikes, max_spike_score)
+    options = LogOptions(
+        log_format=log_format,
+        loss_key=loss_key,
+        step_key=step_key,
+        regex=regex,
+        series=tuple(series or ()),
+        steps=None if steps is None else parse_steps(steps),
+        rule=rule,
+        z=z,
+        min_rise=min_rise,
+        window=window,
+        warmup=warmup,
     )
     if list_series:
-        raise typer.Exit(output.list_series(logs, request.options))
+        raise typer.Exit(_list_series(logs, options))
+    from mhcdiag.ranks import Alone, joined_ranks
+    from mhcdiag.usecases.spikes import SpikesRequest, judge_logs
+
+    request = SpikesRequest(logs=tuple(logs), options=options, gate=gate, against=against, advice=advice)
+    # Ranks share logs, not the lines of one: a log that is followed is read by each process that was asked to.
     with nullcontext(Alone()) if follow else joined_ranks() as ranks:
         if follow:
-            from mhcdiag.cli.spikes_follow import follow_log
+            from mhcdiag.cli.follow import follow_log
 
             report = follow_log(request, on_fail=on_fail, idle_timeout=idle_timeout, quiet=quiet or as_json or as_csv)
         else:
-            report = run_spikes(request, ranks)
+            report = judge_logs(request, ranks=ranks, on_unreadable=lambda found: complain(found.reason))
         if not ranks.rank:
             if plot is not None:
-                output.draw(report, plot, log_scale=log_scale)
-            output.print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
+                _draw(report, plot, log_scale=log_scale)
+            _print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
         ranks.wait()
-    raise typer.Exit(exit_code(report, followed=follow))
+    raise typer.Exit(_exit_code(report, followed=follow))
+
+
+def _print_report(report: "SpikesReport", *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
+    """Print the report in the form asked for; what could not be read stands on stderr already."""
+    if as_json or as_csv:
+        from mhcdiag.reports.json_documents import spikes_csv, spikes_json
+
+        sys.stdout.write(spikes_json(report) + "\n" if as_json else spikes_csv(report))
+        return
+    from mhcdiag.reports.spikes_console import log_report, report_end, verdict_line
+
+    judged = [log for log in report.logs if not isinstance(log, Unreadable)]
+    if not judged:
+        return
+    out = console()
+    unicode = (out.encoding or "").lower().startswith("utf")
+    for log in judged if not quiet else ():
+        raw = _context(log, context) if context else None
+        out.print(log_report(log, width=out.width, unicode=unicode, context=raw))
+    for line in (*report_end(report), *(verdict_line(log) for log in report.logs)):
+        out.print(line, soft_wrap=True)
+
+
+def _context(log: "JudgedLog", count: int) -> dict[int, list[tuple[int, str]]]:
+    from mhcdiag.runlogs.sources import context_lines
+
+    lines = {event.line for series in log.result.series.values() for event in series.events}
+    return context_lines(log.result.path, lines, count)
+
+
+def _draw(report: "SpikesReport", path: Path, *, log_scale: bool) -> None:
+    """Draw all logs that could be read; nothing is written where none was."""
+    judged = [log for log in report.logs if not isinstance(log, Unreadable)]
+    if judged:
+        from mhcdiag.plots.timeline import timeline_figure
+
+        results = [log.result for log in judged]
+        save_figure(timeline_figure(results, log_scale=log_scale, comparison=report.comparison), path)
+
+
+def _list_series(paths: Sequence[str], options: LogOptions) -> int:
+    """Print the series of every log; return 2 if one could not be read, else 0."""
+    from mhcdiag.usecases.log_judging import read_table
+
+    tables = [or_unreadable(path, lambda path: read_table(path, options)) for path in paths]
+    for table in tables:
+        if not isinstance(table, Unreadable):
+            _print_series(table)
+    return EXIT_CODES[Verdict.UNJUDGED if any(isinstance(table, Unreadable) for table in tables) else Verdict.PASS]
+
+
+def _print_series(log: "LogTable") -> None:
+    import numpy as np
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("series", "name in the log", "points"):
+        table.add_column(column, justify="right" if column == "points" else "left", overflow="fold")
+    for name, values in log.columns.items():
+        points = int(np.count_nonzero(np.isfinite(values)))
+        table.add_row(_plain(name), _plain(log.source_names.get(name, name)), f"{points:,}")
+    out = console()
+    head = f"{printable(log.path)}: format {log.format}, {log.lines:,} lines"
+    out.print(head, style="bold", markup=False, soft_wrap=True)
+    out.print(table)
+
+
+def _plain(text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(printable(text))
+
+
+def _exit_code(report: "SpikesReport", *, followed: bool) -> int:
+    """Return the exit code: a log that was followed and tripped nothing ends with 0, if it could be read."""
+    from mhcdiag.policies.verdicts import mostly_unreadable
+
+    readable = all(
+        not isinstance(log, Unreadable) and log.result.runs and not mostly_unreadable(log.result) for log in report.logs
+    )
+    if followed and report.verdict is Verdict.UNJUDGED and readable:
+        return 0
+    return EXIT_CODES[report.verdict]

@@ -4,18 +4,21 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mhcdiag.cli import options
-from mhcdiag.cli.output import complain, console, save_figure, write_text
+from mhcdiag.cli.output import check_figure_path, check_writable, complain, console, save_figure, write_text
 from mhcdiag.errors import MhcdiagError
-from mhcdiag.policies.verdicts import DEFAULT_MAX_GAIN, TrendGate, judge_trend
-from mhcdiag.ranks import Ranks
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.trend import JudgedTrend
 from mhcdiag.results.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from mhcdiag.policies.verdicts import TrendGate
+    from mhcdiag.ranks import Ranks
+    from mhcdiag.results.trend import JudgedTrend
 
 PROJECTION = "Fit and projection"
 
@@ -119,13 +122,12 @@ def trend(
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
-    from mhcdiag.cli.output import check_figure_path, check_writable
-    from mhcdiag.policies.verdicts import TrendGate
-    from mhcdiag.ranks import joined_ranks
-
     check_figure_path(plot)
     if html is not None:
         check_writable(html, option="--html")
+    from mhcdiag.policies.verdicts import TrendGate
+    from mhcdiag.ranks import joined_ranks
+
     gate = TrendGate(
         max_gain=max_gain,
         max_doubling_rate=max_doubling_rate,
@@ -133,63 +135,54 @@ def trend(
         strict=strict,
     )
     with joined_ranks() as ranks:
-        judged = measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+        judged = _measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
         if not ranks.rank:
-            write_figures(judged, plot=plot, html=html)
-            print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
+            _write_figures(judged, plot=plot, html=html)
+            _print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
         ranks.wait()
-    raise typer.Exit(exit_code(judged))
+    raise typer.Exit(EXIT_CODES[judged.verdict])
 
 
-def measured(
+def _measured(
     paths: Sequence[str],
-    gate: TrendGate,
-    ranks: Ranks,
+    gate: "TrendGate",
+    ranks: "Ranks",
     *,
     log: str | None,
     inputs: str | None,
     fit_from: float | None,
     stream_rms: float | None,
-) -> JudgedTrend | Unreadable:
+) -> "JudgedTrend | Unreadable":
     """Measure and judge; what gives no trend is a record, and one line on stderr."""
-    from mhcdiag.usecases.trend import TrendOptions, trend
+    from mhcdiag.policies.verdicts import judge_trend
+    from mhcdiag.usecases.trend import trend
 
-    options = TrendOptions(log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
     try:
-        return judge_trend(trend(paths, options, ranks=ranks), gate)
+        found = trend(paths, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms, ranks=ranks)
+        return judge_trend(found, gate)
     except MhcdiagError as error:
         complain(str(error))
         return Unreadable(path=paths[0], reason=str(error))
 
 
-def write_figures(judged: JudgedTrend | Unreadable, *, plot: Path | None, html: Path | None) -> None:
+def _write_figures(judged: "JudgedTrend | Unreadable", *, plot: Path | None, html: Path | None) -> None:
     """Write what was asked for; nothing where there is no trend."""
-    if isinstance(judged, Unreadable) or (plot is None and html is None):
+    if isinstance(judged, Unreadable):
         return
-    from mhcdiag.plots.trend_figure import trend_figure
-
-    figure = trend_figure(judged.result)
     if plot is not None:
-        save_figure(figure, plot)
+        from mhcdiag.plots.trend_figure import trend_figure
+
+        save_figure(trend_figure(judged.result), plot)
     if html is not None:
-        from mhcdiag.plots.inline_svg import inline_svg
-        from mhcdiag.reports.html.picture import Picture, Place
         from mhcdiag.reports.html.trend_page import trend_page
 
-        picture = Picture(
-            place=Place.TREND,
-            title="",
-            alt="gain, and gradient norm and loss where a log was given, over steps",
-            caption="Dashed: the fitted line; dotted: gains of 3, 30 and 1000. Coloured bands are events of the log.",
-            svg=inline_svg(figure, prefix="trend"),
-        )
-        write_text(html, trend_page(judged, picture), option="--html")
+        write_text(html, trend_page(judged), option="--html")
 
 
-def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, quiet: bool) -> None:
+def _print_trend(judged: "JudgedTrend | Unreadable", path: str, *, as_json: bool, quiet: bool) -> None:
     """Print the report and the verdict."""
     if as_json:
-        from mhcdiag.reports.trend_json import trend_json
+        from mhcdiag.reports.json_documents import trend_json
 
         sys.stdout.write(trend_json(judged))
         return
@@ -202,8 +195,3 @@ def print_trend(judged: JudgedTrend | Unreadable, path: str, *, as_json: bool, q
         unicode = (out.encoding or "").lower().startswith("utf")
         out.print(trend_report(judged, width=out.width, unicode=unicode))
     out.print(trend_verdict(judged, path), soft_wrap=True)
-
-
-def exit_code(judged: JudgedTrend | Unreadable) -> int:
-    """The exit code of the verdict."""
-    return EXIT_CODES[judged.verdict]

@@ -2,11 +2,17 @@
 
 All statistics are medians, so that up to half of a window may be wrong without moving them.
 
+The level is the median of the newest quarter of the window, and the scale is measured around a line through it. Plainer
+rules broke on real logs: a median over 200 points lies above a loss that falls and finds 11 of 23 labelled spikes, and
+deviations that hold the trend (a standard deviation over 1000 points) find 5. Nor is the line extrapolated to the point
+that is judged: in the convex early descent it predicts too little, and clean runs get shifts of a hundred points.
+
 Series that are positive throughout the window are judged by their logarithm. The noise of a loss or of a
 gradient norm is multiplicative (it shrinks with the loss, and it is skewed towards high values for small
 batches); in the logarithm it is close to symmetric, and a threshold in units of its scale means the same
-at 11 nats and at 0.1. A window with zero or negative values (the losses of reinforcement learning) is
-judged as it is.
+at 11 nats and at 0.1. (A fine-tuning of GPT-2 with tiny batches, 24,000 steps between 0.05 and 0.25, has 59 events
+without and 40 with it.) A window with zero or negative values is judged as it is: 42 % of the losses in
+DeepSpeed-Chat's PPO log are negative.
 """
 
 from dataclasses import dataclass
@@ -15,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from mhcdiag.detectors.interface import Floats
 
 MAD_TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution in units of its median absolute deviation."""
@@ -67,12 +73,18 @@ class Baselines:
 def sliding_baselines(values: Floats, *, window: int, stride: int = 1) -> Baselines:
     """Return the baselines of all windows of `values` whose start is a multiple of `stride`.
 
-    Arguments: values: finite, at least `window` of them, in order; window: points in a window; stride:
-    points between the starts of two windows.
+    Parameters
+    ----------
+    values
+        Finite, at least `window` of them, in order.
+    window
+        Points in a window.
+    stride
+        Points between the starts of two windows.
     """
     positive: NDArray[np.bool_] = np.asarray(values > 0)
     if positive.all():
-        rows = _windows(np.log(values), window, stride)
+        rows = _windows(np.log(values), window, stride)  # each logarithm once, not once per window
         return _baselines(rows, size=np.ones(len(rows)), positive=np.ones(len(rows), dtype=np.bool_))
     windows = _windows(values, window, stride)
     whole: NDArray[np.bool_] = np.asarray(_windows(positive, window, stride).all(axis=1))
@@ -83,9 +95,14 @@ def sliding_baselines(values: Floats, *, window: int, stride: int = 1) -> Baseli
 
 
 def medians(values: Floats, ends: NDArray[np.int64], window: int) -> Floats:
-    """Return the medians of the `window` values before each end; the ends are equally spaced.
+    """Return the medians of the `window` values before each end.
 
-    Arguments: values: in order; ends: indices, each at least `window`.
+    Parameters
+    ----------
+    values
+        In order.
+    ends
+        Indices, each at least `window`, equally spaced.
     """
     stride = int(ends[1] - ends[0]) if len(ends) > 1 else 1
     return _median(_windows(values[ends[0] - window : ends[-1]], window, stride))
@@ -149,8 +166,9 @@ def _half_quantum(rows: Floats, deviation: Floats) -> Floats:
     """Half of the step between the values a rounded series can take.
 
     When half of the points share one printed value the deviation is 0, but the noise before rounding may
-    have reached half a step. The step is the smallest difference between two different values of the
-    window.
+    have reached half a step. llm.c prints norms with two decimals: for long stretches the deviation is exactly 0, and
+    every 0.24 would be a spike of a hundred deviations. SPAM's losses are bf16, in steps of 1/32. The step is the
+    smallest difference between two different values of the window.
     """
     coarse = np.flatnonzero(_smallest_gaps(rows) / 2 > deviation)
     quantum = np.zeros(len(rows))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
-from mhcdiag.detectors.interface import Floats, Settings, Thresholds
-from mhcdiag.detectors.tails import WINDOWS, Doubt, Tail
+from mhcdiag.detectors.interface import DetectionSettings, Floats, Thresholds
+from mhcdiag.detectors.tails import WINDOWS, Tail, TailThreshold
 
 PARTS = 8
 """The baseline follows every eighth of a window: the median of its newest quarter does not move faster."""
@@ -48,12 +48,18 @@ class Course:
     """The last accepted points of a series and the limits that follow from them.
 
     Points of an event never enter: the baseline is frozen while an event is open. Whatever the number of
-    points per call, the same series gives the same limits.
+    points per call, the same series gives the same limits: windows end at multiples of the stride, counted in accepted
+    points.
 
-    Arguments: settings: window and warm-up; thresholds: of this series.
+    Parameters
+    ----------
+    settings
+        Window and warm-up.
+    thresholds
+        Of this series.
     """
 
-    def __init__(self, settings: Settings, thresholds: Thresholds) -> None:
+    def __init__(self, settings: DetectionSettings, thresholds: Thresholds) -> None:
         self.limits: Limits | None = None
         """None while too few points are known."""
         self._settings = settings
@@ -66,13 +72,12 @@ class Course:
         self._lookahead = AHEAD
 
     def scan(self, values: Floats, steps: Floats) -> int:
-        """Accept points up to the first that opens an event, and return their number.
-
-        Arguments: values, steps: the next points of the series.
-        """
+        """Accept the next points of the series up to the first that opens an event, and return their number."""
         position = 0
         while position < len(values):
             rest = slice(position, None)
+            # Full windows are judged many at a time, as one array of windows: a call per point costs more than its
+            # median.
             grown = len(self._values) == self._settings.window
             scan = self._scan_many if grown else self._scan_few
             accepted, found = scan(values[rest], steps[rest])
@@ -91,18 +96,18 @@ class Course:
     def restart(self, values: Floats, steps: Floats) -> None:
         """Forget the old level and go on from these points, which have a new one."""
         self._values, self._steps = np.empty(0), np.empty(0)
-        self.accept(values, steps)
+        self.accept(values, steps)  # the tail is kept: heights are in deviations, whatever the level
 
     def rewind(self, step: float) -> None:
-        """Forget what a resume from this step replaced."""
+        """Forget what a resume from this step replaced; the checkpoint knows nothing of it either."""
         kept = self._steps < step
         self._values, self._steps = self._values[kept], self._steps[kept]
-        self._refresh()
+        self._refresh()  # with too few points left, the warm-up begins again
 
-    def doubt(self) -> Doubt:
-        """Return what a lone point has to overcome to be more than the tail of the noise."""
+    def tail_threshold(self) -> TailThreshold:
+        """Return how high a lone point must be to be more than the tail of the noise."""
         assert self.limits is not None
-        return self._tail.doubt(self.limits.baseline, self._thresholds.z)
+        return self._tail.threshold(self.limits.baseline, self._thresholds.z)
 
     def newest(self) -> float:
         """Return the last point on course."""
@@ -117,6 +122,7 @@ class Course:
         """Go on to the next point at which the baseline follows."""
         count = min(self._stride - self._accepted % self._stride, len(values))
         found = False
+        # Without limits (the warm-up) every point is accepted, the steep start of training among them.
         if self.limits is not None:
             above = values[:count] >= self.limits.opens
             found = bool(above.any())
@@ -135,6 +141,7 @@ class Course:
         head = stride - self._accepted % stride
         if len(values) <= head or self.limits is None:
             return self._scan_few(values, steps)
+        # Never over the end of a block of the tail: what closes there holds for the points that follow.
         block = WINDOWS * window
         count = min(len(values), block - self._accepted % block, head + stride * self._lookahead)
         self._lookahead *= 2

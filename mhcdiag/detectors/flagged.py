@@ -1,9 +1,13 @@
-"""Events from the points that a published rule flags; the rules themselves say nothing about events."""
+"""Events from the points that a published rule flags; the rules themselves say nothing about events.
+
+Grouping, closing and naming follow our own rule (`excursions`), so that `--rule` compares which points are flagged and
+nothing else. A rule has neither level nor deviations of its own to show: the baseline is a plain median, z is NaN.
+"""
 
 from collections import deque
 from statistics import median
 
-from mhcdiag.detectors.interface import Points, Rule
+from mhcdiag.detectors.interface import Points, PublishedRule
 from mhcdiag.results.spikes import Event, EventKind
 
 CALM = 3
@@ -16,7 +20,7 @@ BASELINE = 32
 class FlagTracker:
     """Groups the flagged points of one series of one run."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: PublishedRule) -> None:
         self._flagger = rule.start()
         self._before: deque[float] = deque(maxlen=BASELINE)
         self._open: list[tuple[float, int, float]] = []
@@ -28,6 +32,7 @@ class FlagTracker:
         """Take the next points and return the events that closed with them."""
         closed: list[Event] = []
         flags = self._flagger.feed(points.value)
+        # Nearly all calls end here, without a loop over points.
         if not flags.any() and not self._open:
             self._before.extend(points.value[-BASELINE:].tolist())
             return closed
@@ -35,6 +40,7 @@ class FlagTracker:
             points.step.tolist(), points.line.tolist(), points.value.tolist(), flags.tolist(), strict=True
         ):
             if flag:
+                # Calm points between two flagged ones belong to the event, but break the row of neighbours.
                 self._neighbours = 1 if self._calm else self._neighbours + 1
                 self._longest = max(self._longest, self._neighbours)
                 self._open.append((step, line, value))

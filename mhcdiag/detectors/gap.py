@@ -13,14 +13,17 @@ SHARE = 50
 see it."""
 
 LONGEST = 501
+"""Points of the window at most: a running median costs its length at every point."""
 
 DEVIATIONS = 6.0
 """Standard errors of the smoothed gap from which it is open, as for spikes."""
 
 LEAST_GAP = 1e-3
-"""Smallest gap relative to the loss that counts as open."""
+"""Smallest gap relative to the loss that counts as open: two runs of the same seed have no noise between them, and
+differ in the last printed digit."""
 
 DRAWN = 2000
+"""Points of the gap that a report and a figure show at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,9 +45,13 @@ class Gap:
 def loss_gap(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Gap:
     """Return the loss of the first run minus that of the second at the steps of both.
 
-    Where the runs share hardly any step (other logging intervals), the second is interpolated.
+    Runs of the same data see the same batches at the same steps, so that the noise of both losses mostly cancels in the
+    difference. Where they share hardly any step (other logging intervals), the second is interpolated.
 
-    Arguments: first, second: steps, strictly increasing, and losses.
+    Parameters
+    ----------
+    first, second
+        Steps, strictly increasing, and losses.
     """
     step, mine, theirs = _aligned(first, second)
     gap = mine - theirs
@@ -58,6 +65,7 @@ def loss_gap(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Gap
 
 
 def _aligned(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:
+    # Half of the shorter run in common is enough; interpolating would smear the losses of the others.
     common, mine, theirs = np.intersect1d(first[0], second[0], assume_unique=True, return_indices=True)
     if 2 * len(common) >= min(len(first[0]), len(second[0])):
         return common, first[1][mine], second[1][theirs]
@@ -75,6 +83,7 @@ def _running_median(values: Floats, window: int) -> Floats:
 
 
 def _opens(step: Floats, is_open: NDArray[np.bool_]) -> float | None:
+    # A gap that closed again is not what the comparison is about: which run ends better, and since when.
     if not len(step) or not is_open[-1]:
         return None
     closed = np.flatnonzero(~is_open)

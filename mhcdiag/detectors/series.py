@@ -1,30 +1,119 @@
 """Everything that is watched in one series: excursions, divergence, values that are not finite, scores."""
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.detectors.curves import CurveBuilder
 from mhcdiag.detectors.excursions import ExcursionTracker
 from mhcdiag.detectors.flagged import FlagTracker
-from mhcdiag.detectors.interface import Floats, Points, Rule, Settings, Tracker
+from mhcdiag.detectors.interface import GRADIENT_NORM, DetectionSettings, Floats, Points, PublishedRule
+from mhcdiag.detectors.nonfinite import NonfiniteTracker
 from mhcdiag.detectors.published import SpikeScores
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
-from mhcdiag.detectors.scaler import NonfiniteTracker
-from mhcdiag.results.spikes import Event, EventKind
+from mhcdiag.results.spikes import BinnedCurve, Event, EventKind
 
-GRADIENT_NORM = "grad_norm"
+MOST = 4096
+"""Bins of a curve; twice the pixels of a figure."""
+
+
+class CurveBuilder:
+    """Bins the points of one series while it is read; bins double when there are too many.
+
+    Lowest and highest value of each bin are kept, not a mean: a blip of one step in a million must stay on the figure.
+    """
+
+    def __init__(self) -> None:
+        self._width = 1
+        self._run = 0
+        self._bins = np.empty((0, 4))
+        self._rest = np.empty((0, 4))
+
+    def new_run(self, run: int) -> None:
+        """Begin another run: no bin holds points of two."""
+        # A bin that is not full yet is closed: the level of the next run would stretch it.
+        self._bins, self._rest = self._all(), np.empty((0, 4))
+        self._run = run
+
+    def feed(self, step: Floats, value: Floats) -> None:
+        """Take the next finite points of the series."""
+        points = np.concatenate(
+            [
+                self._rest,
+                np.column_stack([np.full(len(step), self._run, dtype=np.float64), step, value, value]),
+            ]
+        )
+        whole = len(points) // self._width * self._width
+        self._bins = np.concatenate([self._bins, _binned(points[:whole], self._width)])
+        self._rest = points[whole:]
+        while len(self._bins) > MOST:
+            even = len(self._bins) // 2 * 2
+            self._bins = np.concatenate([_binned(self._bins[:even], 2), self._bins[even:]])
+            self._width *= 2
+
+    def curve(self) -> BinnedCurve:
+        """Return the curve so far."""
+        bins = self._all()
+        return BinnedCurve(
+            run=tuple(int(run) for run in bins[:, 0]),
+            step=tuple(bins[:, 1].tolist()),
+            low=tuple(bins[:, 2].tolist()),
+            high=tuple(bins[:, 3].tolist()),
+        )
+
+    def _all(self) -> Floats:
+        return np.concatenate([self._bins, _binned(self._rest, len(self._rest))])
+
+
+def _binned(points: Floats, width: int) -> Floats:
+    """Join each `width` rows of run, step, low and high."""
+    if not len(points):
+        return np.empty((0, 4))
+    groups = points.reshape(-1, width, 4)
+    return np.column_stack([groups[:, 0, 0], groups[:, 0, 1], groups[:, :, 2].min(axis=1), groups[:, :, 3].max(axis=1)])
+
+
+class Tracker(Protocol):
+    """Finds the events of one series of one run while it reads, in constant memory."""
+
+    def feed(self, points: Points) -> list[Event]:
+        """Take the next points and return the events that closed with them."""
+        ...
+
+    def open_event(self) -> Event | None:
+        """Return the event that is open now, as it would stand if the log ended here."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """Return the event that is still open, for good."""
+        ...
+
+    def rewind(self, step: float) -> list[Event]:
+        """Go back to a checkpoint and return the event that ends with it.
+
+        Parameters
+        ----------
+        step
+            The first step that is written again.
+        """
+        ...
 
 
 class SeriesWatcher:
     """Reads one series run by run, in constant memory but for the events it finds.
 
-    Arguments: name: of the series; settings: of our rule; rule: a published rule in place of ours for
-    blips and spikes.
+    Parameters
+    ----------
+    name
+        Of the series.
+    settings
+        Of our rule.
+    rule
+        A published rule in place of ours, for blips and spikes; divergence and NaN are found all the same.
     """
 
-    def __init__(self, name: str, settings: Settings, rule: Rule | None = None) -> None:
+    def __init__(self, name: str, settings: DetectionSettings, rule: PublishedRule | None = None) -> None:
         self.points = 0
         """Finite values and NaN."""
         self.finite = 0
@@ -65,11 +154,16 @@ class SeriesWatcher:
     def feed(self, *, step: Floats, line: NDArray[np.int64], value: Floats, bad: NDArray[np.bool_]) -> None:
         """Take the next records that carry the series.
 
-        Arguments: step, line, value: of each record; bad: where the value is not finite.
+        Parameters
+        ----------
+        step, line, value
+            Of each record.
+        bad
+            Where the value is not finite because the run made it so.
         """
         if not len(step):
             return
-        # A step that is printed twice in a row is one point.
+        # A step that is printed twice in a row is one point: two loggers on one console (bigscience), or several ranks.
         fresh = np.diff(step, prepend=self._last_step) != 0
         if not fresh.all():
             step, line, value, bad = step[fresh], line[fresh], value[fresh], bad[fresh]
@@ -86,17 +180,15 @@ class SeriesWatcher:
         self.scores.feed(points.value)
         self.curve.feed(points.step, points.value)
         self._keep(self._excursions.feed(points))
+        # A norm that rises for good is no divergence: it often grows while the loss falls.
         if self._name != GRADIENT_NORM:
             self._keep(self._divergence.feed(points))
             self.ratio_applies &= self._divergence.applies
 
     def rewind(self, step: float) -> None:
-        """Go back to a checkpoint.
-
-        Arguments: step: the first step that is written again.
-        """
+        """Go back to a checkpoint, to the first step that is written again."""
         self._keep(self._nonfinite.rewind() + self._excursions.rewind(step) + self._divergence.rewind())
-        self._last_step = np.nan
+        self._last_step = np.nan  # the step that is written again may be the last one there was
 
     def finish(self) -> None:
         """End the log: what is open stays open."""
@@ -118,6 +210,7 @@ class SeriesWatcher:
         self.closed.extend(self._named(event) for event in events)
 
     def _named(self, event: Event) -> Event:
+        # The norm's excursions explain those of the loss and fail no gate: blip or spike is one thing there.
         kind = event.kind
         if self._name == GRADIENT_NORM and kind is not EventKind.NAN:
             kind = EventKind.GRADSPIKE
@@ -125,12 +218,10 @@ class SeriesWatcher:
 
 
 def settled(events: list[Event]) -> tuple[Event, ...]:
-    """Return events in order, where one stretch that two rules found is told once.
+    """Return the events of one series in order, with a stretch that two rules found only once.
 
     A divergence that is open takes in the shifts and the open spike it consists of. A long rise that came
-    back is left out where blips, spikes or shifts of the same stretch tell it in more detail.
-
-    Arguments: events: of one series.
+    back is left out where blips, spikes or shifts of the same stretch describe it in more detail.
     """
     diverged = [event for event in events if event.kind is EventKind.DIVERGENCE and event.recovered is None]
     smoothed = [event for event in events if event.note.startswith(SMOOTHED)]
@@ -152,5 +243,6 @@ def _overlap(first: Event, second: Event) -> bool:
 
 
 def _part_of(event: Event, divergence: Event) -> bool:
+    # What came back before the end is an event of its own, even while the series drifts up.
     whole = event.kind is EventKind.SHIFT or event.recovered is None
     return whole and event.run == divergence.run and event.end >= divergence.start

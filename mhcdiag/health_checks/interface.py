@@ -1,22 +1,32 @@
-"""What a check gets to see, and what it is.
+"""What a health check sees, and what it is.
 
-Adding a check is one module here with the attributes of `Check`, and one entry in `CHECKS` (`checkups/__init__.py`).
+Adding one is
+
+* one file in `families/` that ends with `CHECK = HealthCheck(...)`; a comment above each threshold says where its
+  number comes from,
+* its entry in `CHECKS` (`health_checks/__init__.py`), whose order is that of reports,
+* its numbers in `NUMBERS` (`metrics/health.py`), for gates, and one line in the README's table of checks.
+
+A check never raises for what a model holds: what it cannot look at is `not_checkable` with a reason, and NaN exceeds
+every limit. `tests/health_checks/test_registry.py` names the file that is in no list.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.alternatives import Prediction
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
-from mhcdiag.weight_readers.plain_weights import PlainWeights
+from mhcdiag.weight_readers.records import PlainWeights, Prediction, SiteActivations
+
+TINY = 1e-300
+"""In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +41,7 @@ class Subject:
     temperature: float
     """What the logits are divided by before they are exponentiated."""
     gates: tuple[SiteGates, ...] | None
-    """None where the layout does not offer them."""
+    """Pre and post weights by site; None where the layout does not offer them."""
     activations: tuple[SiteActivations, ...]
     """Empty where none were captured."""
     exact: frozenset[Direction]
@@ -49,32 +59,35 @@ class Subject:
     """What else can be read of a model with one residual stream; None for others."""
 
 
-class Check(Protocol):
-    """One check; the implementations are modules."""
-
-    NAME: str
-    """As in reports."""
-    FORMULA: str
-    """What is computed."""
-    SOURCE: str
-    """Where formula and thresholds come from."""
-    BASIS: Basis
-    """What it rests on."""
-    THRESHOLDS: dict[str, float]
-    """Default thresholds by name."""
-
-    def run(self, subject: Subject, limits: Mapping[str, float]) -> "Outcome":
-        """Look at a subject with these thresholds."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What a check found, without what is the same for every subject."""
 
     overall: Mapping[str, float]
+    """Numbers of the whole model, by name."""
     per_site: Mapping[str, tuple[float, ...]]
+    """Numbers per site, by name, in depth order; all of them as long as `Subject.sites`."""
     findings: tuple[Finding, ...] = ()
     not_checkable: str = ""
+    """Why it could not be checked; empty where it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthCheck:
+    """One of the checks that `mhcdiag health` makes."""
+
+    name: str
+    """As in reports, `--only` and `--threshold NAME.THRESHOLD`."""
+    formula: str
+    """What is computed."""
+    source: str
+    """Where formula and thresholds come from."""
+    basis: Basis
+    """What it rests on."""
+    thresholds: Mapping[str, float]
+    """Default thresholds by name."""
+    run: Callable[[Subject, Mapping[str, float]], Outcome]
+    """Look at a subject, by the thresholds in force."""
 
 
 def not_checkable(why: str) -> Outcome:
@@ -100,13 +113,17 @@ def above(
 
     Parameters
     ----------
+    sites, values
+        Names, and one number each.
     limits
         By severity.
     what
-        With fields `value` and `limit` to be filled in.
+        The message, with fields `value` and `limit` to be filled in.
+    advice
+        What to do.
     """
     for severity, limit in sorted(limits.items(), key=lambda item: item[1], reverse=True):
-        beyond = [i for i, value in enumerate(values) if not value <= limit]
+        beyond = [i for i, value in enumerate(values) if not value <= limit]  # so written, NaN is beyond
         if beyond:
             worst = max(beyond, key=lambda i: values[i] if values[i] == values[i] else float("inf"))
             said = what.format(value=f"{values[worst]:.3g}", limit=f"{limit:g}")
@@ -114,7 +131,58 @@ def above(
     return []
 
 
-def overall(value: float, limits: Mapping[Severity, float], *, what: str, advice: str) -> list[Finding]:
-    """The same for one number of the whole model."""
+def model_above(value: float, limits: Mapping[Severity, float], *, what: str, advice: str) -> list[Finding]:
+    """`above` for one number of the whole model."""
     found = above([""], [value], limits, what=what, advice=advice)
-    return [Finding(severity=f.severity, what=f.what, site="", sites=0, advice=f.advice) for f in found]
+    return [model_finding(each.severity, each.what, each.advice) for each in found]
+
+
+def model_finding(severity: Severity, what: str, advice: str) -> Finding:
+    """A finding that concerns the whole model and no site more than another."""
+    return Finding(severity=severity, what=what, site="", sites=0, advice=advice)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prefixes:
+    """P(1,l) for every l, each divided by its own scale."""
+
+    matrices: Float[Tensor, "site token stream stream"]
+    logs: Float[Tensor, "site token"]
+    """ln of the scale."""
+
+
+def prefixes(maps: Float[Tensor, "site stream stream token"]) -> Prefixes:
+    """P(1,l) = H_l ... H_1, so scaled that depth neither overflows nor underflows."""
+    matrices, logs = [], []
+    product, log = None, torch.zeros(maps.shape[-1], dtype=maps.dtype)
+    for of_site in maps.permute(0, 3, 1, 2):
+        product = of_site if product is None else of_site @ product
+        largest = product.abs().amax(dim=(-2, -1)).clamp(min=TINY)
+        product, log = product / largest[:, None, None], log + largest.log()
+        matrices.append(product)
+        logs.append(log)
+    return Prefixes(matrices=torch.stack(matrices), logs=torch.stack(logs))
+
+
+def dobrushin(matrices: Float[Tensor, "*batch stream stream"]) -> Float[Tensor, " *batch"]:
+    """Dobrushin's coefficient: the share of a difference between streams that survives, 0 to 1 where rows sum to 1.
+
+    max over rows i, k of 1/2 sum_j |P_ij - P_kj|.
+    """
+    differences = matrices.unsqueeze(-2) - matrices.unsqueeze(-3)
+    return differences.abs().sum(dim=-1).amax(dim=(-2, -1)) / 2
+
+
+def lyapunov(maps: Float[Tensor, "site stream stream token"]) -> Float[Tensor, " exponent"]:
+    """Lyapunov exponents per site, largest first: token means of (1/L) sum ln |R_kk|, R from QR of successive products.
+
+    The first times L is the ln of the gain; its distance to the second is the rate of collapse.
+    """
+    tokens, streams = maps.shape[-1], maps.shape[1]
+    # Products themselves lose all but the largest direction to rounding after a few sites; QR at each keeps all.
+    basis = torch.eye(streams, dtype=maps.dtype).expand(tokens, streams, streams)
+    total = torch.zeros(tokens, streams, dtype=maps.dtype)
+    for of_site in maps.permute(0, 3, 1, 2):
+        basis, triangle = torch.linalg.qr(of_site @ basis)
+        total = total + triangle.diagonal(dim1=-2, dim2=-1).abs().clamp(min=TINY).log()
+    return (total / maps.shape[0]).mean(dim=0)

@@ -1,1 +1,1 @@
-"""Batched products of small matrices along depth, tokens on the last and contiguous axis."""
+"""Batched products of small matrices along depth, and Sinkhorn-Knopp: tokens on the last and contiguous axis."""

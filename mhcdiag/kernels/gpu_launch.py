@@ -1,4 +1,8 @@
-"""Whether Triton runs programs here: it needs a C compiler and headers of Python, which images for GPUs often lack."""
+"""Whether Triton runs programs here, and on which device they are started.
+
+It needs a C compiler and headers of Python, which images for GPUs often lack: before it was tried out, `mhcdiag gain`
+ended in a traceback there.
+"""
 
 from contextlib import AbstractContextManager
 
@@ -10,10 +14,11 @@ from torch import Tensor
 
 @triton.jit
 def _store_one(place):
+    # What the real programs do and old versions cannot: tuples that grow in an unrolled loop.
     numbers = ()
     for k in tl.static_range(0, 2):
         numbers = numbers + (k * 1.0,)
-    tl.store(place, numbers[1])  # Triton before 3.4 cannot take a tuple apart, as the real programs do
+    tl.store(place, numbers[1])  # Triton before 3.4 cannot take a tuple apart
 
 
 def try_out(device: str) -> None:

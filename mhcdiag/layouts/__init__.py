@@ -1,65 +1,27 @@
-"""How each implementation stores and applies its residual mappings: one family a file.
+"""How each implementation stores and applies its residual mappings, and which one a checkpoint follows.
 
-`recognise` finds the family of a checkpoint by names, shapes and configuration.
+`recognise` finds the layout by names, shapes and configuration. `find_mixers` is the safety net below it: an ordinary
+residual model has none of certain words in its tensor names or configuration, so that anything that has one and fits
+no layout is refused by name. An unknown layout must never pass as "gain 1".
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.families.bytedance import BYTEDANCE, BYTEDANCE_STATIC
-from mhcdiag.layouts.families.captured import Captured
-from mhcdiag.layouts.families.deepseek_v4 import DEEPSEEK_V4, DEEPSEEK_V41, GLM5_NEXT, NANOWHALE
-from mhcdiag.layouts.families.gguf_names import GGUF_V4
-from mhcdiag.layouts.families.identity import HY_V4, QWEN4_EXP
-from mhcdiag.layouts.families.liger import LIGER
-from mhcdiag.layouts.families.lucidrains import HyperConnections, ManifoldHyperConnections
-from mhcdiag.layouts.families.magi import MAGI
-from mhcdiag.layouts.families.megatron import MEGATRON, MEGATRON_BRIDGE
-from mhcdiag.layouts.families.mhc_cu import MHC_CU
-from mhcdiag.layouts.families.mhc_lite import KROM_HC, MHC_LITE, MHC_LITE_MHC, TBP_MHC
-from mhcdiag.layouts.families.mhc_pytorch import MHC_PYTORCH
-from mhcdiag.layouts.families.motif import MOTIF
-from mhcdiag.layouts.families.openpangu import OPENPANGU
-from mhcdiag.layouts.families.plain import Plain
-from mhcdiag.layouts.families.telechat import TELECHAT
-from mhcdiag.layouts.families.tokenbender import TOKENBENDER
-from mhcdiag.layouts.families.toy import Toy
-from mhcdiag.layouts.interface import Layout, Recognition
-from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.layouts.families import LAYOUTS
+from mhcdiag.layouts.interface import Layout, MixerNames, Recognition
 from mhcdiag.namedtensors import NamedTensors
 
-LAYOUTS: tuple[Layout, ...] = (
-    DEEPSEEK_V4,
-    DEEPSEEK_V41,
-    GLM5_NEXT,
-    NANOWHALE,
-    GGUF_V4,
-    OPENPANGU,
-    MOTIF,
-    MAGI,
-    TELECHAT,
-    MEGATRON,
-    MEGATRON_BRIDGE,
-    HyperConnections(),
-    ManifoldHyperConnections(),
-    BYTEDANCE,
-    BYTEDANCE_STATIC,
-    MHC_LITE_MHC,
-    TBP_MHC,
-    MHC_LITE,
-    KROM_HC,
-    TOKENBENDER,
-    LIGER,
-    MHC_CU,
-    MHC_PYTORCH,
-    HY_V4,
-    QWEN4_EXP,
-    Captured(),
-    Toy(),
-    Plain(),
-)
+__all__ = ["LAYOUTS", "Layout", "find_mixers", "recognise"]
 
-__all__ = ["LAYOUTS", "Layout", "recognise"]
+MIXER_WORDS = (
+    "hc", "mhc", "hyper", "hyperconnection", "hyperconnections", "hyperconn", "sinkhorn", "stream", "streams",
+    "h_res", "h_pre", "h_post", "hres", "hpre", "hpost", "residual_mix", "res_mix", "mixing_logits",
+)  # fmt: skip
+"""Words of hyper-connections in general, known layout or not; each layout adds those of its own tensors."""
 
 
 def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[Layout, Recognition]:
@@ -80,7 +42,7 @@ def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[L
     candidates = [known for known in LAYOUTS if layout in (None, known.name)]
     if not candidates:
         raise SettingError(f"there is no layout {layout!r}; known: {', '.join(known.name for known in LAYOUTS)}")
-    mixers = smelling_tensors(checkpoint.tensors)
+    mixers = find_mixers(checkpoint)
     found = [(known, match) for known in candidates if (match := known.recognise(checkpoint, mixers)) is not None]
     if len(found) > 1:
         names = " and ".join(known.name for known, _ in found)
@@ -90,8 +52,8 @@ def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[L
     return found[0]
 
 
-def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[Layout]) -> LayoutError:
-    keys = smelling_keys(checkpoint.config)
+def _unknown(checkpoint: NamedTensors, mixers: MixerNames, tried: Sequence[Layout]) -> LayoutError:
+    tensors, keys = mixers.tensors, mixers.config_keys
     clues = [f"tensor {name} {list(checkpoint.tensors[name].shape)}" for name in tensors[:5]]
     clues += [f"config key {key}" for key in keys[:3]]
     more = max(0, len(tensors) - 5) + max(0, len(keys) - 3)
@@ -107,3 +69,47 @@ def _unknown(checkpoint: NamedTensors, tensors: Sequence[str], tried: Sequence[L
     return LayoutError(
         checkpoint.path, found=found, expected="one of " + ", ".join(known.name for known in tried), hint=hint
     )
+
+
+def find_mixers(checkpoint: NamedTensors) -> MixerNames:
+    """The tensor names and configuration keys that look like a mixer of residual streams."""
+    return MixerNames(
+        tensors=tuple(_mixer_tensors(checkpoint.tensors)), config_keys=tuple(_mixer_keys(checkpoint.config or {}))
+    )
+
+
+def is_mixer_name(name: str) -> bool:
+    """Whether one of the words stands in a name, whole between dots, underscores or its ends (a digit may follow)."""
+    return _pattern_of(LAYOUTS).search(name) is not None
+
+
+@cache
+def _pattern_of(layouts: Sequence[Layout]) -> re.Pattern[str]:
+    """What matches the words of hyper-connections in general and those of some layouts."""
+    words = dict.fromkeys((*MIXER_WORDS, *(word for layout in layouts for word in layout.words)))
+    return re.compile(rf"(?:^|[._\-/])({'|'.join(words)})\d*(?=$|[._\-/])", re.IGNORECASE)
+
+
+def _mixer_tensors(names: Iterable[str]) -> list[str]:
+    """The tensor names that look like a mixer.
+
+    A large checkpoint has a hundred thousand names that differ in their numbers only, so the pattern is tried once for
+    each name without its digits. That loses no name, since the pattern asks for no digit; what passes is tried in full.
+    """
+    names = list(names)
+    without_digits = "\n".join(names).encode("utf-8", "surrogatepass").translate(None, b"0123456789").split(b"\n")
+    if len(without_digits) != len(names):  # a line break within a name
+        return [name for name in names if is_mixer_name(name)]
+    suspicious = {bare for bare in set(without_digits) if is_mixer_name(bare.decode("utf-8", "surrogatepass"))}
+    return [
+        name for name, bare in zip(names, without_digits, strict=True) if bare in suspicious and is_mixer_name(name)
+    ]
+
+
+def _mixer_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The configuration keys, nested ones dotted, that look like a mixer and are not switched off (false, null)."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _mixer_keys(value, f"{prefix}{key}.")
+        elif is_mixer_name(str(key)) and value is not None and value is not False:
+            yield f"{prefix}{key}"

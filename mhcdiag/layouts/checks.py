@@ -1,4 +1,4 @@
-"""Checks that every layout makes on the tensors it reads."""
+"""Checks that every layout makes: on the tensors it reads, on what config.json says, on what the user says."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.interface import Settings, Site
+from mhcdiag.layouts.interface import Overrides, Site
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.gain import NonFinite
 
@@ -75,16 +75,19 @@ def describe_nonfinite(site: Site, values: Mapping[str, Tensor]) -> NonFinite | 
     return NonFinite(site=site.name, tensors=tuple(broken), found=f"{counts} are NaN or infinite")
 
 
-def refuse_settings(settings: Settings, layout: str, *names: str) -> None:
-    """Refuse settings that mean nothing for a layout."""
+def refuse_overrides(overrides: Overrides, layout: str, *names: str) -> None:
+    """Refuse overrides that mean nothing for a layout."""
     for name in names:
-        if getattr(settings, name) is not None:
+        if getattr(overrides, name) is not None:
             option = "--" + name.replace("_", "-")
             raise SettingError(f"{option} means nothing for layout {layout}: it has no such setting")
 
 
 def section(checkpoint: NamedTensors, *nested: str) -> Mapping[str, Any]:
-    """The configuration, or its first nested section of one of these names; empty where there is none."""
+    """The configuration, or its first nested section of one of these names; empty where there is none.
+
+    GLM-5.3-Flash and DeepSeek-V4.1 keep the language model's keys under `text_config`.
+    """
     config = checkpoint.config or {}
     for name in nested:
         if isinstance(config.get(name), Mapping):
@@ -98,6 +101,7 @@ def integer(checkpoint: NamedTensors, config: Mapping[str, Any], *keys: str, at_
         value = config.get(key)
         if value is None:
             continue
+        # JSON's true is a whole number to Python.
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
             raise _wrong(checkpoint, key, value, f"a whole number of at least {at_least}")
         return value
@@ -122,20 +126,24 @@ def _wrong(checkpoint: NamedTensors, key: str, value: object, expected: str) -> 
     )
 
 
-def iterations(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: int = 20) -> int:
+def iterations(
+    checkpoint: NamedTensors, overrides: Overrides, assumed: list[str], *keys: str, default: int = 20
+) -> int:
     """Sinkhorn iterations; the default is said in `assumed`."""
     config = section(checkpoint, "text_config")
-    found = settings.sinkhorn_iters or integer(checkpoint, config, *keys)
+    found = overrides.sinkhorn_iters or integer(checkpoint, config, *keys)
     if found is None:
         found = default
         assumed.append(f"Sinkhorn iterations: {found} ({_not_said(keys)}; --sinkhorn-iters)")
     return found
 
 
-def sinkhorn_eps(checkpoint: NamedTensors, settings: Settings, assumed: list[str], *keys: str, default: float) -> float:
+def sinkhorn_eps(
+    checkpoint: NamedTensors, overrides: Overrides, assumed: list[str], *keys: str, default: float
+) -> float:
     """Sinkhorn eps; where the implementation has a key for it, its default is said in `assumed`."""
     config = section(checkpoint, "text_config")
-    found = settings.sinkhorn_eps
+    found = overrides.sinkhorn_eps
     found = positive(checkpoint, config, *keys) if found is None else found
     if found is None:
         found = default

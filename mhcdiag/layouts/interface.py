@@ -1,22 +1,33 @@
 """What a layout is: how one implementation names, slices and uses its mixing parameters inside a checkpoint.
 
-Adding a layout is one file here and one entry in `LAYOUTS` (`layouts/__init__.py`).
+Adding a layout is one file in `families/` and one entry in `LAYOUTS` (`families/__init__.py`). The file says everything
+about the family: how its sites are found, which words give its tensors away, where H_pre, H_post and H_res stand, and
+where the parameters of a single module would stand. The rules for an entry:
+
+* `recognise` looks at names, shapes and configuration alone, and says None unless it is sure: two layouts that both fit
+  are refused, and so is a mixer that none fits. What is this layout but incomplete is an error, never a shorter result.
+* `read` reports what the checkpoint does not say in `assumed`, and refuses options that mean nothing here.
+* Orientation was read in an implementation, which `source` names, and `evidence` says how sure that is.
+
+Beside it: its formulas in float64 NumPy as a case of `tests/layouts/formulas.py`, and `python tests/readme_blocks.py`,
+which writes the tables of the README anew.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from mhcdiag.mappings.interface import MapSource, Orientation, Stack
-from mhcdiag.mappings.parametric import ParametricStack
+from torch import Tensor
+
+from mhcdiag.layouts.readings import Reading
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
-from mhcdiag.results.gain import NonFinite
+from mhcdiag.results.inspection import Evidence
 from mhcdiag.results.verdict import Skipped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Overrides:
     """What the user says about a checkpoint, over what it says itself; None leaves it to the checkpoint."""
 
     orientation: Orientation | None = None
@@ -27,6 +38,16 @@ class Settings:
     """The iteration's eps."""
     tanh: bool | None = None
     """Whether unconstrained hyper-connections squash the input-dependent part by tanh."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixerNames:
+    """What looks like a mixer of residual streams, in any layout's words."""
+
+    tensors: tuple[str, ...]
+    """Tensor names in file order: a few hundred where the checkpoint has 70,000."""
+    config_keys: tuple[str, ...]
+    """Configuration keys that are not switched off, nested ones dotted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +67,7 @@ class Recognition:
     """What a layout found by names and shapes alone."""
 
     model: str
-    """Model family or variant as far as the checkpoint tells."""
+    """Model family or variant, as far as the checkpoint says."""
     sites: tuple[Site, ...]
     """In depth order."""
     excluded: tuple[str, ...] = ()
@@ -57,26 +78,21 @@ class Recognition:
     """What had to be taken for granted to recognise and order the sites."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a layout made of a checkpoint: exactly one of `parameters`, `captured` and `identity_stack` is set."""
+@runtime_checkable
+class StoredGates(Protocol):
+    """Where one family keeps the input-independent parts of H_pre and H_post; see `stored_parts.py`."""
 
-    parameters: ParametricStack | None = None
-    """Mappings computed from parameters, with or without input-dependent part."""
-    captured: MapSource | None = None
-    """Mappings that a running model used, token by token."""
-    identity_stack: Stack | None = None
-    """Sites whose streams are not mixed: H_res = I by construction."""
-    first_tokens: tuple[int, ...] = ()
-    """Captured mappings: the tokens that begin a sequence."""
-    assumed: tuple[str, ...] = ()
-    """What the checkpoint did not say."""
-    notes: tuple[str, ...] = ()
-    """What a reader must know of this layout."""
-    nonfinite: tuple[NonFinite, ...] = field(default=())
-    """Sites whose parameters hold NaN or infinity."""
-    composes: bool = True
-    """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
+    def names(self, checkpoint: NamedTensors, site: Site, streams: int) -> tuple[str, ...]:
+        """The tensors of a site that hold them; empty where it has none of this kind."""
+
+    def cut(self, values: Sequence[Tensor], streams: int, *, gate: GateActivation) -> SiteGates | None:
+        """The gates from the values of these tensors; None where they do not have the expected shape.
+
+        Parameters
+        ----------
+        gate
+            What follows the logits, where the family does not say otherwise.
+        """
 
 
 @runtime_checkable
@@ -93,7 +109,7 @@ class Layout(Protocol):
 
     @property
     def tensors(self) -> str:
-        """The tensor names it is told by, for people."""
+        """The tensor names by which it is recognised, for people."""
 
     @property
     def mixing(self) -> str:
@@ -103,13 +119,25 @@ class Layout(Protocol):
     def evidence(self) -> Evidence:
         """How sure that is."""
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Whole words of its tensor names that no ordinary model has, beside those of all hyper-connections."""
+
+    @property
+    def gates(self) -> tuple[StoredGates, ...]:
+        """Where H_pre and H_post stand: the first kind that a site has counts; empty where they are not read."""
+
+    @property
+    def module_paths(self) -> tuple[str, ...]:
+        """What stands before the parameters of a single module, so that they look like the sites of one block."""
+
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """The sites, from names, shapes and configuration; None where this is another layout.
 
         Parameters
         ----------
         mixers
-            The tensor names that smell of mixing, in file order: a few hundred where the checkpoint has 70,000.
+            What of the checkpoint looks like mixing, in any layout's words.
 
         Raises
         ------
@@ -117,11 +145,36 @@ class Layout(Protocol):
             It is this layout, but a layer or tensor is missing or has the wrong shape.
         """
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """Load what the mappings of the recognised sites need.
 
         Parameters
         ----------
         dynamic
             Whether the input-dependent part will be used; without it the projections are not read.
+
+        Raises
+        ------
+        mhcdiag.errors.LayoutError
+            A tensor has the wrong shape or element type, or the configuration is wrong.
+        mhcdiag.errors.SettingError
+            An override means nothing for this layout.
         """
+
+
+@runtime_checkable
+class Projecting(Protocol):
+    """A layout whose residual logits are one projection of the flattened, normalised streams."""
+
+    @property
+    def starts_equal(self) -> bool:
+        """Whether the streams are known to begin as copies of the token's embedding."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the projection says what H_res is for given streams, not only how it is distributed."""
+
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
+        """The residual projection [n*C, logit] of one site, norm weight folded in."""

@@ -1,4 +1,4 @@
-"""A layout made of small functions: how to find its sites, which shapes they have, how to cut the residual part out.
+"""A layout made of data and small functions: how its sites are spelled, which shapes they have, where H_res stands.
 
 The families differ in names, slices and constants only; what they share stands here once.
 """
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_shape
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import ParametricReading, Reading
 from mhcdiag.mappings.inputs import LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Blend, BlendTarget, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 ANY, INPUTS = -1, -2
 """Sizes in expected shapes: any; and n*C, the same in all tensors of a site and a multiple of n."""
@@ -49,13 +50,13 @@ class ParametricLayout:
     tensors: str
     mixing: str
     evidence: Evidence
-    find: Callable[[NamedTensors, Sequence[str]], Recognition | None]
-    """The sites; None where this is another layout."""
+    find: Callable[[NamedTensors, MixerNames], Recognition | None]
+    """The sites; None where this is another layout. Usually the method of a spelling."""
     streams: Callable[[NamedTensors, Site], int]
-    """Number of streams as one site's shapes tell it; 0 where they tell nonsense."""
+    """Number of streams by the shapes of one site; 0 where they fit no number."""
     shapes: Callable[[int], Mapping[str, tuple[int, ...]]]
     """Expected shape by role for n streams; roles that a site lacks are not checked."""
-    recipe: Callable[[NamedTensors, Recognition, Settings, list[str]], Recipe]
+    recipe: Callable[[NamedTensors, Recognition, Overrides, list[str]], Recipe]
     """How the logits become H_res; appends what it assumes to the list."""
     residual: Callable[[Mapping[str, Tensor], int], ResidualPart]
     """The residual part from a site's tensors by role, for n streams."""
@@ -64,29 +65,40 @@ class ParametricLayout:
     dynamic_roles: tuple[str, ...] = ()
     """Further tensors that the input-dependent part needs."""
     refused: tuple[str, ...] = ("tanh",)
-    """Settings that mean nothing here."""
+    """Overrides that mean nothing here."""
     blend_target: BlendTarget | None = None
     notes: Callable[[NamedTensors], tuple[str, ...]] = lambda _: ()
     composes: bool = True
     """Whether the streams persist from site to site, so that the product of mappings means something."""
     starts_equal: bool = False
     """Whether the streams are known to begin as copies of the embedding."""
+    predicts: bool = True
+    """Whether the projection says what H_res is for given streams, not only how it is distributed."""
+    accept: Callable[[NamedTensors, Recognition], Recognition | None] = lambda _, found: found
+    """A last look at what was found: completes it, or says None where it is another layout after all."""
+    words: tuple[str, ...] = ()
+    gates: tuple[StoredGates, ...] = ()
+    module_paths: tuple[str, ...] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`."""
-        return self.find(checkpoint, mixers)
+        found = self.find(checkpoint, mixers)
+        return None if found is None else self.accept(checkpoint, found)
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`."""
-        refuse_settings(settings, self.name, *self.refused)
+        refuse_overrides(overrides, self.name, *self.refused)
         assumed: list[str] = []
-        recipe = self.recipe(checkpoint, recognition, settings, assumed)
+        recipe = self.recipe(checkpoint, recognition, overrides, assumed)
         sites = recognition.sites
         streams = self.streams(checkpoint, sites[0])
         parts, nonfinite = [], []
         wanted = (*self.roles, *self.dynamic_roles) if dynamic else self.roles
         for site in sites:
             self._check_shapes(checkpoint, site, streams)
+        # All at once: from a server, one round of requests instead of one for each tensor.
         prefetch(checkpoint, [site.tensors[role] for site in sites for role in wanted if role in site.tensors])
         for site in sites:
             roles = [role for role in wanted if role in site.tensors]
@@ -109,7 +121,7 @@ class ParametricLayout:
             blend=self._blend(parts),
             offset=_offset(parts),
         )
-        return Reading(
+        return ParametricReading(
             parameters=parameters,
             assumed=tuple(assumed),
             notes=self.notes(checkpoint),

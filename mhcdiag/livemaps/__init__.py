@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from mhcdiag.livemaps.interface import LiveReader
-from mhcdiag.livemaps.lucidrains import Lucidrains
-from mhcdiag.livemaps.transformers_families import Megatron, TransformersFamilies
+from mhcdiag.livemaps.lucidrains import LUCIDRAINS
+from mhcdiag.livemaps.mixer_outputs import MEGATRON, TRANSFORMERS
 
-READERS: tuple[LiveReader, ...] = (TransformersFamilies(), Lucidrains(), Megatron())
+READERS: tuple[LiveReader, ...] = (TRANSFORMERS, LUCIDRAINS, MEGATRON)
 """All families; the first that knows a module reads it."""
 
 

@@ -1,7 +1,14 @@
-"""What it takes to read the residual mappings of one implementation out of a running model."""
+"""What it takes to read the residual mappings of one implementation out of a running model.
+
+Adding a family is one file here (or one entry in `mixer_outputs`, where a mixer returns its mapping) and one entry in
+`READERS` (`livemaps/__init__.py`). A family is known by the names of its parameters, not by its class: its package need
+not be installed, and models are copied into code of one's own. Hooks must leave the run as it is, bit for bit: they
+change no output, draw no random number, and keep no reference to what they see.
+"""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -12,13 +19,13 @@ Maps = Callable[[], Tensor]
 It is computed when called, since most passes are not looked at.
 """
 Take = Callable[[Maps], None]
-"""What is told of every forward pass of one site."""
+"""What is called at every forward pass of one site."""
 
 
 class Hook:
     """A forward hook that a copied or pickled model does not take along: there it does nothing.
 
-    A copy (an average of the weights, a teacher) would otherwise tell of its own passes, and a saved model hold
+    A copy (an average of the weights, a teacher) would otherwise report its own passes, and a saved model hold
     whatever the hook refers to.
     """
 
@@ -38,16 +45,13 @@ def _silent_hook() -> Hook:
     return Hook(lambda *_: None)
 
 
-@runtime_checkable
-class LiveReader(Protocol):
-    """One implementation family, seen from outside while it runs."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveReader:
+    """One implementation family, seen from outside while it runs; one entry of `READERS`."""
 
-    @property
-    def name(self) -> str:
-        """As it is shown to users."""
-
-    def knows(self, module: nn.Module) -> bool:
-        """Whether this module mixes streams in this family's way."""
-
-    def attach(self, module: nn.Module, take: Take) -> list[RemovableHandle]:
-        """Hook a module so that `take` is told of its mappings; hooks change nothing, draw nothing and keep nothing."""
+    name: str
+    """As it is shown to users."""
+    knows: Callable[[nn.Module], bool]
+    """Whether this module mixes streams in this family's way; asked for every module of a model."""
+    attach: Callable[[nn.Module, Take], list[RemovableHandle]]
+    """Hooks a module so that the function gets its mappings; hooks change nothing, draw nothing and keep nothing."""

@@ -4,35 +4,13 @@ Its wrappers form them inside a method and return none of them. Their own constr
 a wrapper with another one is read as it is.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mhcdiag.livemaps.interface import Hook, Take
-
-
-@dataclass(frozen=True, slots=True)
-class Lucidrains:
-    """See `LiveReader`."""
-
-    name: ClassVar[str] = "hyper-connections"
-
-    def knows(self, module: nn.Module) -> bool:
-        """See `LiveReader`; fractions are left out, since they mix parts of streams."""
-        needed = ("static_alpha", "dynamic_alpha_fn", "norm", "num_residual_streams")
-        return all(hasattr(module, name) for name in needed) and getattr(module, "num_fracs", 1) == 1
-
-    def attach(self, module: nn.Module, take: Take) -> list[RemovableHandle]:
-        """See `LiveReader`."""
-        norm = module.get_submodule("norm")
-
-        def catch(_norm: nn.Module, _inputs: Any, normed: Tensor) -> None:
-            take(lambda: _mapping(module, normed.detach()))
-
-        return [norm.register_forward_hook(Hook(catch))]
+from mhcdiag.livemaps.interface import Hook, LiveReader, Take
 
 
 @torch.no_grad()
@@ -43,12 +21,33 @@ def _mapping(module: Any, normed: Tensor) -> Tensor:
         normed = normed.squeeze(-2)  # mHCv2 keeps an axis of fractions, of which there is one
     static = module.static_alpha[..., -streams:].float()
     projection = module.dynamic_alpha_fn[..., -streams:].float()
-    if hasattr(module, "dynamic_alpha_scale"):
+    if hasattr(module, "dynamic_alpha_scale"):  # unconstrained hyper-connections
         dynamic = module.act(normed.float() @ projection) * module.dynamic_alpha_scale.float()
         return cast(Tensor, (dynamic + static).transpose(-1, -2))
+    # mHC: the mean of several proposals, each constrained by itself.
     logits = torch.stack([normed.float() @ proposal for proposal in projection])
     constrained = module.residual_mix_constraint_fn(logits * module.residual_scale.float() + static)
     return cast(Tensor, constrained.mean(dim=0).transpose(-1, -2))
+
+
+def _knows(module: nn.Module) -> bool:
+    # Wrappers with fractions are left out, since they mix parts of streams and not streams.
+    needed = ("static_alpha", "dynamic_alpha_fn", "norm", "num_residual_streams")
+    return all(hasattr(module, name) for name in needed) and getattr(module, "num_fracs", 1) == 1
+
+
+def _attach(module: nn.Module, take: Take) -> list[RemovableHandle]:
+    # The wrapper's own output has the branch added already; what its norm returns is all that the mapping depends on.
+    norm = module.get_submodule("norm")
+
+    def catch(_norm: nn.Module, _inputs: Any, normed: Tensor) -> None:
+        take(lambda: _mapping(module, normed.detach()))
+
+    return [norm.register_forward_hook(Hook(catch))]
+
+
+LUCIDRAINS = LiveReader(name="hyper-connections", knows=_knows, attach=_attach)
+"""Wrappers of the package hyper-connections (lucidrains), HC, mHC and mHCv2."""
 
 
 def _silence(_module: nn.Module, _inputs: Any, output: Any) -> Any:

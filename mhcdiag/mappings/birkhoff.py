@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.mappings.constraints import COLUMNS, ROWS
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS
 
 Coefficients = Float[Tensor, "*batch 1 coefficient token"]
 Matrices = Float[Tensor, "*batch row column token"]
@@ -21,7 +21,10 @@ BOTH = (ROWS, COLUMNS)
 
 @cache
 def permutation_matrices(streams: int) -> Float[Tensor, "permutation row column"]:
-    """All n! permutation matrices in lexicographic order, the identity first: P_k[i, pi_k(i)] = 1."""
+    """All n! permutation matrices in lexicographic order, the identity first: P_k[i, pi_k(i)] = 1.
+
+    That is the order of `itertools.permutations`, by which mHC-lite's code numbers its coefficients.
+    """
     identity = torch.eye(streams)
     return torch.stack([identity[list(order)] for order in permutations(range(streams))])
 

@@ -1,43 +1,22 @@
 """How implementations turn logits into (nearly) doubly stochastic matrices by finite Sinkhorn-Knopp iterations.
 
 All of them (arXiv 2512.24880, equation 9) differ in the start, in the order of the two normalisations and in how eps
-guards a denominator (`kernels/sinkhorn_rule.py`). Matrices are held as [..., row, column, token], tokens contiguous, in
+guards a denominator (`kernels/sinkhorn/rule.py`). Matrices are held as [..., row, column, token], tokens contiguous, in
 the orientation in which the implementation stores them. `birkhoff.py` holds those that need no iteration.
 """
 
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, SinkhornRule, Start
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornRule, Start
 
-__all__ = ["COLUMNS", "ROWS", "Constraint", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
+__all__ = ["COLUMNS", "ROWS", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
 
 Logits = Float[Tensor, "*batch row column token"]
-
-
-@runtime_checkable
-class Constraint(Protocol):
-    """One way to constrain a matrix of logits."""
-
-    @property
-    def exact_axes(self) -> tuple[int, ...]:
-        """Which of `ROWS` and `COLUMNS` have sums of exactly 1, in the stored orientation."""
-
-    def apply(self, logits: Tensor, *, matrices: int = 0) -> Tensor:
-        """The constrained matrices [..., row, column, token], in the element type of the logits.
-
-        Parameters
-        ----------
-        logits
-            One matrix, or one row of coefficients, per token.
-        matrices
-            How many come in all calls together: for many of them a compiled iteration pays.
-        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.mappings.constraints import ROWS, Constraint
+from mhcdiag.kernels.sinkhorn.interface import ROWS
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, LogitSampler
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import Constraint, Orientation, Stack
 from mhcdiag.results.gain import Direction
 
 

@@ -1,1 +1,1 @@
-"""From residual mappings to numbers."""
+"""From residual mappings to gains and their bounds, and from gains over steps to growth."""

@@ -1,4 +1,8 @@
-"""One chunk of tokens, from mappings to the sums that chunks add up to; split where memory does not suffice."""
+"""One chunk of tokens, from mappings to the sums that chunks add up to; split where memory does not suffice.
+
+A chunk leaves a few kilobytes behind, whatever its number of tokens: gains, residuals of the Sinkhorn iteration, tokens
+that are not finite, and the mappings of the tokens that all spans are computed for.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,11 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.composite.interface import ChunkGains, Kernel, KindGains, Outputs
-from mhcdiag.kernels.composite.products import prefixes
+from mhcdiag.kernels.composite.reference import prefixes
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource
 from mhcdiag.measures.reductions import KindSums, TokenQuantiles, chunk_sums, positions_of_others
 from mhcdiag.results.gain import Direction, Kind, SinkhornQuality
+
+SMALLEST_PIECE = 16
+"""Tokens below which nothing is split any further: memory is then short for another reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,39 +53,6 @@ class ResidualSums:
             log_sum_mean=self.log_sum / tokens,
             log_sum_max=self.log_max,
         )
-
-
-def residual_sums(maps: Float[Tensor, "site stream stream token"], exact_side: Direction) -> ResidualSums:
-    """The sums of one chunk.
-
-    Parameters
-    ----------
-    maps
-        Its mappings.
-    exact_side
-        The direction whose sums the Sinkhorn iteration made 1.
-    """
-    inexact_axis = 0 if exact_side is Direction.FORWARD else 1
-    composite = prefixes(maps)[-1]
-    sums = composite.mantissa.sum(dim=inexact_axis).abs().log()
-    if composite.exponent is not None:
-        sums = sums + composite.exponent[0] * torch.log(torch.tensor(2.0))
-    largest = sums.abs().amax(dim=0)
-    return ResidualSums(
-        rows=_residual(maps, axis=2),
-        columns=_residual(maps, axis=1),
-        log_sum=float(largest.sum()),
-        log_max=float(largest.max()),
-    )
-
-
-def _residual(maps: Float[Tensor, "site stream stream token"], *, axis: int) -> Float[Tensor, " site"]:
-    """Sum over tokens of the largest deviation of a row sum (axis 2) or column sum (axis 1) from 1."""
-    return (maps.sum(dim=axis) - 1).abs().amax(dim=1).sum(dim=-1).cpu().double()
-
-
-SMALLEST_PIECE = 16
-"""Tokens below which nothing is split any further: memory is then short for another reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +120,37 @@ class ChunkMeasurer:
         )
 
 
+def residual_sums(maps: Float[Tensor, "site stream stream token"], exact_side: Direction) -> ResidualSums:
+    """How far the mappings of one chunk and their composite are from doubly stochastic (arXiv 2512.24880, section 4.2).
+
+    Per site max |sum - 1|; of the composite max |ln sum|, since a column sum of 0.4 is further from 1 than one of 1.5.
+
+    Parameters
+    ----------
+    maps
+        Its mappings.
+    exact_side
+        The direction whose sums the Sinkhorn iteration made 1.
+    """
+    inexact_axis = 0 if exact_side is Direction.FORWARD else 1
+    composite = prefixes(maps)[-1]
+    sums = composite.mantissa.sum(dim=inexact_axis).abs().log()
+    if composite.exponent is not None:
+        sums = sums + composite.exponent[0] * torch.log(torch.tensor(2.0))
+    largest = sums.abs().amax(dim=0)
+    return ResidualSums(
+        rows=_residual(maps, axis=2),
+        columns=_residual(maps, axis=1),
+        log_sum=float(largest.sum()),
+        log_max=float(largest.max()),
+    )
+
+
+def _residual(maps: Float[Tensor, "site stream stream token"], *, axis: int) -> Float[Tensor, " site"]:
+    """Sum over tokens of the largest deviation of a row sum (axis 2) or column sum (axis 1) from 1."""
+    return (maps.sum(dim=axis) - 1).abs().amax(dim=1).sum(dim=-1).cpu().double()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittedGains:
     """The gains of a chunk, and in which pieces it went through memory."""
@@ -172,7 +177,7 @@ def gains_within_memory(
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # torch's allocator for the CPU raises a bare RuntimeError
+    # Torch's allocator for the CPU raises a bare RuntimeError, known by its words alone.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 

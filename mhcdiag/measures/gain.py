@@ -1,4 +1,8 @@
-"""Gains of a stack of residual mappings: single, prefix, suffix and worst composite, forward and backward."""
+"""Gains of a stack of residual mappings: single, prefix, suffix and worst composite, forward and backward.
+
+The gain magnitude of arXiv 2512.24880, section 3.1: max |row sum| forward and max |column sum| backward of each P(a,b),
+per token, then reduced over tokens.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.errors import MhcdiagError, RankError
-from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Stack
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
@@ -30,40 +34,20 @@ from mhcdiag.results.gain import (
 )
 from mhcdiag.results.numbers import Huge, Number, is_finite
 
+SPAN_TOKENS = 1024
+"""Largest number of tokens that all spans are computed for, evenly spaced over all tokens where there are more: the
+number of spans grows as the square of that of sites, 7503 for 122."""
+
+ROUND = 16
+"""Chunks that each of several ranks measures before they are collected: ranks wait for each other once a round, and
+memory does not grow with the number of rounds."""
+
 TIE = 1e-12
 """Relative difference below which two spans count as equally bad: rounding must not decide which one is named."""
 
+# All but the mean without first tokens, which only inputs with sequences have.
+_REDUCTIONS = (Reduction.MEAN, Reduction.P50, Reduction.P99, Reduction.MAX, Reduction.OF_MEAN)
 
-def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> WorstSpan:
-    """The largest of all P(a,b); of equal ones the shortest, then the first.
-
-    Parameters
-    ----------
-    spans
-        Row a, entry b: token mean of the gain of P(a,b); entries below the diagonal are ignored.
-    sites
-        Names of the sites.
-    """
-    cells = [(row[b], b - a, a) for a, row in enumerate(spans) for b in range(a, len(sites))]
-    broken = [(length, a) for value, length, a in cells if not is_finite(value)]
-    if broken:
-        length, a = min(broken)
-        return WorstSpan(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
-    largest: Number = max(value for value, _, _ in cells)
-    close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
-    length, a = min((length, a) for value, length, a in cells if value >= close)
-    return WorstSpan(value=largest, from_site=sites[a], to_site=sites[a + length])
-
-
-def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, WorstSpan]:
-    """`worst_span` per direction and definition."""
-    return {key: worst_span(matrix, sites) for key, matrix in spans.items()}
-
-
-SPAN_TOKENS = 1024
-"""Largest number of tokens that all spans are computed for; evenly spaced over all tokens where there are more."""
-ROUND = 16
-"""Chunks that each of several ranks measures before they are collected."""
 SampledMaps = Float[Tensor, "site stream stream token"]
 """H_res of the tokens that all spans are computed for."""
 
@@ -141,13 +125,14 @@ def measure_gains(
 
 
 def _measure_chunks(measurer: ChunkMeasurer, ranks: Ranks) -> tuple[ChunkSums | None, SampledMaps]:
-    """All chunks, dealt out to ranks in turn; the sums of all of them in order, and samples, on rank 0."""
+    """All chunks, shared among ranks in turn; the sums of all of them in order, and samples, on rank 0."""
     stack, tokens = measurer.source.stack, measurer.source.tokens
     starts = iter(range(0, tokens, CHUNK_TOKENS))
     total: ChunkSums | None = None
     # Taken at once and filled: a small tensor kept from each chunk would let the process grow with their number.
     samples = torch.empty(len(stack.sites), stack.streams, stack.streams, len(measurer.picked), dtype=measurer.dtype)
     taken = 0
+    # One rank alone adds each chunk at once: sixteen of them kept 800 MB of heap from being used again.
     round_of_all = ROUND * ranks.count if ranks.count > 1 else 1
     while batch := list(islice(starts, round_of_all)):
         mine = _measure_some(measurer, batch[ranks.rank :: ranks.count], ranks)
@@ -213,7 +198,31 @@ def _spans(maps: SampledMaps, curves: dict[CurveKey, Curve], kernel: Kernel) -> 
     return found
 
 
-REDUCTIONS = (Reduction.MEAN, Reduction.P50, Reduction.P99, Reduction.MAX, Reduction.OF_MEAN)
+def worst_spans(spans: Mapping[SpanKey, Sequence[Curve]], sites: Sequence[str]) -> dict[SpanKey, WorstSpan]:
+    """`worst_span` per direction and definition."""
+    return {key: worst_span(matrix, sites) for key, matrix in spans.items()}
+
+
+def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> WorstSpan:
+    """The largest of all P(a,b); of equal ones the shortest, then the first.
+
+    Parameters
+    ----------
+    spans
+        Row a, entry b: token mean of the gain of P(a,b); entries below the diagonal are ignored.
+    sites
+        Names of the sites.
+    """
+    # NaN or infinity anywhere is worse than any number.
+    cells = [(row[b], b - a, a) for a, row in enumerate(spans) for b in range(a, len(sites))]
+    broken = [(length, a) for value, length, a in cells if not is_finite(value)]
+    if broken:
+        length, a = min(broken)
+        return WorstSpan(value=spans[a][a + length], from_site=sites[a], to_site=sites[a + length])
+    largest: Number = max(value for value, _, _ in cells)
+    close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
+    length, a = min((length, a) for value, length, a in cells if value >= close)
+    return WorstSpan(value=largest, from_site=sites[a], to_site=sites[a + length])
 
 
 def identity_gains(stack: Stack) -> Gains:
@@ -225,7 +234,7 @@ def identity_gains(stack: Stack) -> Gains:
         for kind in Kind
         for direction in Direction
         for definition in Definition
-        for reduction in REDUCTIONS
+        for reduction in _REDUCTIONS
     }
     triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
     spans = {(direction, definition): triangle for direction in Direction for definition in Definition}

@@ -11,13 +11,15 @@ from mhcdiag.results.trend import Crossing, Growth
 LEAST_POINTS = 4
 """Points that a fit takes at least, if there are as many."""
 AUTOCORRELATED = 10
-"""Points from which the correlation of neighbouring residuals can be estimated."""
+"""Points from which the correlation of neighbouring residuals is estimated: with fewer it is noise."""
 STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 """97.5 % points of Student's t for 1 to 30 degrees of freedom."""
 NORMAL = 1.96
+"""The same for more degrees of freedom, where Student's t is some 4 % above the normal distribution, and nearer with
+each."""
 
 
 def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: float | None = None) -> Growth:
@@ -27,8 +29,19 @@ def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: flo
     least the last four. The interval is Student's, widened by sqrt((1 + r) / (1 - r)) for residuals whose neighbours
     correlate by r.
 
-    Arguments: steps: in ascending order; gains: one per step, those that are not positive and finite are left out;
-    fit_from: first step to take, None for the later half. Returns: the line; NaN for fewer than two points.
+    Parameters
+    ----------
+    steps
+        In ascending order.
+    gains
+        One per step; those that are not positive and finite are left out.
+    fit_from
+        First step to take; None for the later half.
+
+    Returns
+    -------
+    Growth
+        Rate in units of ln(gain) per step, with the ends of its 95 % interval; NaN for fewer than two points.
     """
     known = [(step, log10_of(gain) * math.log(10)) for step, gain in zip(steps, gains, strict=True) if _usable(gain)]
     start = fit_from if fit_from is not None else (steps[0] + steps[-1]) / 2
@@ -52,7 +65,16 @@ def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: flo
 def project(steps: Sequence[float], gains: Sequence[Number], growth: Growth, *, name: str, limit: float) -> Crossing:
     """When the fitted line crosses a limit, for the rate and for both ends of its interval.
 
-    Arguments: steps, gains: as for `fit_growth`; name: of the limit; limit: the gain.
+    Parameters
+    ----------
+    steps, gains
+        As for `fit_growth`.
+    growth
+        The line that was fitted to them.
+    name
+        What reports call the limit.
+    limit
+        The gain.
     """
     passed = next((step for step, gain in zip(steps, gains, strict=True) if not within(gain, limit)), None)
     if passed is not None or not math.isfinite(growth.rate):
@@ -64,6 +86,7 @@ def project(steps: Sequence[float], gains: Sequence[Number], growth: Growth, *, 
     ]
     middle_step, middle_log = (float(mean) for mean in np.mean(fitted, axis=0))
 
+    # Through the middle of the points, where the line is known best: both ends of the interval turn around it.
     def at(rate: float) -> float | None:
         if not rate > 0:
             return None
@@ -98,6 +121,7 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     correlation = 0.0
     if len(x) >= AUTOCORRELATED and variance > 0:
         together = float((residuals[1:] * residuals[:-1]).sum() / (residuals**2).sum())
+        # Negative correlation would narrow the interval on the word of few points; 1 would widen it without end.
         correlation = min(max(together, 0.0), 0.95)
     widening = math.sqrt((1 + correlation) / (1 - correlation))
     return rate, student * widening * math.sqrt(variance / spread)

@@ -1,21 +1,36 @@
-"""From the gains of every token to one curve per reduction."""
+"""From the gains of every token to one curve per reduction: mean, quantiles, maximum, and the gain of the mean.
+
+Sums and maxima of chunks add up; quantiles need every value, or a histogram of them. Chunks are added in their order,
+so that the numbers depend neither on the number of ranks nor on that of threads.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, Kernel, KindGains
-from mhcdiag.kernels.composite.products import gains
-from mhcdiag.kernels.composite.quantiles import BINS, INFINITY, NAN, ZERO, OctaveCounts
+from mhcdiag.kernels.composite.interface import (
+    BINS,
+    INFINITY,
+    KEYS,
+    NAN,
+    ZERO,
+    ChunkGains,
+    Kernel,
+    KindGains,
+    OctaveCounts,
+)
+from mhcdiag.kernels.composite.reference import gains
 from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.results.gain import Curve, CurveKey, Kind, Matrix, Reduction
 from mhcdiag.results.numbers import Number, from_log2
 
 EXACT_TOKENS = 65_536
+"""Tokens up to which every gain is kept for quantiles: 12 curves of 122 sites in float64 are 770 MB then, and what is
+kept above must not grow with the number of tokens."""
+
 PERCENTS = (50, 99)
 """The quantiles that are reported: order statistics of rank ceil(percent T / 100)."""
 
@@ -28,37 +43,8 @@ class RowQuantiles:
     p99: tuple[Number, ...]
 
 
-@runtime_checkable
-class Quantiles(Protocol):
-    """Collects non-negative values [row, token] chunk by chunk, in any order of chunks."""
-
-    def add(self, values: Scaled, *, start: int) -> None:
-        """Take the values of one chunk, which begins at token `start`."""
-
-    def result(self, kernel: Kernel) -> RowQuantiles:
-        """The order statistics of all values taken."""
-
-
-def rank_of(percent: int, tokens: int) -> int:
-    """ceil(percent T / 100), in whole numbers: 0.99 * T is not exact."""
-    return -(-percent * tokens // 100)
-
-
-def quantiles_for(tokens: int, kernel: Kernel) -> "ExactQuantiles | HistogramQuantiles":
-    """The collector that fits a known number of tokens."""
-    return ExactQuantiles() if tokens <= EXACT_TOKENS else HistogramQuantiles(kernel)
-
-
-def merged(parts: Iterable["ExactQuantiles | HistogramQuantiles"]) -> "ExactQuantiles | HistogramQuantiles":
-    """What one collector would hold had it taken the chunks of all."""
-    first, *others = parts
-    for other in others:
-        first.merge(other)
-    return first
-
-
 class ExactQuantiles:
-    """Keeps every value."""
+    """Keeps every value [row, token], none negative, chunk by chunk in any order."""
 
     def __init__(self) -> None:
         self._chunks: dict[int, Scaled] = {}
@@ -67,15 +53,16 @@ class ExactQuantiles:
         """Take the values of one chunk."""
         self._chunks[start] = values
 
-    def merge(self, other: "ExactQuantiles | HistogramQuantiles") -> None:
+    def merge(self, other: "Quantiles") -> None:
         """Take what another one holds."""
-        assert isinstance(other, ExactQuantiles)
+        assert isinstance(other, ExactQuantiles)  # all ranks chose by the same number of tokens
         self._chunks |= other._chunks
 
     def result(self, kernel: Kernel) -> RowQuantiles:
         """The order statistics of all values taken."""
         chunks = list(self._chunks.values())
         plain = all(chunk.exponent is None for chunk in chunks)
+        # Logarithms sort as the values do, however large these are.
         parts = [chunk.mantissa if plain else chunk.log2() for chunk in chunks]
         values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         lower, upper = (rank_of(percent, values.shape[-1]) for percent in PERCENTS)
@@ -85,7 +72,7 @@ class ExactQuantiles:
 
 
 class HistogramQuantiles:
-    """Counts values in bins of equal ratio.
+    """Counts values in bins of equal ratio, 256 an octave: what is found is at most 0.14 % off.
 
     Only octaves that occur take memory, and counts add up exactly in any order.
     """
@@ -99,7 +86,7 @@ class HistogramQuantiles:
         del start
         self._add(self._kernel.octave_counts(values))
 
-    def merge(self, other: "ExactQuantiles | HistogramQuantiles") -> None:
+    def merge(self, other: "Quantiles") -> None:
         """Take what another one holds."""
         assert isinstance(other, HistogramQuantiles)
         self._add(other._octaves)
@@ -118,6 +105,30 @@ class HistogramQuantiles:
         return RowQuantiles(p50=by_percent[0], p99=by_percent[1])
 
 
+Quantiles = ExactQuantiles | HistogramQuantiles
+"""Collects non-negative values [row, token] chunk by chunk, in any order of chunks."""
+
+KindQuantiles = dict[Kind, Quantiles]
+
+
+def quantiles_for(tokens: int, kernel: Kernel) -> Quantiles:
+    """The collector that fits a known number of tokens."""
+    return ExactQuantiles() if tokens <= EXACT_TOKENS else HistogramQuantiles(kernel)
+
+
+def merged(parts: Iterable[Quantiles]) -> Quantiles:
+    """What one collector would hold had it taken the chunks of all."""
+    first, *others = parts
+    for other in others:
+        first.merge(other)
+    return first
+
+
+def rank_of(percent: int, tokens: int) -> int:
+    """ceil(percent T / 100), in whole numbers: 0.99 * T is not exact."""
+    return -(-percent * tokens // 100)
+
+
 def _middles(counts: Tensor, order: list[int], rank: int) -> tuple[Number, ...]:
     positions = torch.searchsorted(counts, torch.full((len(counts), 1), rank)).squeeze(1).tolist()
     special = {ZERO: 0.0, INFINITY: math.inf, NAN: math.nan}
@@ -128,7 +139,18 @@ def _middles(counts: Tensor, order: list[int], rank: int) -> tuple[Number, ...]:
     return tuple(found)
 
 
-KindQuantiles = dict[Kind, ExactQuantiles | HistogramQuantiles]
+class TokenQuantiles:
+    """Collects the gains of every token, per kind."""
+
+    def __init__(self, tokens: int, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.kinds: KindQuantiles = {kind: quantiles_for(tokens, kernel) for kind in Kind}
+
+    def add(self, found: ChunkGains, *, start: int) -> None:
+        """Take the gains of the chunk that begins at token `start`."""
+        for kind, gained in found.kinds.items():
+            assert gained.per_token is not None
+            self.kinds[kind].add(gained.per_token.rows(), start=start)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,18 +203,14 @@ def _kind_sums(found: KindGains, others: Tensor | None) -> KindSums:
     )
 
 
-class TokenQuantiles:
-    """Collects the gains of every token, per kind."""
-
-    def __init__(self, tokens: int, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self.kinds: KindQuantiles = {kind: quantiles_for(tokens, kernel) for kind in Kind}
-
-    def add(self, found: ChunkGains, *, start: int) -> None:
-        """Take the gains of the chunk that begins at token `start`."""
-        for kind, gained in found.kinds.items():
-            assert gained.per_token is not None
-            self.kinds[kind].add(gained.per_token.rows(), start=start)
+def positions_of_others(first_tokens: Sequence[int], *, start: int, stop: int) -> Tensor | None:
+    """Positions within start..stop-1 of the tokens that do not begin a sequence; None where none is said to."""
+    if not first_tokens:
+        return None
+    keep = torch.ones(stop - start, dtype=torch.bool)
+    inside = torch.tensor([token - start for token in first_tokens if start <= token < stop], dtype=torch.long)
+    keep[inside] = False
+    return keep.nonzero().squeeze(1)
 
 
 def curves(
@@ -214,14 +232,14 @@ def curves(
     collected = list(quantiles)
     found: dict[CurveKey, Curve] = {}
     for kind, sums in kinds.items():
-        at = merged(of_rank[kind] for of_rank in collected).result(kernel)
+        quantile = merged(of_rank[kind] for of_rank in collected).result(kernel)
         of_mean = gains((sums.matrices / tokens).with_token())
         sites = sums.sums.mantissa.shape[1]
         for k, key in enumerate(KEYS):
             row = slice(k * sites, (k + 1) * sites)
             found[kind, *key, Reduction.MEAN] = (sums.sums[k] / tokens).numbers()
-            found[kind, *key, Reduction.P50] = at.p50[row]
-            found[kind, *key, Reduction.P99] = at.p99[row]
+            found[kind, *key, Reduction.P50] = quantile.p50[row]
+            found[kind, *key, Reduction.P99] = quantile.p99[row]
             found[kind, *key, Reduction.MAX] = sums.maxima[k].numbers()
             if sums.without_first is not None and tokens > first_tokens:
                 without = sums.without_first[k] / (tokens - first_tokens)
@@ -243,15 +261,5 @@ def mean_matrices(sums: KindSums, *, tokens: int) -> tuple[Matrix, ...]:
 def _float(mantissa: float, exponent: float) -> float:
     try:
         return math.ldexp(mantissa, int(exponent))
-    except OverflowError:
+    except OverflowError:  # a matrix in a record has plain numbers: what is beyond float64 is infinity there
         return math.copysign(math.inf, mantissa)
-
-
-def positions_of_others(first_tokens: Sequence[int], *, start: int, stop: int) -> Tensor | None:
-    """Positions within start..stop-1 of the tokens that do not begin a sequence; None where none is said to."""
-    if not first_tokens:
-        return None
-    keep = torch.ones(stop - start, dtype=torch.bool)
-    inside = torch.tensor([token - start for token in first_tokens if start <= token < stop], dtype=torch.long)
-    keep[inside] = False
-    return keep.nonzero().squeeze(1)

@@ -33,7 +33,10 @@ class Alarm:
     """What to do; a function gets the report and the reason."""
 
     def reason(self, now: LiveGains, before: LiveGains | None) -> str | None:
-        """Why this report is an alarm; None where it is not."""
+        """Why this report is an alarm; None where it is not.
+
+        NaN is an alarm: `within` and the growth ask whether a number is fine, not whether it is too large.
+        """
         if self.max_gain is not None and not within(now.worst, self.max_gain):
             return f"step {now.step}: composite gain {text(now.worst)} above the limit {text(self.max_gain)}"
         if (

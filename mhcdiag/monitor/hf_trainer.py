@@ -1,4 +1,7 @@
-"""`Monitor` inside the Trainer of transformers."""
+"""`Monitor` inside the Trainer of transformers.
+
+A file of its own, as `lightning` is: importing it imports transformers, and nothing else of this package needs that.
+"""
 
 from typing import Any
 
@@ -37,6 +40,7 @@ class GainCallback(TrainerCallback):
         try:
             self.monitor.step()
         except GainAlarmError as error:
+            # The exception itself would end the script; this way the Trainer ends the training in good order.
             logger.error("%s; training stops", error)
             control.should_training_stop = True
 

@@ -1,4 +1,7 @@
-"""`Monitor` inside the Trainer of Lightning."""
+"""`Monitor` inside the Trainer of Lightning.
+
+A file of its own, as `hf_trainer` is: importing it imports lightning, and nothing else of this package needs that.
+"""
 
 from typing import Any
 
@@ -32,6 +35,7 @@ class GainCallback(Callback):  # type: ignore[misc]  # may not be installed wher
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count one step where the optimizer took one: not at every batch where gradients are accumulated."""
         assert self.monitor is not None
+        # Lightning calls this for every micro-batch.
         if trainer.global_step == self._steps:
             return
         self._steps = trainer.global_step

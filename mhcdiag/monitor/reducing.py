@@ -1,4 +1,4 @@
-"""From caught mappings to one report, over all ranks of a distributed run."""
+"""From caught mappings to one report: the ranks agree that all of them can report, then their gains are joined."""
 
 import logging
 import zlib
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, distributed
 
 from mhcdiag.errors import SettingError
-from mhcdiag.kernels.choice import choose_kernel
+from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
+from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
-from mhcdiag.kernels.reference import Reference
 from mhcdiag.monitor.catching import stacked
 from mhcdiag.results.gain import Definition, Direction, Kind, LiveGains
 
 logger = logging.getLogger("mhcdiag")
 
 NOTHING, REFUSED = 0, -1
+"""What a rank says that ran no site, or whose mappings cannot be composed; other numbers are signatures of sites."""
 
 
 def is_distributed() -> bool:
@@ -41,6 +42,7 @@ def can_report(caught: dict[str, Tensor], *, step: int) -> bool:
         least, most = _least_and_most(state, _device(caught))
         if problem is None and least == REFUSED:
             problem = "the mappings of another rank cannot be composed; its message says why"
+        # A rank that runs no site at one step is worth a warning; different sites would be so at every step.
         elif problem is None and least == NOTHING < most:
             logger.warning("step %d: no report of gains, since a rank ran no site", step)
         elif problem is None and least != most:
@@ -72,10 +74,12 @@ def _signature(caught: dict[str, Tensor]) -> int:
     if not caught:
         return NOTHING
     streams = next(iter(caught.values())).shape[-1]
+    # Not Python's hash of a text, which differs from process to process.
     return 1 + zlib.crc32("\0".join([str(streams), *caught]).encode())
 
 
 def _device(caught: dict[str, Tensor]) -> torch.device:
+    # NCCL reduces on GPUs only, and gloo need not know the device that the mappings lie on.
     if distributed.get_backend() != "nccl":
         return torch.device("cpu")
     found: Any = next((maps.device for maps in caught.values()), None)
@@ -83,6 +87,7 @@ def _device(caught: dict[str, Tensor]) -> torch.device:
 
 
 def _least_and_most(state: int, device: torch.device) -> tuple[int, int]:
+    # One collective for both: the largest of the negatives is the least. float64 holds 33 bits exactly.
     edges = torch.tensor([state, -state], dtype=torch.float64, device=device)
     distributed.all_reduce(edges, op=distributed.ReduceOp.MAX)
     most, least = edges.tolist()
@@ -104,6 +109,7 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
     means = torch.stack([_plain(found[kind].sums) for kind in Kind])[:, [FORWARD, BACKWARD]]
     largest = torch.stack([_plain(found[kind].maxima) for kind in Kind])[:, [FORWARD, BACKWARD]]
     tokens = torch.tensor([maps.shape[-1]], dtype=torch.float64, device=means.device)
+    # Sums over tokens add up over ranks, whose numbers of tokens may differ; maxima do not need them.
     if is_distributed():
         distributed.all_reduce(means)
         distributed.all_reduce(tokens)
@@ -129,7 +135,7 @@ def live_gains(caught: dict[str, Tensor], *, step: int) -> LiveGains:
 def _kernel_for(maps: Tensor) -> Kernel:
     """One program on a GPU in place of some thousand; on a CPU nothing that would compile inside a training step."""
     if not maps.is_cuda:
-        return Reference()
+        return ReferenceKernel()
     dtype = torch.float64 if maps.dtype == torch.float64 else torch.float32
     return choose_kernel(device="cuda", streams=maps.shape[1], matrices=maps.shape[0] * maps.shape[-1], dtype=dtype)
 

@@ -29,7 +29,7 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._append("")  # what cannot be written is told before the first step
+        self._append("")  # a path that cannot be written fails before the first step, not after a day
 
     def write(self, found: LiveGains) -> None:
         """See `Sink`.

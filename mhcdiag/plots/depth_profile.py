@@ -7,10 +7,10 @@ from enum import StrEnum
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mhcdiag.plots.fitted_text import drawable, gain_text
+from mhcdiag.plots.axes import EXPLODED, MARGIN, set_site_axis
 from mhcdiag.plots.gain_panel import (
     BROKEN_ROOM,
-    Panel,
+    GainPanel,
     broken_sites,
     draw_directions,
     legend_entries,
@@ -20,10 +20,8 @@ from mhcdiag.plots.gain_panel import (
     shade_broken,
 )
 from mhcdiag.plots.inline_svg import Tip
-from mhcdiag.plots.log_axis import EXPLODED, MARGIN
-from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
-from mhcdiag.plots.site_axis import set_site_axis
-from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, house_style
+from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet, drawable, gain_text
+from mhcdiag.plots.style import DASHED, DIRECTION_COLOURS, DIRECTION_WIDTHS, DOTTED, GREY, house_style
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult
 from mhcdiag.results.numbers import Huge, is_finite
 
@@ -45,7 +43,7 @@ class Scale(StrEnum):
     """From 0; gains above 1e300 are left out."""
 
 
-def depth_figure(result: GainResult, panel: Panel, *, scale: Scale = Scale.LOG) -> Figure:
+def depth_figure(result: GainResult, panel: GainPanel, *, scale: Scale = Scale.LOG) -> Figure:
     """Draw token means of the gain over depth, forward and backward, in one panel.
 
     The definition `amax` is drawn solid, as in arXiv 2512.24880, Figures 3 and 7, and `norm` dashed where it differs
@@ -77,14 +75,14 @@ def depth_figure(result: GainResult, panel: Panel, *, scale: Scale = Scale.LOG) 
         mark_broken(axes, broken_sites(result, panel))
         set_site_axis(axes.xaxis, len(result.sites), length=PANEL_WIDTH, names=result.sites)
         composite = f"site l (forward: 1 to l, backward: l to {len(result.sites)})"
-        axes.set_xlabel("site l" if panel is Panel.SINGLE else composite)
+        axes.set_xlabel("site l" if panel is GainPanel.SINGLE else composite)
         axes.set_ylabel("gain (token mean)")
         axes.yaxis.set_label_coords(-0.5 / PANEL_WIDTH, 0.5)
         sheet.legend(handles=legend_entries([axes]), ncols=LEGEND_COLUMNS)
     return sheet.figure
 
 
-def depth_tips(result: GainResult, panel: Panel) -> Iterator[Tip]:
+def depth_tips(result: GainResult, panel: GainPanel) -> Iterator[Tip]:
     """Every gain of the panel, site by site."""
     for index, site in enumerate(result.sites):
         lines = [f"site {index + 1}: {drawable(site)}"]
@@ -94,7 +92,7 @@ def depth_tips(result: GainResult, panel: Panel) -> Iterator[Tip]:
         yield Tip(left=index + 0.5, right=index + 1.5, text="\n".join(lines))
 
 
-def _draw_linear(axes: Axes, result: GainResult, panel: Panel) -> None:
+def _draw_linear(axes: Axes, result: GainResult, panel: GainPanel) -> None:
     sites = len(result.sites)
     margin = max(0.5, 0.02 * sites)
     curves = {
@@ -110,10 +108,10 @@ def _draw_linear(axes: Axes, result: GainResult, panel: Panel) -> None:
     axes.grid(axis="y")
     axes.axhline(1.0, color=GREY, linewidth=0.8, zorder=1.5, label="gain 1")
     if high >= 10**EXPLODED:
-        axes.axhline(10**EXPLODED, color="black", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label="exploded")
+        axes.axhline(10**EXPLODED, color="black", linewidth=0.9, linestyle=DOTTED, zorder=1.5, label="exploded")
     for (direction, definition), curve in curves.items():
         solid = definition is Definition.AMAX
-        style = {"linewidth": 1.9 if direction is Direction.FORWARD else 1.1} if solid else _DASHED
+        style = {"linewidth": DIRECTION_WIDTHS[direction]} if solid else {"linewidth": 0.8, "linestyle": DASHED}
         colour = DIRECTION_COLOURS[direction]
         if solid or curve != curves[direction, Definition.AMAX]:
             # One site alone has no line to show it.
@@ -122,9 +120,6 @@ def _draw_linear(axes: Axes, result: GainResult, panel: Panel) -> None:
                 range(1, sites + 1), _heights(curve), color=colour, marker=marker, markersize=4,
                 label=f"{direction} {definition}", **style,
             )  # fmt: skip
-
-
-_DASHED = {"linewidth": 0.8, "linestyle": (0, (3, 1.5))}
 
 
 def _heights(curve: Curve) -> list[float]:

@@ -9,10 +9,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import fitted, gain_text
-from mhcdiag.plots.log_axis import EXPLODED, exponents, log_limits, set_log_axis
-from mhcdiag.plots.sheet import PANEL_WIDTH
-from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, RED, SMALL_SIZE
+from mhcdiag.plots.axes import EXPLODED, exponents, log_limits, set_log_axis
+from mhcdiag.plots.sheet import PANEL_WIDTH, fitted, gain_text
+from mhcdiag.plots.style import (
+    DASHED,
+    DIRECTION_COLOURS,
+    DIRECTION_LABELS,
+    DIRECTION_WIDTHS,
+    DOTTED,
+    GREY,
+    RED,
+    SMALL_SIZE,
+)
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import is_finite
 
@@ -21,10 +29,10 @@ VISIBLE = 0.015
 BROKEN_ROOM = 0.28
 """Share of the axis kept free of curves, at the top, where broken sites are marked."""
 MOST_NAMED = 3
-"""Broken sites that are named; more would not fit."""
+"""BrokenSite sites that are named; more would not fit."""
 
 
-class Panel(StrEnum):
+class GainPanel(StrEnum):
     """What a panel shows, as in Figures 3 and 7 of arXiv 2512.24880."""
 
     SINGLE = "single"
@@ -34,13 +42,13 @@ class Panel(StrEnum):
 
     def kind(self, direction: Direction) -> Kind:
         """The product of mappings that this panel shows in a direction."""
-        if self is Panel.SINGLE:
+        if self is GainPanel.SINGLE:
             return Kind.SINGLE
         return Kind.PREFIX if direction is Direction.FORWARD else Kind.SUFFIX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Broken:
+class BrokenSite:
     """A site that brings NaN or infinity into a curve."""
 
     index: int
@@ -49,7 +57,9 @@ class Broken:
     """Its name, and what stands there."""
 
 
-def panel_limits(results: Iterable[GainResult], panel: Panel, definitions: Sequence[Definition]) -> tuple[float, float]:
+def panel_limits(
+    results: Iterable[GainResult], panel: GainPanel, definitions: Sequence[Definition]
+) -> tuple[float, float]:
     """Ends of the gain axis, as decimal logarithms, that suits all results."""
     shown = [
         result.curve(panel.kind(direction), direction, definition)
@@ -72,10 +82,10 @@ def prepare_panel(axes: Axes, *, sites: int, limits: tuple[float, float]) -> Non
     axes.tick_params(axis="y", which="minor", length=1.5)
     axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=1.5, label="gain 1")
     if limits[0] <= EXPLODED <= limits[1]:
-        axes.axhline(EXPLODED, color="black", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label="exploded")
+        axes.axhline(EXPLODED, color="black", linewidth=0.9, linestyle=DOTTED, zorder=1.5, label="exploded")
 
 
-def draw_directions(axes: Axes, result: GainResult, panel: Panel) -> None:
+def draw_directions(axes: Axes, result: GainResult, panel: GainPanel) -> None:
     """Draw both directions of one result: `amax`, and `norm` where it can be told from it."""
     low, high = axes.get_ylim()
     for direction in Direction:
@@ -85,10 +95,8 @@ def draw_directions(axes: Axes, result: GainResult, panel: Panel) -> None:
         colour = DIRECTION_COLOURS[direction]
         if _differ(amax, norm, by=VISIBLE * (high - low)):
             label = f"{direction} norm"
-            draw_curve(axes, norm, label=label, color=colour, linewidth=0.8, linestyle=(0, (3, 1.5)), fillstyle="none")
-        # Backward lies on top and is thinner, so that forward shows beside it where they are equal.
-        width = 1.9 if direction is Direction.FORWARD else 1.1
-        draw_curve(axes, amax, label=f"{direction} amax", color=colour, linewidth=width)
+            draw_curve(axes, norm, label=label, color=colour, linewidth=0.8, linestyle=DASHED, fillstyle="none")
+        draw_curve(axes, amax, label=f"{direction} amax", color=colour, linewidth=DIRECTION_WIDTHS[direction])
 
 
 def draw_curve(axes: Axes, curve: Curve, *, label: str, **line: Any) -> None:
@@ -106,12 +114,12 @@ def draw_curve(axes: Axes, curve: Curve, *, label: str, **line: Any) -> None:
         axes.plot(zeros, [0.03] * len(zeros), "v", color=line["color"], markersize=4, transform=bottom, label="zero")
 
 
-def broken_sites(result: GainResult, panel: Panel, *, prefix: str = "") -> list[Broken]:
+def broken_sites(result: GainResult, panel: GainPanel, *, prefix: str = "") -> list[BrokenSite]:
     """Sites that bring NaN or infinity into the `amax` curves of a panel, in depth order.
 
     A composite is broken from the first such site on; only the site where that begins is named.
     """
-    found: dict[int, Broken] = {}
+    found: dict[int, BrokenSite] = {}
     for direction in Direction:
         kind = panel.kind(direction)
         curve = result.curve(kind, direction, Definition.AMAX)
@@ -122,11 +130,11 @@ def broken_sites(result: GainResult, panel: Panel, *, prefix: str = "") -> list[
                 continue
             # The site's own value says more than that of the composite, in which infinity soon turns into NaN.
             shown = number if is_finite(single[index]) else single[index]
-            found.setdefault(index, Broken(index=index, label=f"{prefix}{result.sites[index]} {gain_text(shown)}"))
+            found.setdefault(index, BrokenSite(index=index, label=f"{prefix}{result.sites[index]} {gain_text(shown)}"))
     return [found[index] for index in sorted(found)]
 
 
-def mark_broken(axes: Axes, broken: Sequence[Broken]) -> None:
+def mark_broken(axes: Axes, broken: Sequence[BrokenSite]) -> None:
     """Mark broken sites by red triangles at the top and name the first few below them."""
     if not broken:
         return
@@ -159,10 +167,14 @@ def legend_entries(panels: Iterable[Axes]) -> list[Line2D]:
     """Legend handles for what the panels of one figure show."""
     drawn = {str(line.get_label()) for axes in panels for line in axes.get_lines()}
     entries = {
-        "forward amax": _line("forward (signals)", color=DIRECTION_COLOURS[Direction.FORWARD], linewidth=1.9),
-        "backward amax": _line("backward (gradients)", color=DIRECTION_COLOURS[Direction.BACKWARD], linewidth=1.1),
-        "norm": _line("norm, where it differs", color=GREY, linewidth=0.9, linestyle=(0, (3, 1.5))),
-        "exploded": _line(f"gain {10**EXPLODED:.0f}", color="black", linewidth=0.9, linestyle=(0, (1, 2))),
+        **{
+            f"{each} amax": _line(
+                DIRECTION_LABELS[each], color=DIRECTION_COLOURS[each], linewidth=DIRECTION_WIDTHS[each]
+            )
+            for each in Direction
+        },
+        "norm": _line("norm, where it differs", color=GREY, linewidth=0.9, linestyle=DASHED),
+        "exploded": _line(f"gain {10**EXPLODED:.0f}", color="black", linewidth=0.9, linestyle=DOTTED),
         "zero": _line("gain 0", color=GREY, marker="v", markersize=4, linestyle="none"),
         "broken": _line("NaN or infinity", color=RED, marker="^", markersize=5, linestyle="none"),
     }

@@ -74,6 +74,7 @@ def inline_svg(figure: Figure, *, prefix: str, tips: Sequence[Tip] = ()) -> str:
         What to say at which places.
     """
     buffer = io.StringIO()
+    # Files get their letters as paths, to look the same everywhere; a page has a font of its own.
     with house_style(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     bare = _NOT_FOR_A_PAGE.sub("", buffer.getvalue())
@@ -93,6 +94,7 @@ def _page_tag(tag: str) -> str:
 
 def _own_identifiers(body: str, prefix: str) -> str:
     """Identifiers that are referred to, with a prefix; the others are dropped."""
+    # Identifiers hold for the whole page: where two figures use one, the browser takes the first.
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))
     body = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", body)
     body = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", body)
@@ -103,6 +105,7 @@ def _tip(figure: Figure, tip: Tip) -> str:
     axes = figure.axes[tip.axes]
     low, high = sorted(axes.get_ylim())
     bottom, top = (low if tip.low is None else tip.low), (high if tip.high is None else tip.high)
+    # SVG counts downwards from the top, in points of 1/72 inch; matplotlib upwards, in dots.
     corners = axes.transData.transform([(tip.left, bottom), (tip.right, top)]) * POINTS_PER_INCH / figure.dpi
     (left, right), (lower, upper) = sorted(corners[:, 0]), sorted(corners[:, 1])
     widened = max(0.0, NARROWEST - (right - left)) / 2

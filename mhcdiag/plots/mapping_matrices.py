@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from mhcdiag.plots.fitted_text import drawable, fitted
 from mhcdiag.plots.inline_svg import Tip
-from mhcdiag.plots.sheet import Sheet
+from mhcdiag.plots.sheet import Sheet, drawable, fitted
 from mhcdiag.plots.style import DIRECTION_COLOURS, LABEL_SIZE, RED, SMALL_SIZE, house_style
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Matrix, Reduction
-from mhcdiag.results.numbers import Number, is_finite, log10_of, text
+from mhcdiag.results.numbers import text
+from mhcdiag.results.wording import badness
 
 SIDE = 1.55
 """Inches of a matrix."""
@@ -21,9 +21,7 @@ MARGIN = 0.1
 SUMS = 0.46
 """Inches right of and below it, for its sums."""
 TITLE = 0.26
-TILE_WIDTH = MARGIN + SIDE + SUMS
-TILE_HEIGHT = TITLE + SIDE + 0.3
-COLUMNS = 4
+HEIGHT = TITLE + SIDE + 0.3
 MOST_CELLS = 8
 """Streams up to which the numbers have room in the cells."""
 MOST_SUMS = 12
@@ -35,46 +33,35 @@ WHOLE = "all sites"
 def worst_sites(result: GainResult, *, most: int = 5) -> tuple[int, ...]:
     """Positions of the sites with the largest gain alone (norm, token mean, either direction), the worst first."""
     curves = [result.gain[Kind.SINGLE, direction, Definition.NORM, Reduction.MEAN] for direction in Direction]
-    gains = [max((curve[site] for curve in curves), key=_rank) for site in range(len(result.sites))]
-    return tuple(sorted(range(len(gains)), key=lambda site: (_rank(gains[site]), -site), reverse=True)[:most])
+    gains = [max((curve[site] for curve in curves), key=badness) for site in range(len(result.sites))]
+    return tuple(sorted(range(len(gains)), key=lambda site: (badness(gains[site]), -site), reverse=True)[:most])
 
 
-def mappings_figure(result: GainResult, *, most: int = 5) -> Figure:
-    """Draw the token means of H_res at the worst sites, and that of the composite of all sites.
+def matrix_figure(matrix: Matrix, *, name: str) -> Figure:
+    """Draw the token mean of H_res at one site, or of the composite of all.
 
     Rows are target streams, columns source streams. The sum of a row stands right of it, that of a column below it;
     the largest of each, which is the Amax gain of the mean, is coloured.
 
     Parameters
     ----------
-    result
-        A measurement of streams that are mixed.
-    most
-        Number of sites.
-
-    Raises
-    ------
-    ValueError
-        There are no matrices: nothing is mixed.
+    matrix
+        Row by row.
+    name
+        Of the site; stands above.
     """
-    if not result.mean_mappings:
-        raise ValueError(f"layout {result.layout} mixes nothing: there are no mappings to draw")
-    tiles = [(result.sites[site], result.mean_mappings[site]) for site in worst_sites(result, most=most)]
-    tiles.append((WHOLE, result.mean_composite))
     with house_style():
-        rows = math.ceil(len(tiles) / COLUMNS)
-        sheet = Sheet(height=rows * TILE_HEIGHT, width=min(len(tiles), COLUMNS) * TILE_WIDTH)
-        for place, (name, matrix) in enumerate(tiles):
-            row, column = divmod(place, COLUMNS)
-            _draw_tile(sheet, matrix, name, left=column * TILE_WIDTH, top=row * TILE_HEIGHT)
-    return sheet.figure
-
-
-def matrix_figure(matrix: Matrix, *, name: str) -> Figure:
-    """Draw one mapping as in `mappings_figure`."""
-    with house_style():
-        sheet = Sheet(height=TILE_HEIGHT, width=TILE_WIDTH)
-        _draw_tile(sheet, matrix, name, left=0.0, top=0.0)
+        sheet = Sheet(height=HEIGHT, width=MARGIN + SIDE + SUMS)
+        title = fitted(name, width=SIDE + SUMS - 0.05, size=LABEL_SIZE, weight="bold")
+        sheet.text(title, left=MARGIN, top=0.06, size=LABEL_SIZE, weight="bold")
+        axes = sheet.axes(left=MARGIN, top=TITLE, width=SIDE, height=SIDE)
+        axes.set_label(drawable(name))
+        axes.set_axis_off()
+        _draw_cells(axes, matrix)
+        if len(matrix) <= MOST_SUMS:
+            _write_sums(axes, [math.fsum(row) if _finite(row) else math.nan for row in matrix], Direction.FORWARD)
+            columns = list(zip(*matrix, strict=True))
+            _write_sums(axes, [math.fsum(one) if _finite(one) else math.nan for one in columns], Direction.BACKWARD)
     return sheet.figure
 
 
@@ -84,19 +71,6 @@ def matrix_tips(matrix: Matrix) -> Iterator[Tip]:
         for source, entry in enumerate(row):
             words = f"from stream {source + 1} to stream {target + 1}: {entry:.6g}"
             yield Tip(left=source, right=source + 1, low=target, high=target + 1, text=words)
-
-
-def _draw_tile(sheet: Sheet, matrix: Matrix, name: str, *, left: float, top: float) -> None:
-    title = fitted(name, width=SIDE + SUMS - 0.05, size=LABEL_SIZE, weight="bold")
-    sheet.text(title, left=left + MARGIN, top=top + 0.06, size=LABEL_SIZE, weight="bold")
-    axes = sheet.axes(left=left + MARGIN, top=top + TITLE, width=SIDE, height=SIDE)
-    axes.set_label(drawable(name))
-    axes.set_axis_off()
-    _draw_cells(axes, matrix)
-    if len(matrix) <= MOST_SUMS:
-        _write_sums(axes, [math.fsum(row) if _finite(row) else math.nan for row in matrix], Direction.FORWARD)
-        columns = list(zip(*matrix, strict=True))
-        _write_sums(axes, [math.fsum(one) if _finite(one) else math.nan for one in columns], Direction.BACKWARD)
 
 
 def _draw_cells(axes: Axes, matrix: Matrix) -> None:
@@ -147,8 +121,3 @@ def entry_text(value: float) -> str:
 
 def _finite(entries: Sequence[float]) -> bool:
     return all(map(math.isfinite, entries))
-
-
-def _rank(gain: Number) -> float:
-    """Orders gains with NaN and infinity above every number."""
-    return log10_of(gain) if is_finite(gain) else math.inf

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import drawable
+from mhcdiag.plots.axes import MARGIN, exponents, set_log_axis, set_site_axis
 from mhcdiag.plots.gain_panel import draw_curve
 from mhcdiag.plots.inline_svg import Tip
-from mhcdiag.plots.log_axis import MARGIN, exponents, set_log_axis
-from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
-from mhcdiag.plots.site_axis import set_site_axis
+from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet, drawable
 from mhcdiag.plots.style import DIRECTION_COLOURS, house_style
 from mhcdiag.results.gain import Curve, Direction, GainResult, SinkhornQuality
 from mhcdiag.results.numbers import text

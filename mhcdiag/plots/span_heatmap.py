@@ -11,10 +11,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Stroke
 
-from mhcdiag.plots.fitted_text import fitted, gain_text
-from mhcdiag.plots.log_axis import CALM, exponents, set_log_axis
-from mhcdiag.plots.sheet import LEFT, PANEL_LEFTS, PANEL_WIDTH, Sheet
-from mhcdiag.plots.site_axis import set_name_axis
+from mhcdiag.plots.axes import CALM, exponents, set_log_axis, set_name_axis
+from mhcdiag.plots.sheet import LEFT, PANEL_LEFTS, PANEL_WIDTH, Sheet, fitted, gain_text
 from mhcdiag.plots.style import HEAT_COLOURMAP, LABEL_SIZE, RED, house_style
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, WorstSpan
 from mhcdiag.results.numbers import is_finite

@@ -4,7 +4,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
+from mhcdiag.results.bands import DIRECTION_WORDS
 from mhcdiag.results.gain import Direction
 
 FONT = "DejaVu Sans"
@@ -12,12 +15,19 @@ FONT = "DejaVu Sans"
 
 DIRECTION_COLOURS = {Direction.FORWARD: "#0072B2", Direction.BACKWARD: "#D55E00"}
 """Blue and vermilion of Okabe and Ito: told apart with every kind of colour vision, and in grey by lightness."""
+DIRECTION_LABELS = {each: f"{each} ({DIRECTION_WORDS[each]})" for each in Direction}
+"""Their names in legends."""
+DIRECTION_WIDTHS = {Direction.FORWARD: 1.9, Direction.BACKWARD: 1.1}
+"""Points. Backward is drawn on top of forward: where both are equal, the wider line still shows at its sides."""
 CHECKPOINT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito without its yellow, which white paper swallows."""
 CHECKPOINT_COLOURMAP = "viridis"
 """For more checkpoints than the palette holds: usually steps of one run, whose order the colours then show."""
 HEAT_COLOURMAP = "cividis"
 """Perceptually uniform, made to look the same with deficient colour vision."""
+DASHED = (0, (3, 1.5))
+DOTTED = (0, (1, 2))
+"""Lengths of ink and gap, in widths of the line."""
 RED = "#C00000"
 """NaN and infinity only."""
 GREY = "#606060"
@@ -77,3 +87,12 @@ def house_style() -> AbstractContextManager[None]:
     # The backend belongs to the caller: naming it here would switch it.
     settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
     return matplotlib.rc_context(settings | RC)
+
+
+def checkpoint_colours(count: int) -> list[str]:
+    """One colour per checkpoint: told apart where the palette suffices, else in their order."""
+    if count <= len(CHECKPOINT_COLOURS):
+        return list(CHECKPOINT_COLOURS[:count])
+    colourmap = colormaps[CHECKPOINT_COLOURMAP]
+    # Its last tenth is too light a yellow for lines on white.
+    return [to_hex(colourmap(0.9 * i / (count - 1))) for i in range(count)]

@@ -42,29 +42,34 @@ def timeline_figure(
 
     Parameters
     ----------
+    logs
+        At least one report on a log.
     log_scale
         Logarithmic axes; a series that is not positive stays linear, and its axis says so.
     comparison
         The losses of two runs and their gap.
     """
-    panels = [(log, name) for log in logs for name in ordered_series(log)]
-    count = len(panels) + 2 * (comparison is not None)
+    shown = [(log, name) for log in logs for name in ordered_series(log)]
+    titles = [f"{log.path}: {name}" for log, name in shown]
+    if comparison is not None:
+        titles += [f"{what}: {comparison.path} against {comparison.other}" for what in ("loss", "loss gap")]
     with house_style():
-        sheet = Sheet(height=TOP + count * (PANEL_HEIGHT + GAP))
-        width = WIDTH - LEFT - RIGHT
-        for place, (log, name) in enumerate(panels):
-            top = TOP + place * (PANEL_HEIGHT + GAP)
-            axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
-            sheet.text(f"{log.path}: {name}", left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
+        figure = stacked_panels(titles)
+        for axes, (log, name) in zip(figure.axes, shown, strict=False):
             draw_series(axes, log.series[name], name=name, log_scale=log_scale)
         if comparison is not None:
-            between = f"{comparison.path} against {comparison.other}"
-            for place, (what, draw) in enumerate((("loss", _draw_losses), ("loss gap", draw_gap)), len(panels)):
-                top = TOP + place * (PANEL_HEIGHT + GAP)
-                axes = sheet.axes(left=LEFT, top=top, width=width, height=PANEL_HEIGHT)
-                title = f"{what}: {between}"
-                sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
-                draw(axes, comparison)
+            _draw_losses(figure.axes[-2], comparison)
+            _draw_gap(figure.axes[-1], comparison)
+    return figure
+
+
+def stacked_panels(titles: Sequence[str]) -> Figure:
+    """Make a figure of empty panels below each other, as wide as the page, each with its title above it."""
+    sheet = Sheet(height=TOP + len(titles) * (PANEL_HEIGHT + GAP))
+    for place, title in enumerate(titles):
+        top = TOP + place * (PANEL_HEIGHT + GAP)
+        sheet.axes(left=LEFT, top=top, width=WIDTH - LEFT - RIGHT, height=PANEL_HEIGHT)
+        sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
     return sheet.figure
 
 
@@ -78,7 +83,16 @@ def ordered_series(log: LogResult) -> list[str]:
 def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool) -> None:
     """Draw one series of a log with its events.
 
-    Arguments: name: for the axis; log_scale: logarithmic, if all values are positive.
+    Parameters
+    ----------
+    axes
+        An empty panel.
+    series
+        The curve and its events.
+    name
+        Stands beside the axis.
+    log_scale
+        Logarithmic, if all values are positive.
     """
     curve = series.curve
     finite = [value for value in (*curve.low, *curve.high) if math.isfinite(value)]
@@ -86,6 +100,7 @@ def draw_series(axes: Axes, series: SeriesResult, *, name: str, log_scale: bool)
     low, high = _limits(curve)
     for run in run_bins(curve):
         steps = [curve.step[i] for i in run]
+        # Each bin is drawn from its lowest to its highest value: a line through means would hide a spike of one step.
         axes.fill_between(
             steps, [curve.low[i] for i in run], [curve.high[i] for i in run], color=CURVE_COLOUR, linewidth=0.9
         )
@@ -184,7 +199,7 @@ def _draw_losses(axes: Axes, comparison: Comparison) -> None:
     axes.grid(axis="y")
 
 
-def draw_gap(axes: Axes, comparison: Comparison) -> None:
+def _draw_gap(axes: Axes, comparison: Comparison) -> None:
     """Draw the gap between two losses, and where it opens."""
     axes.plot(comparison.step, comparison.gap, color=CURVE_COLOUR, linewidth=1.2)
     axes.axhline(0.0, color=GREY, linewidth=0.7)

@@ -7,9 +7,9 @@ from statistics import median
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
+from mhcdiag.plots.axes import exponents, log_limits, set_log_axis
 from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
-from mhcdiag.plots.style import CHECKPOINT_COLOURS, GREY, SMALL_SIZE, TITLE_SIZE, house_style
+from mhcdiag.plots.style import CHECKPOINT_COLOURS, DASHED, DOTTED, GREY, SMALL_SIZE, TITLE_SIZE, house_style
 from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.gain import Curve, Direction, GainResult, Kind
 from mhcdiag.results.toy import ToyRun
@@ -25,7 +25,17 @@ COLOURS = {"residual": GREY, "hc": "#D55E00", "mhc": "#0072B2", "mhc-lite": "#56
 def comparison_figure(runs: Sequence[ToyRun], gains: Mapping[str, GainResult]) -> Figure:
     """Draw four panels, one line per topology.
 
-    Arguments: runs: one per topology; gains: by topology, measured on captured mappings of the last checkpoint.
+    Parameters
+    ----------
+    runs
+        One per topology.
+    gains
+        By topology, measured on captured mappings of the last checkpoint.
+
+    Returns
+    -------
+    Figure
+        8 inches wide.
     """
     with house_style():
         sheet = Sheet(height=TOP + 2 * (PANEL_HEIGHT + GAP))
@@ -62,7 +72,7 @@ def _draw_gains(axes: Axes, runs: Sequence[ToyRun]) -> None:
     drawn: list[Curve] = []
     for i, run in enumerate(runs):
         rows = [row for row in run.rows if row.gain_forward is not None]
-        for direction, line in ((Direction.FORWARD, "-"), (Direction.BACKWARD, (0, (3, 1.5)))):
+        for direction, line in ((Direction.FORWARD, "-"), (Direction.BACKWARD, DASHED)):
             curve = tuple(float(getattr(row, f"gain_{direction}")) for row in rows)
             axes.plot(
                 [row.step for row in rows], exponents(curve), color=_colour(run, i), linestyle=line, linewidth=1.2
@@ -76,7 +86,7 @@ def _draw_sites(axes: Axes, gains: Mapping[str, GainResult]) -> None:
     for i, (topology, result) in enumerate(gains.items()):
         for kind, direction, line in (
             (Kind.PREFIX, Direction.FORWARD, "-"),
-            (Kind.SUFFIX, Direction.BACKWARD, (0, (3, 1.5))),
+            (Kind.SUFFIX, Direction.BACKWARD, DASHED),
         ):
             curve = result.curve(kind, direction, "amax")
             colour = COLOURS.get(topology, CHECKPOINT_COLOURS[i])
@@ -89,7 +99,7 @@ def _finish(axes: Axes, drawn: Sequence[Curve], label: str) -> None:
     low, high = log_limits(drawn)
     axes.set_ylim(low, high)
     set_log_axis(axes.yaxis, low, high)
-    axes.axhline(math.log10(EXPLODED_GAIN), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.axhline(math.log10(EXPLODED_GAIN), color="black", linewidth=0.8, linestyle=DOTTED)
     axes.set_xlabel(label, fontsize=SMALL_SIZE)
     axes.grid(axis="y")
 

@@ -6,35 +6,35 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mhcdiag.plots.log_axis import exponents, log_limits, set_log_axis
-from mhcdiag.plots.sheet import LEFT, RIGHT, WIDTH, Sheet
-from mhcdiag.plots.style import DIRECTION_COLOURS, GREY, SMALL_SIZE, TITLE_SIZE, house_style
-from mhcdiag.plots.timeline import draw_series, shade_events
+from mhcdiag.plots.axes import exponents, log_limits, set_log_axis
+from mhcdiag.plots.style import DASHED, DIRECTION_COLOURS, DOTTED, GREY, SMALL_SIZE, house_style
+from mhcdiag.plots.timeline import draw_series, shade_events, stacked_panels
 from mhcdiag.results.bands import LEVELS
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import is_finite
 from mhcdiag.results.trend import MEASURED, TrendResult
 
-PANEL_HEIGHT = 1.7
-TOP = 0.62
-GAP = 0.95
 LOG_SERIES = ("grad_norm", "loss")
 
 
 def trend_figure(result: TrendResult) -> Figure:
     """Draw the gain with its fitted line, and below it what the log says.
 
-    Arguments: result: the trend; its log is drawn where it has one. Returns: a figure 8 inches wide.
+    Parameters
+    ----------
+    result
+        The trend; its log is drawn where it has one.
+
+    Returns
+    -------
+    Figure
+        8 inches wide.
     """
     names = [name for name in LOG_SERIES if result.log is not None and name in result.log.series]
     titles = [f"{result.path}: gain ({MEASURED[result.source]})", *names]
     with house_style():
-        sheet = Sheet(height=TOP + len(titles) * (PANEL_HEIGHT + GAP))
-        panels = []
-        for place, title in enumerate(titles):
-            top = TOP + place * (PANEL_HEIGHT + GAP)
-            sheet.text(title, left=LEFT, top=top - 0.42, fontsize=TITLE_SIZE, fontweight="bold")
-            panels.append(sheet.axes(left=LEFT, top=top, width=WIDTH - LEFT - RIGHT, height=PANEL_HEIGHT))
+        figure = stacked_panels(titles)
+        panels = figure.axes
         _draw_gain(panels[0], result)
         for axes, name in zip(panels[1:], names, strict=True):
             assert result.log is not None
@@ -42,7 +42,7 @@ def trend_figure(result: TrendResult) -> Figure:
         _share_axis(panels, result)
         if result.log is not None and "loss" in result.log.series:
             shade_events(panels[0], result.log.series["loss"].events)
-    return sheet.figure
+    return figure
 
 
 def _draw_gain(axes: Axes, result: TrendResult) -> None:
@@ -58,7 +58,7 @@ def _draw_gain(axes: Axes, result: TrendResult) -> None:
         _draw_fit(axes, result, direction)
     for level in LEVELS:
         if low < math.log10(level) < high:
-            axes.axhline(math.log10(level), color=GREY, linewidth=0.6, linestyle=(0, (1, 2)))
+            axes.axhline(math.log10(level), color=GREY, linewidth=0.6, linestyle=DOTTED)
     axes.legend(loc="upper left", fontsize=SMALL_SIZE)
     axes.set_xlabel("step")
     axes.grid(axis="y")
@@ -75,9 +75,7 @@ def _draw_fit(axes: Axes, result: TrendResult, direction: Direction) -> None:
         return
     middle = [sum(values) / len(fitted) for values in zip(*fitted, strict=True)]
     line = [middle[1] + growth.rate / math.log(10) * (step - middle[0]) for step, _ in fitted]
-    axes.plot(
-        [step for step, _ in fitted], line, color=DIRECTION_COLOURS[direction], linewidth=0.8, linestyle=(0, (3, 1.5))
-    )
+    axes.plot([step for step, _ in fitted], line, color=DIRECTION_COLOURS[direction], linewidth=0.8, linestyle=DASHED)
 
 
 def _share_axis(panels: Sequence[Axes], result: TrendResult) -> None:

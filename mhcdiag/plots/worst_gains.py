@@ -1,20 +1,19 @@
 """The worst gain of every checkpoint side by side: which of many stand out, and whether they grow."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mhcdiag.plots.fitted_text import distinct_names, drawable, gain_text
+from mhcdiag.plots.axes import log_limits, set_name_axis
 from mhcdiag.plots.gain_panel import draw_curve, legend_entries, prepare_panel
 from mhcdiag.plots.inline_svg import Tip
-from mhcdiag.plots.log_axis import log_limits
-from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet
-from mhcdiag.plots.site_axis import set_name_axis
-from mhcdiag.plots.style import DIRECTION_COLOURS, RED, house_style
+from mhcdiag.plots.sheet import LEFT, NARROW, PANEL_WIDTH, Sheet, drawable, gain_text
+from mhcdiag.plots.style import DIRECTION_COLOURS, DIRECTION_LABELS, RED, house_style
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult
 from mhcdiag.results.numbers import is_finite
-from mhcdiag.results.words import short_names
+from mhcdiag.results.wording import distinct_names, short_names
 
 TOP = 0.56
 HEIGHT = 1.9
@@ -69,11 +68,8 @@ def worst_gains_tips(results: Sequence[GainResult]) -> Iterator[Tip]:
 
 
 def _entries() -> list[Line2D]:
-    words = {Direction.FORWARD: "forward (signals)", Direction.BACKWARD: "backward (gradients)"}
-    return [
-        Line2D([], [], color=DIRECTION_COLOURS[each], marker="o", markersize=5, linestyle="none", label=words[each])
-        for each in words
-    ]
+    dot: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "none"}
+    return [Line2D([], [], color=DIRECTION_COLOURS[each], label=DIRECTION_LABELS[each], **dot) for each in Direction]
 
 
 def _curve(results: Sequence[GainResult], direction: Direction) -> Curve:

@@ -2,20 +2,14 @@
 
 import glob
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mhcdiag.errors import MhcdiagError
 from mhcdiag.policies.policy import Inputs
 from mhcdiag.results.check import Family
-
-TENSOR_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".npz")
-_INDEX = re.compile(r".*\.(safetensors|bin)\.index\.json|\.metadata")
-_REMOTE = re.compile(r"https?://|hf://")
-_DEEPEST = 4
-"""Levels of folders below a named one in which checkpoints are looked for."""
+from mhcdiag.tensorfiles import checkpoints_in, is_checkpoint, is_remote, natural_order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +37,12 @@ def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
     found: list[Input] = []
     for family, patterns in ((Family.CHECKPOINT, inputs.checkpoints), (Family.LOG, inputs.logs)):
         for pattern in patterns:
-            if _REMOTE.match(pattern):
+            if is_remote(pattern):
                 found.append(Input(family=family, path=pattern))
                 continue
-            matched = sorted(glob.glob(os.path.join(glob.escape(str(folder)), pattern), recursive=True), key=_natural)
+            matched = sorted(
+                glob.glob(os.path.join(glob.escape(str(folder)), pattern), recursive=True), key=natural_order
+            )
             if not matched:
                 error = f"the pattern '{pattern}' matches nothing in {folder}; expected {family}s, mend [inputs]"
                 found.append(Input(family=family, path=pattern, error=error))
@@ -56,39 +52,25 @@ def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
 
 
 def from_paths(paths: Sequence[str]) -> list[Input]:
-    """Return the checkpoints and logs at the paths: by the name of a file, and by what a folder holds."""
+    """Return the checkpoints and logs at the paths: by what a file is, and by what a folder holds."""
     found: list[Input] = []
     for path in paths:
-        if _REMOTE.match(path) or (not os.path.isdir(path) and _is_tensors(path)):
-            found.append(Input(family=Family.CHECKPOINT, path=path))
-        elif os.path.isdir(path):
+        if os.path.isdir(path):
             found += _in_folder(path)
+        elif is_checkpoint(path):
+            found.append(Input(family=Family.CHECKPOINT, path=path))
         else:
             found.append(Input(family=Family.LOG, path=path))
     return list(dict.fromkeys(found))
 
 
 def _in_folder(path: str) -> list[Input]:
-    checkpoints = [Input(family=Family.CHECKPOINT, path=one) for one in _checkpoints(path, _DEEPEST)]
+    checkpoints = [Input(family=Family.CHECKPOINT, path=one) for one in checkpoints_in(path)]
     logs = [one for one in _logs(path) if not one.error]
     if checkpoints or logs:
         return [*checkpoints, *logs]
     error = f"{path}: a folder with neither checkpoint nor log; expected one of them somewhere in it"
     return [Input(family=Family.LOG, path=path, error=error)]
-
-
-def _checkpoints(folder: str, depth: int) -> Iterator[str]:
-    """Yield a folder that holds shards, else the files and folders in it that are checkpoints of their own."""
-    entries = sorted(os.scandir(folder), key=lambda entry: _natural(entry.name))
-    files = [entry for entry in entries if entry.is_file() and _is_tensors(entry.name)]
-    names = {entry.name for entry in entries}
-    if files and ("config.json" in names or any(_INDEX.fullmatch(name) for name in names)):
-        yield folder
-    else:
-        yield from (entry.path for entry in files)
-    for entry in entries:
-        if depth and entry.is_dir() and not entry.name.startswith("."):
-            yield from _checkpoints(entry.path, depth - 1)
 
 
 def _logs(path: str) -> list[Input]:
@@ -100,16 +82,7 @@ def _logs(path: str) -> list[Input]:
         return [Input(family=Family.LOG, path=path, error=str(error))]
 
 
-def _is_tensors(name: str) -> bool:
-    return name.endswith(TENSOR_SUFFIXES) or _INDEX.fullmatch(os.path.basename(name)) is not None
-
-
 def _near(path: str) -> str:
     """The path as a user in the working directory would type it."""
     relative = os.path.relpath(path)
     return os.path.abspath(path) if relative.startswith("..") else relative
-
-
-def _natural(path: str) -> list[tuple[int, int, str]]:
-    """A key that puts step_2 before step_10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path)]

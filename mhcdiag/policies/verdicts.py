@@ -9,28 +9,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
-from mhcdiag.results.bands import EXPLODED_GAIN
+from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
-from mhcdiag.results.verdict import Limit, Relation, Verdict, judged
-
-DEFAULT_MAX_GAIN = EXPLODED_GAIN
-"""Largest gain that passes where the user names no other."""
-
-
-class GateOn(StrEnum):
-    """Which number the gate looks at."""
-
-    WORST = "worst"
-    """The worst composite: token mean, definition `norm`, both directions."""
-    BOUND = "bound"
-    """What no input can exceed, definition `norm`, both directions."""
+from mhcdiag.results.verdict import GateOn, Limit, Relation, Verdict, judged
 
 
 def judge_gain(
@@ -284,3 +271,26 @@ def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, str
     if verdict is Verdict.FAIL:
         reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
     return JudgedHealth(result=result, verdict=verdict, reason=reason)
+
+
+def doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:
+    """Return why an input of a check cannot pass, whatever its gates say.
+
+    Parameters
+    ----------
+    judged
+        Whether any gate of the policy applies to it.
+    strict
+        Whether what was assumed or skipped counts.
+    """
+    found = []
+    if not judged:
+        word = "checkpoints" if isinstance(result, GainResult) else "logs"
+        found.append(f"no gate of the policy applies to it: add one for {word}")
+    if isinstance(result, LogResult):
+        reason = judge(result, SpikeGate(fail_on=frozenset())).reason
+        found += [reason] if reason else []
+    elif strict and (result.assumed or result.skipped):
+        count = len(result.assumed) + len(result.skipped)
+        found.append(f"--strict, and {count} thing(s) were assumed or skipped")
+    return found

@@ -8,25 +8,19 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mhcdiag.reports.check_words import (
-    Standing,
-    allowed_text,
-    decision_text,
-    measured_text,
-    standing,
-    verdict_text,
-)
+from mhcdiag.reports.check_words import Standing, allowed_text, decision_text, measured_text, standing, verdict_text
+from mhcdiag.reports.console import VERDICT_STYLES
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import plural
 
-STYLES = {
+STANDING_STYLES = {
     Standing.PASSED: "green",
     Standing.WARNED: "yellow",
     Standing.UNJUDGED: "bold yellow",
     Standing.FAILED: "bold red",
 }
-_VERDICTS = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 
 
 def check_report(report: CheckReport, *, details: bool = False) -> RenderableType:
@@ -43,12 +37,12 @@ def decision(report: CheckReport) -> Iterator[Text]:
     if report.verdict is not Verdict.PASS:
         yield Text(f"decided by {decision_text(report)}")
     word, _, rest = verdict_text(report).partition(":")
-    yield Text.assemble((word, _VERDICTS[report.verdict]), f":{rest}")
+    yield Text.assemble((word, VERDICT_STYLES[report.verdict]), f":{rest}")
 
 
 def _head(report: CheckReport) -> Text:
     families = [str(one.family) for one in report.inputs]
-    counts = [f"{families.count(word)} {word}{'s' * (families.count(word) != 1)}" for word in ("checkpoint", "log")]
+    counts = [f"{families.count(word)} {plural(families.count(word), word)}" for word in ("checkpoint", "log")]
     baseline = f", baseline {report.baseline}" if report.baseline else ""
     return Text(printable(f"{', '.join(counts)}; {report.policy}{baseline}"), style="bold")
 
@@ -64,7 +58,7 @@ def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iter
         yield _marked(Standing.UNJUDGED, error if error.startswith(path) else f"{path}: {error}")
         return
     shown = [one for one, mark in zip(own, marks, strict=True) if details or mark is not Standing.PASSED]
-    passed = f"{len(own) - len(shown)} gate{'s' * (len(own) - len(shown) != 1)}"
+    passed = f"{len(own) - len(shown)} {plural(len(own) - len(shown), 'gate')}"
     if not shown:
         yield _marked(worst, f"{path}  ({passed})")
         return
@@ -74,12 +68,14 @@ def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iter
         mark = standing(outcome, strict=report.strict)
         yield Text.assemble(
             " " * 10,
-            (f"{mark.value:<10}", STYLES[mark]),
+            (f"{mark.value:<10}", STANDING_STYLES[mark]),
             f"{printable(outcome.gate):<{names + 2}}",
             *_measured(outcome),
         )
     if len(shown) < len(own):
-        yield Text.assemble(" " * 10, (f"{Standing.PASSED.value:<10}", STYLES[Standing.PASSED]), f"{passed} more")
+        yield Text.assemble(
+            " " * 10, (f"{Standing.PASSED.value:<10}", STANDING_STYLES[Standing.PASSED]), f"{passed} more"
+        )
 
 
 def _measured(outcome: GateOutcome) -> Iterator[Text | str]:
@@ -90,4 +86,4 @@ def _measured(outcome: GateOutcome) -> Iterator[Text | str]:
 
 
 def _marked(one: Standing, words: str) -> Text:
-    return Text.assemble((f"{one.value:<10}", STYLES[one]), words)
+    return Text.assemble((f"{one.value:<10}", STANDING_STYLES[one]), words)

@@ -7,14 +7,13 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mhcdiag.reports.spikes_words import step_text
 from mhcdiag.reports.text import in_bytes, printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome, GateSeverity
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Number, order, text, text_beside
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Relation, Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import counted, step_text
 
 
 class Standing(StrEnum):
@@ -151,11 +150,6 @@ def number_text(number: Number | None) -> str:
     ('3', '264.6', 'missing', '3.162e4880')
     """
     return "missing" if number is None else _shown(number, 4)
-
-
-def limit_text(outcome: GateOutcome) -> str:
-    """Return the limit with its relation, "<= 1000"; says so where there is none."""
-    return _limit(outcome.relation, outcome.limit)
 
 
 def texts_beside(number: Number, limit: float) -> tuple[str, str]:

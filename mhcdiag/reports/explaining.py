@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 
 from mhcdiag.detectors import OURS, RULES, running_minimum, tails
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS
-from mhcdiag.detectors.interface import Settings
+from mhcdiag.detectors.interface import DetectionSettings
 from mhcdiag.metrics import METRICS, Metric
 from mhcdiag.policies.policy import ANY, PolicyGate
 from mhcdiag.results.numbers import text
 
 TITLE = "the default: excursions from the series' own course, and divergence"
 
-_DEFAULT = Settings()
+_DEFAULT = DetectionSettings()
 
 EXPLANATION = (
     f"The level is the median of the newest quarter of the last {_DEFAULT.window} points on course. The "

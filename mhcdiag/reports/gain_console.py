@@ -3,27 +3,31 @@
 Verdict lines are kept apart: they come last, because people read the tail, and are never wrapped, because scripts do.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, in_bytes, log_range, sparkline
+from mhcdiag.reports.console import (
+    ASCII_BLOCKS,
+    BLOCKS,
+    VERDICT_STYLES,
+    compared_text,
+    indented,
+    log_range,
+    sparkline,
+)
+from mhcdiag.reports.text import in_bytes, reason_beside
 from mhcdiag.results.bands import BANDS, BROKEN, DIRECTION_WORDS, band_of
-from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, WorstSpan, blame
-from mhcdiag.results.judged import JudgedGain, Unreadable, overall
-from mhcdiag.results.numbers import from_log10, is_finite, number, text, text_beside
+from mhcdiag.results.judged import JudgedGain, Unreadable
+from mhcdiag.results.numbers import from_log10, is_finite, text
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.results.words import short_names
+from mhcdiag.results.wording import plural, short_names
 
-STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 DEFINITIONS = (
     "norm: largest row (forward) or column (backward) sum of absolute values; amax: signs kept, as in arXiv "
     "2512.24880; composite: over consecutive sites"
@@ -59,35 +63,34 @@ def gain_report(
 
 def verdict_line(each: JudgedGain | Unreadable) -> Text:
     """The verdict with the number and the limit that decided it."""
-    line = Text.assemble((each.verdict.upper(), STYLES[each.verdict]), "  ", each.path)
+    line = Text.assemble((each.verdict.upper(), VERDICT_STYLES[each.verdict]), "  ", each.path)
     if isinstance(each, Unreadable):
-        return line.append(f"  {each.reason.removeprefix(each.path).lstrip(': ')}")
+        return line.append(f"  {reason_beside(each.path, each.reason)}")
     if each.result.nonfinite:
         broken = each.result.nonfinite[0]
         return line.append(f"  site {broken.site}: {broken.found} (tensor {', '.join(broken.tensors)})")
     for limit in each.limits:
-        value, most = text_beside(limit.value, limit.limit)
-        line.append(f"  {limit.metric} {value} {'<=' if limit.passed else '>'} {most}")
+        line.append(f"  {compared_text(limit)}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 
 def _one(result: GainResult, *, width: int, blocks: str, details: bool) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text(result.path, style="bold"),
-        Padding(_facts(result, details=details), (0, 0, 0, 2)),
+        indented(_input_facts(result, details=details)),
         Text(),
     ]
-    parts += [Padding(_table(result), (0, 0, 0, 2)), Text()]
+    parts += [indented(_gain_table(result)), Text()]
     if len(result.sites) > 1 and result.layout not in ("identity", "plain"):
-        parts += [Padding(part, (0, 0, 0, 2)) for part in _depth(result, width=width - 4, blocks=blocks)] + [Text()]
-    parts += [Padding(line, (0, 0, 0, 2)) for line in (*_meaning(result), *_remarks(result))]
+        parts += [indented(part) for part in _depth(result, width=width - 4, blocks=blocks)] + [Text()]
+    parts += [indented(line) for line in (*_meaning(result), *_remarks(result))]
     return parts
 
 
-def _facts(result: GainResult, *, details: bool) -> Table:
+def _input_facts(result: GainResult, *, details: bool) -> Table:
     table = Table.grid(padding=(0, 2))
     model = f" ({escape(result.model)})" if result.model and result.model != result.layout else ""
-    streams = "1 stream" if result.streams == 1 else f"{result.streams} streams"
+    streams = f"{result.streams} {plural(result.streams, 'stream')}"
     table.add_row("layout", f"{result.layout}{model}, {len(result.sites)} sites, {streams}")
     spans = f", spans {result.span_tokens}" if result.span_tokens != result.tokens else ""
     tokens = "" if result.inputs == "static" else f": {result.tokens} tokens{spans}"
@@ -97,7 +100,7 @@ def _facts(result: GainResult, *, details: bool) -> Table:
     return table
 
 
-def _table(result: GainResult) -> Table:
+def _gain_table(result: GainResult) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("gain (norm, token mean)")
     columns = [_column(result, direction) for direction in Direction]
@@ -230,43 +233,3 @@ def _side_by_side(judged: Sequence[JudgedGain]) -> Table:
             curves = [result.gain[Kind.PREFIX, direction, definition, Reduction.MEAN] for result in results]
             table.add_row(f"whole {direction}, {definition}", *(text(curve[-1]) for curve in curves))
     return table
-
-
-FORMAT_VERSION = 1
-
-Json = dict[str, Any]
-
-
-def gain_json(judged: Sequence[JudgedGain | Unreadable]) -> str:
-    """The report as text, ending in a newline."""
-    document = {
-        "format_version": FORMAT_VERSION,
-        "command": "gain",
-        "verdict": str(overall(judged)),
-        "results": [_unreadable(each) if isinstance(each, Unreadable) else _judged(each) for each in judged],
-    }
-    return json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _unreadable(each: Unreadable) -> Json:
-    return {"path": each.path, "verdict": str(each.verdict), "error": each.reason}
-
-
-def _judged(each: JudgedGain) -> Json:
-    result = each.result
-    return {
-        "path": result.path,
-        "verdict": str(each.verdict),
-        "reason": each.reason,
-        **provenance(result),
-        "limits": [
-            {
-                "metric": limit.metric,
-                "value": number(limit.value),
-                "limit": number(limit.limit),
-                "passed": limit.passed,
-            }
-            for limit in each.limits
-        ],
-        **measurement(result),
-    }

@@ -1,15 +1,14 @@
 """The report of `mhcdiag health`, as text and JSON."""
 
 import json
-import textwrap
 from collections.abc import Sequence
 
-from mhcdiag.reports.text import printable
+from mhcdiag.reports.text import printable, reason_beside, wrapped
 from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import plural
 
 MOST_NUMBERS = 3
 """Numbers that are shown of a check that found nothing; --verbose shows all."""
@@ -29,22 +28,22 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
     against = f", against {result.against}" if result.against else ""
     lines = [
         result.path,
-        f"  {result.layout}{model}, {len(result.sites)} sites, {counted(result.streams, 'stream')}; "
-        f"{result.inputs} inputs, {counted(result.tokens, 'token', form='d')}{against}",
+        f"  {result.layout}{model}, {len(result.sites)} sites, {result.streams} {plural(result.streams, 'stream')}; "
+        f"{result.inputs} inputs, {result.tokens} {plural(result.tokens, 'token')}{against}",
     ]
     for check in result.checks:
         if not check.not_checkable or details:
             lines += _check(check, width=width, details=details)
     if not details:
         lines += _not_made(result.checks, width)
-    lines += [line for note in result.notes for line in _wrapped("  note: ", note, width)]
-    lines += [line for said in result.assumed for line in _wrapped("  assumed: ", said, width)]
+    lines += [line for note in result.notes for line in wrapped("  note: ", note, width, indent=4)]
+    lines += [line for said in result.assumed for line in wrapped("  assumed: ", said, width, indent=4)]
     return "\n".join(printable(line) for line in lines) + "\n"
 
 
 def verdict_line(each: JudgedHealth | Unreadable) -> str:
     """The verdict with what decided it."""
-    reason = f"  {each.reason.removeprefix(each.path).lstrip(': ')}" if each.verdict is not Verdict.PASS else ""
+    reason = f"  {reason_beside(each.path, each.reason)}" if each.verdict is not Verdict.PASS else ""
     return printable(f"{each.verdict.upper()}  {each.path}{reason}")
 
 
@@ -58,24 +57,24 @@ def health_json(judged: Sequence[JudgedHealth | Unreadable]) -> str:
 
 def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
     if check.not_checkable:
-        lines = _wrapped(f"  {check.name:12} ", f"not checked: {check.not_checkable}", width, indent=15)
+        lines = wrapped(f"  {check.name:12} ", f"not checked: {check.not_checkable}", width, indent=15)
     elif not check.findings:
         numbers = "" if details else _numbers(check, most=MOST_NUMBERS).replace("_", " ")
-        lines = _wrapped(
+        lines = wrapped(
             f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{check.basis}]", width, indent=15
         )
     else:
         lines = []
         for finding in check.findings:
             head = f"  {check.name:12} {finding.severity.upper():4} "
-            lines += _wrapped(head, f"{_where(finding)}{finding.what}  [{check.basis}]", width, indent=15)
-            lines += _wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
+            lines += wrapped(head, f"{_where(finding)}{finding.what}  [{check.basis}]", width, indent=15)
+            lines += wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
     if details:
-        lines += _wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
-        lines += _wrapped(" " * 15, f"source: {check.source}", width, indent=17)
+        lines += wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
+        lines += wrapped(" " * 15, f"source: {check.source}", width, indent=17)
         thresholds = ", ".join(f"{name} {value:g}" for name, value in check.thresholds.items())
-        lines += _wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
-        lines += _wrapped(" " * 15, f"overall: {_numbers(check) or 'none'}", width, indent=17)
+        lines += wrapped(" " * 15, f"thresholds: {thresholds}", width, indent=17)
+        lines += wrapped(" " * 15, f"overall: {_numbers(check) or 'none'}", width, indent=17)
     return lines
 
 
@@ -91,7 +90,7 @@ def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
             by_reason.setdefault(check.not_checkable, []).append(check.name)
     lines = []
     for reason, names in by_reason.items():
-        lines += _wrapped(f"  {', '.join(names):12} ", f"not checked: {reason}", width, indent=15)
+        lines += wrapped(f"  {', '.join(names):12} ", f"not checked: {reason}", width, indent=15)
     return lines
 
 
@@ -100,13 +99,6 @@ def _where(finding: Finding) -> str:
         return ""
     more = f" and {finding.sites - 1} more" if finding.sites > 1 else ""
     return f"{finding.site}{more}: "
-
-
-def _wrapped(head: str, text: str, width: int, *, indent: int = 4) -> list[str]:
-    return textwrap.wrap(
-        head + text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
-        drop_whitespace=True, initial_indent="",
-    )  # fmt: skip
 
 
 def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""The report of `mhcdiag inspect`, as text and JSON."""
+"""The reports of `mhcdiag inspect` and `mhcdiag layouts`, as text and JSON, and the tables of the documents."""
 
 import json
 from collections.abc import Sequence
 
-from mhcdiag.reports.text import in_bytes, printable
-from mhcdiag.results.inspection import InspectedTensor, Inspection, Trial
+from mhcdiag.reports.text import in_bytes, printable, wrapped
+from mhcdiag.results.inspection import EVIDENCE_WORDS, Catalogue, Evidence, InspectedTensor, Inspection, Trial
 
 SHOWN = 12
 """Tensors shown in each group without `--verbose`."""
@@ -18,7 +18,7 @@ def inspection_text(inspection: Inspection, *, details: bool = False) -> str:
     details
         List every mixing tensor.
     """
-    lines = [inspection.path, *_facts(inspection), *_recognised(inspection)]
+    lines = [inspection.path, *_file_facts(inspection), *_recognised(inspection)]
     groups = {
         "tensors of sites": [each for each in inspection.mixers if each.use not in ("excluded", "not used")],
         "excluded by design": [each for each in inspection.mixers if each.use == "excluded"],
@@ -35,7 +35,7 @@ def inspection_json(inspections: Sequence[Inspection]) -> str:
     return json.dumps({"format_version": 1, "results": [_record(each) for each in inspections]}, indent=2) + "\n"
 
 
-def _facts(inspection: Inspection) -> list[str]:
+def _file_facts(inspection: Inspection) -> list[str]:
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in inspection.dtypes.items())
     config = "; ".join(inspection.config_keys) or "says nothing of mixing"
     return [
@@ -93,3 +93,55 @@ def _record(inspection: Inspection) -> dict[str, object]:
         ],
         "reason": inspection.reason,
     }
+
+
+def catalogue_text(catalogue: Catalogue, *, width: int) -> str:
+    """Layouts with tensors, mixing, source and status, then containers.
+
+    Parameters
+    ----------
+    width
+        Columns of the terminal.
+    """
+    lines = []
+    for layout in catalogue.layouts:
+        lines.append(f"{layout.name}  [{layout.evidence}]")
+        for word, text in (("tensors", layout.tensors), ("mixing", layout.mixing), ("source", layout.source)):
+            lines += wrapped(f"  {word:9}", text.replace("`", ""), width, indent=11)
+    lines += ["", "status:"]
+    lines += [f"  {evidence:11} {EVIDENCE_WORDS[evidence]}" for evidence in Evidence]
+    lines += ["", "containers:"]
+    for container in catalogue.containers:
+        lines += wrapped(f"  {container.title.replace('`', '')}: ", container.looks.replace("`", ""), width, indent=4)
+    return "\n".join(lines) + "\n"
+
+
+def catalogue_json(catalogue: Catalogue) -> str:
+    """The same as one JSON document."""
+    document = {
+        "format_version": 1,
+        "layouts": [
+            {
+                "name": each.name,
+                "tensors": each.tensors,
+                "mixing": each.mixing,
+                "source": each.source,
+                "status": str(each.evidence),
+            }
+            for each in catalogue.layouts
+        ],
+        "containers": [{"title": each.title, "looks": each.looks} for each in catalogue.containers],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def layouts_table(catalogue: Catalogue) -> str:
+    """The layouts as the rows of a Markdown table."""
+    return "".join(
+        f"| `{each.name}` | {each.tensors} | {each.mixing} | {each.evidence} |\n" for each in catalogue.layouts
+    )
+
+
+def containers_table(catalogue: Catalogue) -> str:
+    """The containers as the rows of a Markdown table."""
+    return "".join(f"| {each.title} | {each.looks} |\n" for each in catalogue.containers)

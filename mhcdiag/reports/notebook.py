@@ -85,7 +85,7 @@ def figure_of(record: object, **_options: Any) -> "Figure":
 
 @figure_of.register(GainResult)
 def _(record: GainResult, *, heatmap: bool = False) -> "Figure":
-    from mhcdiag.plots.gain_curve import gain_figure
+    from mhcdiag.plots.gain_figure import gain_figure
 
     return gain_figure([record], heatmap=heatmap)
 

@@ -10,8 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, step_text, value_text
-from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, printable, timeline
+from mhcdiag.reports.console import ASCII_BLOCKS, BLOCKS, VERDICT_STYLES, indented, timeline
+from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, value_text
+from mhcdiag.reports.text import printable, reason_beside
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import (
     KINDS_BY_SEVERITY,
@@ -24,8 +25,8 @@ from mhcdiag.results.spikes import (
     SpikesReport,
 )
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import step_text
 
-STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 KIND_STYLES = {
     EventKind.NAN: "bold red",
     EventKind.DIVERGENCE: "bold red",
@@ -46,11 +47,19 @@ Context = Mapping[int, Sequence[tuple[int, str]]]
 def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Context | None = None) -> RenderableType:
     """Return the report on one log.
 
-    Arguments: log: with its verdict; width: columns of the terminal; unicode: whether block characters can be
-    shown; context: raw lines around events, where they were asked for.
+    Parameters
+    ----------
+    log
+        What was found, with its verdict.
+    width
+        Columns of the terminal.
+    unicode
+        Whether block characters can be shown.
+    context
+        Raw lines around events, where they were asked for.
     """
     result = log.result
-    parts: list[RenderableType] = [Text(printable(result.path), style="bold"), _indented(_facts(result))]
+    parts: list[RenderableType] = [Text(printable(result.path), style="bold"), indented(_log_facts(result))]
     for name, series in result.series.items():
         if name != "loss_scale":
             parts += [
@@ -58,16 +67,18 @@ def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Con
                 *_series(name, series, width=width - 4, blocks=BLOCKS if unicode else ASCII_BLOCKS),
             ]
     parts += [Text(), *_events(result, context or {})]
-    parts += [_indented(Text(f"note: {printable(note)}", style="dim")) for note in _grouped(result.notes)]
+    parts += [indented(Text(f"note: {printable(note)}", style="dim")) for note in _grouped(result.notes)]
     return Group(*parts)
 
 
 def verdict_line(log: JudgedLog | Unreadable) -> Text:
     """Return the verdict with what decided it."""
     if isinstance(log, Unreadable):
-        reason = log.reason.removeprefix(log.path).lstrip(": ")
-        return Text.assemble(("UNJUDGED", STYLES[Verdict.UNJUDGED]), "  ", printable(log.path), "  ", printable(reason))
-    line = Text.assemble((log.verdict.upper(), STYLES[log.verdict]), "  ", printable(log.result.path))
+        reason = reason_beside(log.path, log.reason)
+        return Text.assemble(
+            ("UNJUDGED", VERDICT_STYLES[Verdict.UNJUDGED]), "  ", printable(log.path), "  ", printable(reason)
+        )
+    line = Text.assemble((log.verdict.upper(), VERDICT_STYLES[log.verdict]), "  ", printable(log.result.path))
     counts = [f"{count} {kind}" for kind in KINDS_BY_SEVERITY if (count := _count(log.result, kind))]
     line.append(f"  {', '.join(counts) or 'no events'}")
     if any(note.startswith(f"{SHORT} in loss ") for note in log.result.notes):
@@ -88,7 +99,7 @@ def report_end(report: SpikesReport) -> list[Text]:
     return lines
 
 
-def _facts(result: LogResult) -> Table:
+def _log_facts(result: LogResult) -> Table:
     table = Table.grid(padding=(0, 2))
     unreadable = f", {result.unreadable_lines:,} unreadable" if result.unreadable_lines else ""
     table.add_row("format", f"{result.format}, {result.lines:,} lines{unreadable}")
@@ -108,34 +119,34 @@ def _series(name: str, series: SeriesResult, *, width: int, blocks: str) -> list
         f"OLMo-core {score_text(series.spike_score.olmo_core)}",
     )
     line, marks = timeline(series.curve, series.events, width=width, blocks=blocks)
-    parts: list[RenderableType] = [_indented(head)]
+    parts: list[RenderableType] = [indented(head)]
     if line:
-        parts.append(_indented(Text(line, no_wrap=True)))
+        parts.append(indented(Text(line, no_wrap=True)))
     if marks:
-        parts.append(_indented(Text(marks, style="bold yellow", no_wrap=True)))
+        parts.append(indented(Text(marks, style="bold yellow", no_wrap=True)))
     return parts
 
 
 def _events(result: LogResult, context: Context) -> list[RenderableType]:
     found = [(name, event) for name, series in result.series.items() for event in series.events]
     if not found:
-        return [_indented(Text("no events"))]
+        return [indented(Text("no events"))]
     found.sort(key=lambda pair: (KINDS_BY_SEVERITY.index(pair[1].kind), -_size(pair[1]), pair[1].run, pair[1].start))
     shown = found[:MOST_EVENTS]
     if not context:
-        parts: list[RenderableType] = [_indented(_table(shown, result))]
+        parts: list[RenderableType] = [indented(_table(shown, result))]
     else:
         parts = []
         for pair in shown:
-            parts.append(_indented(_table([pair], result)))
+            parts.append(indented(_table([pair], result)))
             parts += [_raw(number, text, pair[1]) for number, text in context.get(pair[1].line, ())]
     parts += [
-        _indented(Text(f"{event.kind} of {printable(name)} at {step_text(event.start)}: {detail}"))
+        indented(Text(f"{event.kind} of {printable(name)} at {step_text(event.start)}: {detail}"))
         for name, event in shown
         if (detail := detail_text(event))
     ]
     if len(found) > MOST_EVENTS:
-        parts.append(_indented(Text(f"and {len(found) - MOST_EVENTS:,} more: --json and --csv list all")))
+        parts.append(indented(Text(f"and {len(found) - MOST_EVENTS:,} more: --json and --csv list all")))
     return [*parts, Text()]
 
 
@@ -185,7 +196,3 @@ def _grouped(notes: Sequence[str]) -> list[str]:
         return list(notes)
     others = [note for note in notes if note not in runs]
     return [f"{runs[0]}; and {len(runs) - 1} more", *others]
-
-
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2))

@@ -4,17 +4,7 @@ import math
 
 from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import Companion, Event, EventKind
-
-
-def step_text(step: float) -> str:
-    """Return a step as people write it.
-
-    >>> step_text(10400.0), step_text(0.25)
-    ('10,400', '0.25')
-    """
-    if not math.isfinite(step):
-        return "?"
-    return f"{step:,.0f}" if step == int(step) else f"{step:g}"
+from mhcdiag.results.wording import step_text
 
 
 def value_text(value: float) -> str:
@@ -48,7 +38,14 @@ def detail_text(event: Event) -> str:
 def event_line(series: str, event: Event, *, opened: bool) -> str:
     """Return one line for an event that has just opened or closed.
 
-    Arguments: series: its name; event: as it stands; opened: False when it has closed.
+    Parameters
+    ----------
+    series
+        Name of the series.
+    event
+        The event as it stands.
+    opened
+        False when it has closed.
     """
     where = f"at step {step_text(event.start)}" if opened else f"steps {span_text(event)}"
     words = f"{'open  ' if opened else 'closed'} {event.kind} in {series}, {where}, line {event.line:,}"

@@ -1,11 +1,7 @@
-"""Text from logs and file names, made harmless for a terminal."""
+"""Text from logs, checkpoints and file names, made harmless, and numbers as all reports write them."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-
-from mhcdiag.results.numbers import Number, is_finite, log10_of
-from mhcdiag.results.spikes import KINDS_BY_SEVERITY, BinnedCurve, Event, EventKind
+import textwrap
 
 
 def printable(text: str) -> str:
@@ -14,7 +10,7 @@ def printable(text: str) -> str:
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes in decimal units.
+    """Return a number of bytes in decimal units, as disks and networks count them.
 
     >>> in_bytes(512), in_bytes(135_266_304), in_bytes(160_000_000_000)
     ('512 B', '135.3 MB', '160.0 GB')
@@ -27,85 +23,41 @@ def in_bytes(count: int) -> str:
     raise AssertionError
 
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = "_.-=+*%#"
-BROKEN = "!"
+def all_digits(number: float) -> str:
+    """Return a number for a table that a program reads: every digit, and whole ones without a decimal point.
+
+    >>> all_digits(12000.0), all_digits(0.1), all_digits(float("nan"))
+    ('12000', '0.1', 'nan')
+    """
+    # From 2**53 on a float stands for several integers: which of them was meant is not known.
+    if math.isfinite(number) and number == int(number) and abs(number) < 2**53:
+        return str(int(number))
+    return repr(number)
 
 
-def sparkline(values: Sequence[Number], *, width: int, low: float, high: float, blocks: str = BLOCKS) -> str:
-    """The curve on a logarithmic scale, at most `width` characters.
+def reason_beside(path: str, reason: str) -> str:
+    """Return a reason as it stands behind its path: most begin with the path, and said twice it hides what is wrong.
+
+    >>> reason_beside("a.pt", "a.pt: 4 bytes, shorter than a header")
+    '4 bytes, shorter than a header'
+    """
+    return reason.removeprefix(path).lstrip(": ")
+
+
+def wrapped(head: str, text: str, width: int, *, indent: int) -> list[str]:
+    """Return lines of at most so many columns that begin with a head; a name or a path is never broken in two.
 
     Parameters
     ----------
-    values
-        Non-negative numbers; each character shows the largest of its share, so that no peak is lost.
-    low, high
-        Decimal logarithms of the bottom and the top of the scale.
-    blocks
-        Characters from low to high; NaN and infinity become `!`.
+    head
+        Begins the first line.
+    text
+        What is wrapped.
+    width
+        Columns.
+    indent
+        Spaces before the other lines.
     """
-    columns = min(width, len(values))
-    shares = [values[i * len(values) // columns : (i + 1) * len(values) // columns] for i in range(columns)]
-    return "".join(_block(share, low, high, blocks) for share in shares)
-
-
-def log_range(curves: Sequence[Sequence[Number]]) -> tuple[float, float]:
-    """Decimal logarithms of the smallest and largest positive number; at least a factor of 2 apart."""
-    logs = [log10_of(value) for curve in curves for value in curve if is_finite(value)]
-    logs = [log for log in logs if math.isfinite(log)] or [0.0]
-    low, high = min(logs), max(logs)
-    return low, max(high, low + math.log10(2))
-
-
-def _block(share: Sequence[Number], low: float, high: float, blocks: str) -> str:
-    if not all(is_finite(value) for value in share):
-        return BROKEN
-    height = (max(log10_of(value) for value in share) - low) / (high - low)
-    return blocks[max(0, min(len(blocks) - 1, int(height * len(blocks))))] if height > -math.inf else blocks[0]
-
-
-MARKS = {
-    EventKind.NAN: "N",
-    EventKind.DIVERGENCE: "D",
-    EventKind.LOSS_SCALE: "L",
-    EventKind.SHIFT: "S",
-    EventKind.SPIKE: "^",
-    EventKind.GRADSPIKE: "g",
-    EventKind.BLIP: "'",
-}
-"""One letter per kind; where several fall on one character, the most severe is shown."""
-
-
-def timeline(curve: BinnedCurve, events: Sequence[Event], *, width: int, blocks: str = BLOCKS) -> tuple[str, str]:
-    """Return the curve and the line of marks below it, both at most `width` characters.
-
-    The scale ends at the 98th percentile of the characters' heights: one spike of 10 nats would flatten
-    the rest.
-
-    Arguments: curve: in bins; events: of the same series; width: characters; blocks: from low to high.
-    """
-    bins = len(curve.step)
-    if not bins:
-        return "", ""
-    columns = max(1, min(width, bins))  # a terminal may say that it is one character wide
-    edges = [column * bins // columns for column in range(columns + 1)]
-    heights = [max(curve.high[first:after]) for first, after in pairwise(edges)]
-    ordered = sorted(heights)
-    low, high = min(curve.low), ordered[min(int(0.98 * columns), columns - 1)]
-    span = high - low or 1.0
-    line = "".join(blocks[max(0, min(len(blocks) - 1, int((one - low) / span * len(blocks))))] for one in heights)
-    marks = [" "] * columns
-    for event in sorted(events, key=lambda event: -KINDS_BY_SEVERITY.index(event.kind)):
-        marks[_column(curve, event, edges)] = MARKS[event.kind]
-    return line, "".join(marks).rstrip()
-
-
-def _column(curve: BinnedCurve, event: Event, edges: Sequence[int]) -> int:
-    """Return the character at which the event peaks."""
-    found = 0
-    for index, (run, step) in enumerate(zip(curve.run, curve.step, strict=True)):
-        if run < event.run or (run == event.run and (math.isnan(event.peak) or step <= event.peak)):
-            found = index
-        elif run > event.run:
-            break
-    return next(column for column in range(len(edges) - 1) if found < edges[column + 1])
+    return textwrap.wrap(
+        head + text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )

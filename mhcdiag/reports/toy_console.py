@@ -7,10 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.results.bands import EXPLODED_GAIN
-from mhcdiag.results.numbers import text, text_beside
+from mhcdiag.reports.console import VERDICT_STYLES, compared_text
+from mhcdiag.results.numbers import text
 from mhcdiag.results.toy import FINAL_STEPS, JudgedToys, ToyRun
-from mhcdiag.results.verdict import Verdict
 
 NOTE = (
     f"loss: mean of the last {FINAL_STEPS} steps, nats per character; gain: whole model, amax, token mean of the "
@@ -32,16 +31,7 @@ class TopologyRow:
 def comparison_table(rows: Sequence[TopologyRow], *, figure: str) -> RenderableType:
     """One row per topology."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in (
-        "topology",
-        "loss",
-        "gain forward",
-        "backward",
-        f"above {EXPLODED_GAIN:g}",
-        "grad norm",
-        "loss events",
-        "CPU s",
-    ):
+    for column in ("topology", "loss", "gain forward", "backward", "above 1000", "grad norm", "loss events", "CPU s"):
         table.add_column(column, justify="left" if column in ("topology", "loss events") else "right")
     for row in rows:
         run = row.run
@@ -65,7 +55,7 @@ def toy_lines(run: ToyRun, events: tuple[str, ...]) -> RenderableType:
     grid.add_row("run", f"{run.path}: {run.topology}, seed {run.seed}, {len(run.rows)} steps")
     grid.add_row("loss", f"{run.final_loss():.3f} nats per character (mean of the last {FINAL_STEPS})")
     crossing = run.crossing()
-    above = "" if crossing is None else f"; above {EXPLODED_GAIN:g} from step {crossing} on"
+    above = "" if crossing is None else f"; above 1000 from step {crossing} on"
     largest = f"forward {text(run.largest_gain('forward'))}, backward {text(run.largest_gain('backward'))}"
     grid.add_row("largest gain", f"{largest} (whole model, amax, token mean){above}")
     grid.add_row("loss events", _events(TopologyRow(run=run, events=events)))
@@ -76,14 +66,12 @@ def toy_verdict(judged: JudgedToys) -> Text:
     """The verdict with the numbers that decided it; empty without a limit."""
     if not judged.limits:
         return Text("no gate (--max-gain)", style="dim")
-    style = "bold green" if judged.verdict is Verdict.PASS else "bold red"
-    line = Text.assemble((judged.verdict.upper(), style))
+    line = Text.assemble((judged.verdict.upper(), VERDICT_STYLES[judged.verdict]))
     for limit in judged.limits:
         if limit.metric.endswith("nan_step"):
             line.append(f"  {limit.metric} {limit.value:.0f}")
             continue
-        value, most = text_beside(limit.value, limit.limit)
-        line.append(f"  {limit.metric} {value} {'<=' if limit.passed else '>'} {most}")
+        line.append(f"  {compared_text(limit)}")
     return line
 
 

@@ -6,16 +6,23 @@ from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mhcdiag.reports.gain_console import STYLES
-from mhcdiag.reports.text import ASCII_BLOCKS, BLOCKS, log_range, sparkline
+from mhcdiag.reports.console import (
+    ASCII_BLOCKS,
+    BLOCKS,
+    VERDICT_STYLES,
+    compared_text,
+    indented,
+    log_range,
+    sparkline,
+)
+from mhcdiag.reports.text import reason_beside
 from mhcdiag.results.bands import DIRECTION_WORDS, RISK, risk_of
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
-from mhcdiag.results.numbers import Number, is_finite, text, text_beside
+from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.results.trend import MEASURED, Crossing, Driver, Growth, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import Verdict
@@ -96,36 +103,36 @@ MOST_POINTS = 12
 def trend_report(judged: JudgedTrend, *, width: int, unicode: bool = True) -> RenderableType:
     """Everything but the verdict.
 
-    Arguments: width: columns of the terminal; unicode: whether block characters can be shown.
+    Parameters
+    ----------
+    judged
+        The trend and its limits.
+    width
+        Columns of the terminal.
+    unicode
+        Whether block characters can be shown.
     """
     result = judged.result
-    parts: list[RenderableType] = [Text(result.path, style="bold"), _indented(_facts(result)), Text()]
-    parts += [_indented(_points(result)), Text()]
-    parts += [_indented(_curves(result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS)), Text()]
-    parts += [_indented(_projections(result)), Text()]
-    parts += [_indented(line) for line in _remarks(result)]
+    parts: list[RenderableType] = [Text(result.path, style="bold"), indented(_run_facts(result)), Text()]
+    parts += [indented(_points(result)), Text()]
+    parts += [indented(_curves(result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS)), Text()]
+    parts += [indented(_projections(result)), Text()]
+    parts += [indented(line) for line in _remarks(result)]
     return Group(*parts, Text())
 
 
 def trend_verdict(judged: JudgedTrend | Unreadable, path: str) -> Text:
     """The verdict with every number and its limit."""
-    line = Text.assemble((judged.verdict.upper(), STYLES[judged.verdict]), "  ", path)
+    line = Text.assemble((judged.verdict.upper(), VERDICT_STYLES[judged.verdict]), "  ", path)
     if isinstance(judged, Unreadable):
-        return line.append(f"  {judged.reason.removeprefix(path).lstrip(': ')}")
+        return line.append(f"  {reason_beside(path, judged.reason)}")
     for limit in judged.limits:
-        value, most = text_beside(limit.value, limit.limit)
-        if limit.metric.endswith("crossing"):
-            line.append(f"  {limit.metric} {value} {'>=' if limit.passed else '<'} {most}")
-        else:
-            line.append(f"  {limit.metric} {value} {'<=' if limit.passed else '>'} {most}")
+        # A crossing is a step: the later the gain passes 1000, the better.
+        line.append(f"  {compared_text(limit, at_least=limit.metric.endswith('crossing'))}")
     return line.append(f"  ({judged.reason})" if judged.verdict is Verdict.UNJUDGED else "")
 
 
-def _indented(part: RenderableType) -> RenderableType:
-    return Padding(part, (0, 0, 0, 2))
-
-
-def _facts(result: TrendResult) -> Table:
+def _run_facts(result: TrendResult) -> Table:
     table = Table.grid(padding=(0, 2))
     steps = [point.step for point in result.points]
     table.add_row("steps", f"{steps[0]:,.0f} to {steps[-1]:,.0f}, {len(steps)} points")

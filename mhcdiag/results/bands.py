@@ -13,6 +13,9 @@ EXPLODED_GAIN = 1000.0
 """The gain at which arXiv 2512.24880 calls hyper-connections exploded: the limit of every command unless another is
 given, the level whose crossing `trend` and `toy` report, and the line that figures draw."""
 
+DEFAULT_MAX_GAIN = EXPLODED_GAIN
+"""Largest gain that passes where the user names no other."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Band:

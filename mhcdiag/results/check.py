@@ -1,8 +1,11 @@
 """The outcome of one policy over checkpoints and logs: what `mhcdiag check` prints and every report is made from."""
 
+import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from mhcdiag.errors import SettingError
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Number
@@ -153,3 +156,13 @@ class CheckReport(Presented):
             return None
         counted = [one for one in self.outcomes if self.strict or one.severity is GateSeverity.ERROR]
         return next((one for one in counted if one.verdict is self.verdict), None)
+
+
+def report_time() -> str:
+    """Return the time of the report; SOURCE_DATE_EPOCH makes reports of the same input the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingError(f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970") from error
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.verdict import Skipped
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import counted
 
 if TYPE_CHECKING:
     import pandas

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.results.presented import Brief, Presented
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import counted
 
 
 class Severity(StrEnum):

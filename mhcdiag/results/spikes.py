@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.verdict import Limit, Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from mhcdiag.results.numbers import Number, text
 from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Limit, Skipped, Verdict
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -84,3 +84,12 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     if Verdict.UNJUDGED in found or not found:
         return Verdict.UNJUDGED
     return Verdict.PASS
+
+
+class GateOn(StrEnum):
+    """Which number the gate looks at."""
+
+    WORST = "worst"
+    """The worst composite: token mean, definition `norm`, both directions."""
+    BOUND = "bound"
+    """What no input can exceed, definition `norm`, both directions."""

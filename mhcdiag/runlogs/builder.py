@@ -1,15 +1,15 @@
 """Records to columns: numbers only, eight bytes each, whatever order the series come in."""
 
-from __future__ import annotations
+from __future__ import annotations  # arrays take a type in annotations from Python 3.12 on
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.interface import Record, ScalerEvent
+from mhcdiag.runlogs.interface import LogRecord, ScalerEvent
 
 MOST_SERIES = 1000
 """Series that are kept; a log of per-parameter statistics can hold far more than memory does."""
@@ -20,7 +20,11 @@ def _floats(values: array[float]) -> NDArray[np.float64]:
 
 
 class TableBuilder:
-    """Takes records in the order of the log; `finish` (see tables) makes the table of them."""
+    """Takes records in the order of the log; `tables.finish_table` makes the table of them.
+
+    Columns are arrays of eight-byte numbers that are padded when they are looked at: a series that comes once in a
+    thousand records costs nothing in the other ones.
+    """
 
     def __init__(self) -> None:
         self.line = array("q")
@@ -53,11 +57,17 @@ class TableBuilder:
         """Records so far."""
         return len(self.line)
 
-    def add(self, record: Record, *, rank: int | None = None) -> None:
+    def add(self, record: LogRecord, *, rank: int | None = None) -> None:
         """Append one record.
 
-        Arguments: record: from a parser; rank: of the writer, where a prefix told it.
+        Parameters
+        ----------
+        record
+            From a parser.
+        rank
+            Of the writer, where the line has a prefix that names it.
         """
+        # A record without a single number (a line whose loss is damaged) is counted and makes no row.
         self.garbled += record.garbled
         if not record.values:
             return
@@ -78,11 +88,8 @@ class TableBuilder:
             if not math.isfinite(value):
                 self.strange.setdefault(name, array("q")).append(row)
 
-    def add_block(self, lines: Sequence[int] | NDArray[np.int64], columns: Mapping[str, array[float]]) -> None:
-        """Append many records that carry the same series, all values finite.
-
-        Arguments: lines: line of each record; columns: values by name, as long as `lines`.
-        """
+    def add_block(self, lines: Sequence[int], columns: Mapping[str, array[float]]) -> None:
+        """Append many records that carry the same series, all values finite (see `RecordTable`)."""
         row = len(self.line)
         self.line.extend(lines)
         self._pad(self.step, len(self.line))
@@ -92,11 +99,31 @@ class TableBuilder:
                 self._pad(column, row).extend(values)
                 self.counts[name] += len(values)
 
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Return a series over all rows, NaN where absent.
+    def fill(
+        self,
+        *,
+        line: NDArray[np.int64],
+        step: NDArray[np.float64],
+        series: Iterable[tuple[str, NDArray[np.int64], NDArray[np.float64]]],
+    ) -> None:
+        """Fill an empty table at once (see `RecordTable`)."""
+        assert not self.rows
+        self.line = array("q", line.tobytes())
+        self.step = array("d", step.tobytes())
+        for name, rows, values in series:
+            if len(self.series) >= MOST_SERIES:
+                self.dropped_series += len(values)
+                continue
+            column = np.full(self.rows, np.nan)
+            column[rows] = values
+            self.series[name] = array("d", column.tobytes())
+            self.counts[name] = len(values)
+            strange = rows[~np.isfinite(values)]
+            if len(strange):
+                self.strange[name] = array("q", strange.astype(np.int64).tobytes())
 
-        Arguments: name: the name in the log.
-        """
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return a series by its name in the log, over all rows, NaN where absent."""
         return _floats(self._pad(self.series[name], self.rows))
 
     def steps(self) -> NDArray[np.float64]:
@@ -108,7 +135,7 @@ class TableBuilder:
         return _floats(self._pad(self.total, self.rows)) if len(self.total) else None
 
     def ranks(self) -> NDArray[np.int64] | None:
-        """Return the rank of each row's writer, None if no line told one."""
+        """Return the rank of each row's writer, None if no line names one."""
         if not len(self.rank):
             return None
         self.rank.extend([-1] * (self.rows - len(self.rank)))

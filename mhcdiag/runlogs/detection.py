@@ -1,19 +1,28 @@
-"""Which format a log is in, told by what its parsers find in samples of it."""
+"""Which format a log is in: the user's choice, the whole file's, or the text format that reads samples of it best."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import LogError, SettingError
-from mhcdiag.runlogs.interface import FileFormat, Keys, Record, Sample, TextFormat
+from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
+from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
+from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, TextFormat
 from mhcdiag.runlogs.lines import LineSplitter, clean_line
 from mhcdiag.runlogs.names import canonical_rank
+from mhcdiag.runlogs.sources import PIECE, LogSource
+
+HEAD_LINES = 2000
+"""Lines of a stream on which its format is recognised."""
+
+DOCUMENTS = (".md", ".rst", ".tex", ".html", ".htm", ".ipynb")
+"""Ends of names of prose: a table of final losses there is no run, and must not be called clean."""
 
 _WORTH = {"loss": 4, "eval_loss": 2, None: 1}
 _MOST = max(_WORTH.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class FormatChoice:
     """A text format and how well it fits."""
 
     format: TextFormat
@@ -22,11 +31,61 @@ class Choice:
     """4 per record with a training loss, 2 per evaluation, 1 per other record."""
 
 
-def sample_lines(pieces: Iterable[bytes]) -> list[list[bytes]]:
-    """Return the whole lines of each piece of a log.
+def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> TextFormat | FileFormat:
+    """Return the format to read a log with.
 
-    Arguments: pieces: the first one begins with the log, the others anywhere.
+    Parameters
+    ----------
+    source
+        The log, not yet read.
+    log_format
+        Name of the format that the user asks for, if any.
+    keys
+        Names that the user gave.
+
+    Raises
+    ------
+    LogError
+        No format fits.
+    SettingError
+        There is no format of this name.
     """
+    if keys.regex is not None:
+        return REGEX
+    if log_format is not None:
+        return named_format(log_format, FORMATS)
+    sample = take_sample(source)
+    whole = next((one for one in FILE_FORMATS if one.fits(sample)), None)
+    if whole is not None:
+        return whole
+    pieces = sample_lines((sample.head, *sample.pieces))
+    choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, pieces, keys)
+    if choice is None:
+        raise unknown(source.path, sample.head)
+    if choice.format is GENERIC and source.path.lower().endswith(DOCUMENTS):
+        raise LogError(
+            source.path,
+            found="a document that names losses in no known log format",
+            expected="a training log",
+            hint="--log-format generic reads it all the same",
+        )
+    return choice.format
+
+
+def take_sample(source: LogSource) -> LogSample:
+    """Return pieces of a log without consuming it.
+
+    Middle and end count as much as the head: logs of modded-nanogpt open with a thousand lines of source code.
+    """
+    if not source.seekable:
+        return LogSample(path=source.path, head=source.head(HEAD_LINES), pieces=())
+    head, middle, tail = (source.piece(where) for where in (0.0, 0.5, 1.0))
+    pieces = (middle, tail) if len(head) >= PIECE else ()
+    return LogSample(path=source.path, head=head, pieces=pieces)
+
+
+def sample_lines(pieces: Iterable[bytes]) -> list[list[bytes]]:
+    """Return the whole lines of each piece of a log; the first piece begins with the log, the others anywhere."""
     found: list[list[bytes]] = []
     for number, piece in enumerate(pieces):
         splitter = LineSplitter()
@@ -35,26 +94,50 @@ def sample_lines(pieces: Iterable[bytes]) -> list[list[bytes]]:
     return found
 
 
-def record_worth(record: Record, preferred: Mapping[str, tuple[str, ...]]) -> int:
-    """Return what a record counts in the choice of a format.
+def best_text_format(
+    formats: Sequence[TextFormat], fallback: TextFormat, pieces: Sequence[Sequence[bytes]], keys: Keys
+) -> FormatChoice | None:
+    """Return the text format that reads most, or None if none reads anything.
 
-    Arguments: record: from a parser; preferred: names the format fixes.
+    A count of records decides, not the first match: bigscience's logs hold Megatron's line and that of DeepSpeed's
+    pipeline engine for every step.
+
+    Parameters
+    ----------
+    formats
+        Candidates; the first wins a tie.
+    fallback
+        Taken if it finds twice as much as all others.
+    pieces
+        Lines as they stand in the log.
+    keys
+        Names that the user gave.
     """
-    best = 1 if record.values else 0
-    for name in record.values:
-        canonical = next((key for key, names in preferred.items() if name in names), None)
-        if canonical is None:
-            rank = canonical_rank(name)
-            canonical = rank[0] if rank is not None else None
-        best = max(best, _WORTH.get(canonical, 1))
-    return best
+    clean = [[clean_line(raw).text for raw in lines] for lines in pieces]
+    best = FormatChoice(format=formats[0], score=score(formats[0], clean, keys))
+    for one in formats[1:]:
+        found = score(one, clean, keys, to_beat=best.score)
+        best = FormatChoice(format=one, score=found) if found > best.score else best
+    if _MOST * sum(map(len, clean)) > 2 * best.score:
+        general = FormatChoice(format=fallback, score=score(fallback, clean, keys))
+        best = general if general.score > 2 * best.score else best
+    return best if best.score else None
 
 
 def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *, to_beat: int = -1) -> int:
     """Return how much of a log a text format can read.
 
-    Arguments: log_format: the candidate; pieces: clean lines; keys: names the user gave; to_beat: score that another
-    format has: reading ends, with the score so far, where this one can no longer have more.
+    Parameters
+    ----------
+    log_format
+        The candidate.
+    pieces
+        Clean lines.
+    keys
+        Names that the user gave.
+    to_beat
+        Score that another format has: reading ends, with the score so far, where this one can no longer have more.
+        Reading every sample with every format was half of the time of a short log.
     """
     total = 0
     left = sum(map(len, pieces)) + len(pieces)  # no parser gives more than one record a line, and one at the end
@@ -73,37 +156,33 @@ def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *
     return total
 
 
-def best_text_format(
-    formats: Sequence[TextFormat], fallback: TextFormat, pieces: Sequence[Sequence[bytes]], keys: Keys
-) -> Choice | None:
-    """Return the text format that reads most, or None if none reads anything.
+def record_worth(record: LogRecord, preferred: Mapping[str, tuple[str, ...]]) -> int:
+    """Return what a record counts in the choice of a format.
 
-    Arguments: formats: candidates, first wins a tie; fallback: taken if it finds twice as much as all others;
-    pieces: raw lines; keys: names the user gave.
+    Parameters
+    ----------
+    record
+        From a parser.
+    preferred
+        Names that the format fixes.
     """
-    clean = [[clean_line(raw).text for raw in lines] for lines in pieces]
-    best = Choice(format=formats[0], score=score(formats[0], clean, keys))
-    for one in formats[1:]:
-        found = score(one, clean, keys, to_beat=best.score)
-        best = Choice(format=one, score=found) if found > best.score else best
-    if _MOST * sum(map(len, clean)) > 2 * best.score:
-        general = Choice(format=fallback, score=score(fallback, clean, keys))
-        best = general if general.score > 2 * best.score else best
-    return best if best.score else None
-
-
-def file_format(formats: Sequence[FileFormat], sample: Sample) -> FileFormat | None:
-    """Return the whole-file format that recognises a sample, or None.
-
-    Arguments: formats: candidates; sample: of the log.
-    """
-    return next((one for one in formats if one.fits(sample)), None)
+    best = 1 if record.values else 0
+    for name in record.values:
+        canonical = next((key for key, names in preferred.items() if name in names), None)
+        if canonical is None:
+            rank = canonical_rank(name)
+            canonical = rank[0] if rank is not None else None
+        best = max(best, _WORTH.get(canonical, 1))
+    return best
 
 
 def named_format(name: str, formats: Sequence[TextFormat | FileFormat]) -> TextFormat | FileFormat:
     """Return a format by its name.
 
-    Arguments: name: from the command line; formats: all of them. Raises: SettingError.
+    Raises
+    ------
+    SettingError
+        There is none of this name; names those there are.
     """
     for one in formats:
         if one.name == name:
@@ -113,10 +192,7 @@ def named_format(name: str, formats: Sequence[TextFormat | FileFormat]) -> TextF
 
 
 def unknown(path: str, head: bytes) -> LogError:
-    """Return the error for a log that no format can read.
-
-    Arguments: path: the log; head: its first bytes.
-    """
+    """Return the error for a log that no format can read; its first bytes say whether it is text at all."""
     expected = "lines or records that name a loss"
     if not head:
         return LogError(path, found="an empty file", expected=expected)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.interface import LogSample
 from mhcdiag.runlogs.names import canonical_rank, step_name
 from mhcdiag.runlogs.records import parse_json
 from mhcdiag.runlogs.sources import LogSource
@@ -17,10 +17,11 @@ LARGEST_DOCUMENT = 1 << 30
 """Bytes of a document that are read; it has to be in memory as a whole."""
 
 
-def opens_document(sample: Sample) -> bool:
+def opens_document(sample: LogSample) -> bool:
     """Say whether a file begins with a JSON object or list that does not end on its first line.
 
-    Arguments: sample: of the file.
+    JSON lines begin with an object as well: the first lines of a document are no records by themselves. A document may
+    stand on one line, as json.dump writes it; then it is one unless it has a step or a loss.
     """
     head = sample.head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if _OPENING.match(head) is None:
@@ -46,7 +47,10 @@ def _is_record(line: bytes, *, known: bool = False) -> bool:
 def read_document(source: LogSource) -> bytes:
     """Return all bytes of a document.
 
-    Arguments: source: the log. Raises: LogError when it is too large.
+    Raises
+    ------
+    LogError
+        It is too large.
     """
     parts: list[bytes] = []
     size = 0
@@ -61,7 +65,10 @@ def read_document(source: LogSource) -> bytes:
 def load_document(source: LogSource, data: bytes) -> Any:
     """Return the value of a document.
 
-    Arguments: source: the log; data: its bytes. Raises: LogError.
+    Raises
+    ------
+    LogError
+        It is no JSON.
     """
     try:
         return parse_json(data)
@@ -73,7 +80,12 @@ def load_document(source: LogSource, data: bytes) -> Any:
 def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
     """Yield the whole objects of a list inside a document that is cut short.
 
-    Arguments: data: the document; opening: the key before the list, with quotes.
+    Parameters
+    ----------
+    data
+        The document.
+    opening
+        The key before the list, with quotes; empty for a document that is a list.
     """
     text = data.decode("utf-8", "replace")
     position = text.find(opening)

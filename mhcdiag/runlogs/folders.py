@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mhcdiag.errors import LogError, MhcdiagError
-from mhcdiag.runlogs.choosing import choose_format
+from mhcdiag.runlogs.detection import choose_format
 from mhcdiag.runlogs.interface import Keys
 from mhcdiag.runlogs.sources import open_source
 
@@ -19,10 +19,7 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 
 
 def folder_kind(path: Path) -> FolderKind | None:
-    """Return the kind of run a folder is, None if it is an ordinary folder.
-
-    Arguments: path: the folder.
-    """
+    """Return the kind of run a folder is, None if it is an ordinary folder."""
     if (path / "metrics").is_dir() and ((path / "meta.yaml").exists() or (path / "params").is_dir()):
         return "mlflow"
     return "tensorboard" if any(path.glob("*tfevents*")) else None
@@ -31,10 +28,19 @@ def folder_kind(path: Path) -> FolderKind | None:
 def iter_logs(path: str) -> list[str]:
     """Return the logs behind a path: itself, or those inside a folder, run folders as one log each.
 
-    Files named `.log` and `.out` are always logs; others are if a format recognises them. Of the checkpoints
-    of a Hugging Face run, whose states repeat each other, the last counts.
+    Files named `.log` and `.out` are always logs, so that one without any record is reported and not passed over;
+    others are if a format recognises them. Of the checkpoints of a Hugging Face run, whose states repeat each other,
+    the last counts.
 
-    Arguments: path: file, folder, or `-`. Raises: LogError when a folder holds no log.
+    Parameters
+    ----------
+    path
+        A file, a folder, or `-`.
+
+    Raises
+    ------
+    LogError
+        The folder holds no log.
     """
     folder = Path(path)
     if path == "-" or not folder.is_dir():
@@ -72,6 +78,7 @@ def _leads_back(link: Path, folder: Path) -> bool:
 
 
 def _older_checkpoint(entry: Path) -> bool:
+    # The trainer_state.json of every checkpoint holds the whole history up to it.
     match = _CHECKPOINT.match(entry.name)
     if match is None:
         return False
@@ -95,6 +102,7 @@ def _recognised(entry: Path) -> bool:
     except MhcdiagError:
         return False
     try:
+        # Both find some number in nearly any document or text: what they alone recognise is not taken for a log.
         return choose_format(source, log_format=None, keys=Keys()).name not in {"json", "generic"}
     except MhcdiagError:
         return False

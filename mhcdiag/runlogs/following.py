@@ -4,18 +4,21 @@ import math
 from collections.abc import Iterable, Iterator
 
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.detection import best_text_format, named_format
+from mhcdiag.runlogs.detection import HEAD_LINES, best_text_format, named_format
 from mhcdiag.runlogs.formats import FORMATS, TEXT_FORMATS
-from mhcdiag.runlogs.formats.generic import GENERIC
-from mhcdiag.runlogs.formats.regex import REGEX
-from mhcdiag.runlogs.interface import Entry, Keys, Record, Row, ScalerEvent, TextFormat
+from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
+from mhcdiag.runlogs.interface import Entry, Keys, LogRecord, Row, ScalerEvent, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.names import bind_names, other_name, step_name
 from mhcdiag.runlogs.nanrules import NanRules
-from mhcdiag.runlogs.textpass import Found, TextPass
+from mhcdiag.runlogs.textpass import TextItem, TextPass
 
-_LOOKS = (12, 25, 50, 100, 200, 400, 800, 1600, 2000)
+# Lines after which the format is looked for again, about twice as many each time: looking at every line would cost as
+# much as the square of their number.
+_LOOKS = (12, 25, 50, 100, 200, 400, 800, 1600, HEAD_LINES)
+
 _SURE = 32
+"""Score from which no more lines are waited for: eight records with a loss."""
 
 
 class LineReader:
@@ -25,8 +28,19 @@ class LineReader:
     evaluation losses only gives rows with `eval_loss` and none with `loss`: whether a training loss will
     follow cannot be known.
 
-    Arguments: path: for messages; log_format, loss_key, step_key, regex: as for `read_log`. Raises:
-    SettingError, also for a format that cannot be read line by line.
+    Parameters
+    ----------
+    path
+        For messages.
+    log_format, loss_key, step_key, regex
+        As for `read_log`.
+
+    Raises
+    ------
+    SettingError
+        There is no such format, or the pattern is none.
+    LogError
+        The format cannot be read line by line.
     """
 
     def __init__(
@@ -66,14 +80,17 @@ class LineReader:
         return self._splitter.count
 
     def feed(self, data: bytes) -> list[Entry]:
-        """Take the next bytes; return the rows and messages that are complete now.
-
-        Arguments: data: any number of bytes, cut anywhere.
-        """
+        """Take the next bytes, cut anywhere; return the rows and messages that are complete now."""
         return self._take(self._splitter.feed(data))
 
     def close(self) -> list[Entry]:
-        """Return what was still open at the end of the log. Raises: LogError when no format fits."""
+        """Return what was still open at the end of the log.
+
+        Raises
+        ------
+        LogError
+            No format fits.
+        """
         last = self._splitter.finish()
         entries: list[Entry] = []
         if self._rows is None:
@@ -107,11 +124,13 @@ class LineReader:
         texts = [text for _, text in self._waiting]
         choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [texts], self._keys)
         full = final or seen >= _LOOKS[-1]
+        # Before the head is full, one record that some format happens to read decides nothing.
         if choice is None or (not full and choice.score < _SURE):
             if full:
                 self._waiting.clear()  # nothing there: look at the next lines, as a whole file is sampled
             return []
         self._start(choice.format)
+        # What was looked at is read now, as the first lines of the log; nothing is lost by the wait.
         waiting, self._waiting = self._waiting, []
         return self._take(Lines(numbers=[number for number, _ in waiting], texts=texts))
 
@@ -136,7 +155,12 @@ def _text_format(path: str, name: str) -> TextFormat:
 class RowMaker:
     """Records to rows: names, steps and NaN are settled as they come, with nothing but a little state.
 
-    Arguments: log_format: of the log; keys: names the user gave.
+    Parameters
+    ----------
+    log_format
+        Of the log.
+    keys
+        Names that the user gave.
     """
 
     def __init__(self, log_format: TextFormat, keys: Keys) -> None:
@@ -155,22 +179,16 @@ class RowMaker:
         self._steps = _StepKeeper(keys)
 
     def feed(self, lines: Lines) -> Iterator[Entry]:
-        """Yield the rows and messages of some whole lines.
-
-        Arguments: lines: in the order of the log.
-        """
+        """Yield the rows and messages of some whole lines, in the order of the log."""
         for found in self.text.feed(lines):
             yield from self._entry(found)
 
     def finish(self, lines: Lines) -> Iterator[Entry]:
-        """Yield what was open at the end.
-
-        Arguments: lines: the last line, if it has no end.
-        """
+        """Yield what was open at the end, with the last line if it has no end."""
         for found in self.text.finish(lines):
             yield from self._entry(found)
 
-    def _entry(self, found: Found) -> Iterator[Entry]:
+    def _entry(self, found: TextItem) -> Iterator[Entry]:
         if isinstance(found.item, ScalerEvent):
             yield found.item
             return
@@ -193,9 +211,11 @@ class RowMaker:
             total_steps=math.nan if record.total_steps is None else record.total_steps,
         )
 
-    def _name(self, name: str, record: Record) -> str:
+    def _name(self, name: str, record: LogRecord) -> str:
         if name == self._steps.name:
             return ""
+        # The whole log would tell which of two losses comes more often (`bind_names`); here the first that comes has
+        # the name, and a second candidate keeps its own.
         if name not in self._ours:
             counts = {one: 1 for one in record.values if one != self._steps.name}
             chosen = bind_names(counts, preferred=self._format.preferred, loss_key=self._keys.loss)
@@ -208,6 +228,7 @@ class RowMaker:
         return self._ours[name]
 
     def _foreign(self, source: str) -> bool:
+        # Records without the loss that the user named must not give another one in its place.
         return self._keys.loss is not None and source != self._keys.loss
 
 
@@ -223,7 +244,7 @@ class _StepKeeper:
         self._offset = 0.0
         self._raw = math.nan
 
-    def take(self, record: Record) -> float:
+    def take(self, record: LogRecord) -> float:
         """Return the step of the next record."""
         if record.step is None and self.name is None:
             self.name = step_name(record.values)
@@ -231,6 +252,7 @@ class _StepKeeper:
         if self.name is not None and self.name in record.values:
             raw = record.values[self.name]
         if raw is None or not math.isfinite(raw):
+            # As `steps.fill_steps` does it for a whole log.
             step = self._last + max(self._increase, 1.0) if self._rows else 0.0
         else:
             step = raw + self._offset_of(record, raw)
@@ -238,7 +260,7 @@ class _StepKeeper:
         self._last, self._rows = step, self._rows + 1
         return step
 
-    def _offset_of(self, record: Record, raw: float) -> float:
+    def _offset_of(self, record: LogRecord, raw: float) -> float:
         epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
         # A run that dies may log a NaN for every number, its epoch among them.
         if epoch is not None and math.isfinite(epoch) and epoch == math.floor(epoch):

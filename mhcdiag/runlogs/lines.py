@@ -33,10 +33,8 @@ class LineSplitter:
         self._begun = False
 
     def feed(self, block: bytes) -> Lines:
-        """Return the lines that end in this block.
-
-        Arguments: block: the next bytes of the log.
-        """
+        """Return the lines that end in this block, the next bytes of the log."""
+        # Blocks without a carriage return, nearly all, are cut by one split, without a pattern.
         data = self._rest + block
         cut = data.rfind(b"\n") + 1
         if b"\r" not in data:
@@ -88,6 +86,8 @@ class LineSplitter:
         return Lines(numbers=numbers, texts=texts)
 
 
+# CSI and OSC sequences of terminals, and the "^[[A" that a terminal shows for a typed arrow key (found before "step" in
+# logs of `screen -L`).
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\^\[\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(
     r"\s{0,8}(?:"
@@ -112,13 +112,14 @@ class CleanLine:
     text: str
     """The line without escapes, prefixes and line end."""
     rank: int | None
-    """Rank of the writer, where a prefix tells it."""
+    """Rank of the writer, where a prefix names it."""
 
 
 def clean_line(raw: bytes) -> CleanLine:
     """Decode a line and take off what is not the training code's.
 
-    Arguments: raw: the line's bytes; invalid UTF-8 becomes U+FFFD, NUL bytes are dropped.
+    Invalid UTF-8 becomes U+FFFD. NUL bytes are dropped: a file that is truncated under its writer is
+    padded with them.
     """
     text = raw.decode("utf-8", "replace")
     if "\x00" in text:

@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from mhcdiag.runlogs.interface import CANONICAL
+CANONICAL = ("loss", "grad_norm", "learning_rate", "loss_scale", "skipped", "eval_loss", "time")
+"""Series that have one name here, whatever the log calls them; all others keep the name of the log."""
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _EVAL = frozenset({"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"})
+# "loss_scale" is the fp16 scaler's, and "min_loss" a summary.
 _NOT_A_LOSS = frozenset({"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"})
+# Parts of a loss: auxiliary terms of mixtures of experts, multi-token prediction, the critic of PPO. Each is the loss
+# only where there is no other.
 _PART = frozenset({
     "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic",
     "value", "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
@@ -24,6 +28,7 @@ _NORMS = (
     "grad_norm", "gnorm", "gradnorm", "gradient_norm", "global_grad_norm", "total_grad_norm",
     "optim_total_grad_norm", "train_grad_norm", "train_gnorm", "l2_norm_grad_global", "norm", "grad",
 )  # fmt: skip
+# Norms of single layers, and the threshold of clipping, are not the norm of the gradient.
 _NOT_THE_NORM = frozenset({"layer", "layers", "max", "min", "clip", "clipped", "std", "embed", "block", "blocks", "h"})
 _RATES = ("learning_rate", "lr", "train_learning_rate", "train_lr", "learning_rate_group0", "lr_0")
 _SINGLE = {
@@ -42,10 +47,7 @@ STEPS = (
 
 @lru_cache(maxsize=4096)
 def plain(name: str) -> str:
-    """Return a name as words: `train/CrossEntropyLoss` is `train_cross_entropy_loss`.
-
-    Arguments: name: the name in the log.
-    """
+    """Return a name of a log as words: `train/CrossEntropyLoss` is `train_cross_entropy_loss`."""
     return _OTHER.sub("_", _CAMEL.sub("_", name).lower()).strip("_")
 
 
@@ -55,6 +57,7 @@ def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
     if name in _EVAL_LOSSES:
         return "eval_loss", _EVAL_LOSSES.index(name)
     lossy = "loss" in words or "nll" in words or name.endswith("cross_entropy") or name in {"tel", "xent"}
+    # nanochat and modded-nanogpt evaluate in bits per byte ("Validation bpb"): these are no training losses.
     bits_per_byte = words[-1:] == ["bpb"]
     if not (lossy or bits_per_byte) or _NOT_A_LOSS.intersection(words):
         return None
@@ -66,10 +69,7 @@ def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=4096)
 def canonical_rank(name: str) -> tuple[str, int] | None:
-    """Return which canonical series a name can be, and how well it fits (0 best), or None.
-
-    Arguments: name: the name in the log.
-    """
+    """Return which canonical series a name of a log can be, and how well it fits (0 best), or None."""
     simple = plain(name)
     words = simple.split("_")
     for canonical, names in _SINGLE.items():
@@ -94,8 +94,19 @@ def bind_names(
     A series that is recorded far less often than its rivals is no candidate: the one `train_loss` of a
     closing summary is not the training loss.
 
-    Arguments: counts: values per series, in order of appearance; preferred: the format's own choice, best
-    first; loss_key: the user's choice of the loss. Returns: canonical name -> name in the log.
+    Parameters
+    ----------
+    counts
+        Values per series, in order of appearance.
+    preferred
+        Names that the format fixes, best first: they count however rare they are.
+    loss_key
+        Name of the loss that the user gave.
+
+    Returns
+    -------
+    dict
+        Canonical name -> name in the log.
     """
     ranked: dict[str, list[tuple[int, int, str]]] = {}
     for position, name in enumerate(counts):
@@ -114,9 +125,9 @@ def bind_names(
 
 
 def other_name(name: str) -> str:
-    """Return what a series is called here that bears no canonical name, so that it never stands for the one that does.
+    """Return what a series is called here that bears no canonical name.
 
-    Arguments: name: the name in the log.
+    One that the log calls `loss` while another was named as the loss must never stand for it.
     """
     return f"log/{name}" if name in CANONICAL else name
 
@@ -129,9 +140,6 @@ def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int
 
 
 def step_name(names: Iterable[str]) -> str | None:
-    """Return the name that holds the step, or None.
-
-    Arguments: names: the names in the log.
-    """
+    """Return the name that holds the step, or None; of `step` and W&B's own `_step` the former."""
     ranked = [(STEPS.index(plain(name)), name.startswith("_"), name) for name in names if plain(name) in STEPS]
     return min(ranked)[2] if ranked else None

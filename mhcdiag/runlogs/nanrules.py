@@ -7,6 +7,7 @@ from mhcdiag.runlogs.interface import NanFamily
 
 _NOT_METRICS = frozenset({"epoch", "step", "time"})
 _TINY = 0.01
+"""A loss below it may reach 0.0 by itself: whisper fine-tunes go down to 1e-4 and are well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,12 @@ class JudgedRecord:
 class NanRules:
     """The rules of one pass; every record goes through `judge` in the order of the log.
 
-    Arguments: family: habits of the format. `golden`: Megatron's golden values write "nan" for "not
-    recorded". `megatron`: the loss is left out when it is NaN. `huggingface`: a NaN loss is printed as 0.0.
+    Parameters
+    ----------
+    family
+        Habits of the format. `golden`: Megatron's golden values write "nan" for "not recorded". `megatron`: the loss is
+        left out when it is NaN (`if avg >= 0.0` in training.py, d98e8a64). `huggingface`: a NaN loss is printed as 0.0
+        (the Trainer's logging_nan_inf_filter).
     """
 
     def __init__(self, family: NanFamily) -> None:
@@ -35,10 +40,7 @@ class NanRules:
         self._scale = math.nan
 
     def judge(self, values: dict[str, float]) -> JudgedRecord:
-        """Tell events from gaps in one record.
-
-        Arguments: values: series by name, canonical names where there are any.
-        """
+        """Separate events from gaps in one record of series by name, canonical names where there are any."""
         strange = {name for name, value in values.items() if not math.isfinite(value)}
         if strange and self._nothing_recorded(values):
             self.empty += 1
@@ -73,6 +75,8 @@ class NanRules:
         loss = values.get("loss")
         if loss == 0.0 and self.family == "huggingface":
             self._zeros += 1
+            # A NaN norm beside the zero settles it. Where no norm is logged, three zeros in a row after a loss that was
+            # nowhere near zero do.
             died = "grad_norm" in strange
             silent = "grad_norm" not in values and self._zeros >= 3 and self._last_loss > _TINY
             if died or silent:

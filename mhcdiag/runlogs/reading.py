@@ -1,19 +1,17 @@
 """A whole log to its table."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.choosing import choose_format
-from mhcdiag.runlogs.detection import unknown
+from mhcdiag.runlogs.detection import choose_format, unknown
 from mhcdiag.runlogs.folders import folder_kind, iter_logs
-from mhcdiag.runlogs.interface import FileFormat, Keys, LogTable, Record, TextFormat
+from mhcdiag.runlogs.interface import BlockLineParser, FileFormat, Keys, LogRecord, LogTable, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.sources import LogSource, open_source
 from mhcdiag.runlogs.tables import finish_table
-from mhcdiag.runlogs.textpass import Found, TextPass
+from mhcdiag.runlogs.textpass import TextItem, TextPass
 
 
 def read_log(
@@ -24,11 +22,27 @@ def read_log(
     step_key: str | None = None,
     regex: str | None = None,
 ) -> LogTable:
-    """Read a training log.
+    """Read a training log into a table with one row per record.
 
-    Arguments: path: file, run folder, or `-` for standard input; log_format: name of the format, recognised
-    when None; loss_key, step_key: names in the log; regex: pattern with the groups `loss` and `step`, in
-    place of a format. Returns: one row per record. Raises: LogError, SettingError, MissingExtraError.
+    Parameters
+    ----------
+    path
+        A file, the folder of one run, or `-` for standard input.
+    log_format
+        Name of the format; recognised when None.
+    loss_key, step_key
+        Names of loss and step in the log; words decide when None.
+    regex
+        Pattern with the groups `loss` and `step`, in place of a format.
+
+    Raises
+    ------
+    LogError
+        The log cannot be read, no format fits, or it does not have the loss that was named.
+    SettingError
+        There is no such format, the pattern is none, or the log has no such step.
+    MissingExtraError
+        The log is compressed by zstandard, which is not installed.
     """
     keys = Keys(loss=loss_key, step=step_key, regex=regex)
     source, log_format = open_log(path, log_format)
@@ -48,10 +62,12 @@ def read_log(
 
 
 def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
-    """Open a log, or the folder of one run.
+    """Open a log, or the folder of one run; return it with the name of its format, which a folder decides.
 
-    Arguments: path: as the user named it; log_format: the user's choice. Returns: the source, and the format
-    if a folder decides it. Raises: LogError when a folder is no run, or holds several logs.
+    Raises
+    ------
+    LogError
+        The folder is no run, or holds several logs.
     """
     folder = Path(path)
     if path == "-" or not folder.is_dir():
@@ -66,16 +82,13 @@ def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
 
 
 def read_text(source: LogSource, log_format: TextFormat, table: TableBuilder, keys: Keys) -> None:
-    """Read all lines of a text log.
-
-    Arguments: source: the log; log_format: how; table: takes the records; keys: names the user gave.
-    """
+    """Read all lines of a text log into a table of records."""
     parser = log_format.parser(keys)
-    feed_block: Callable[..., bool] | None = getattr(parser, "feed_block", None)
+    by_block = parser if isinstance(parser, BlockLineParser) else None
     splitter, text = LineSplitter(), TextPass(parser)
     for block in source.blocks():
         lines = splitter.feed(block)
-        if feed_block is not None and feed_block(lines.numbers, lines.texts, table):
+        if by_block is not None and by_block.feed_block(lines.numbers, lines.texts, table):
             continue
         for found in text.feed(lines):
             _take(table, found)
@@ -88,8 +101,8 @@ def read_text(source: LogSource, log_format: TextFormat, table: TableBuilder, ke
         table.notes.append(f"{splitter.too_long:,} lines longer than a million characters: left out")
 
 
-def _take(table: TableBuilder, found: Found) -> None:
-    if isinstance(found.item, Record):
+def _take(table: TableBuilder, found: TextItem) -> None:
+    if isinstance(found.item, LogRecord):
         table.add(found.item, rank=found.rank)
     else:
         table.events.append(found.item)

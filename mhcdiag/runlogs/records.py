@@ -1,4 +1,4 @@
-"""JSON values to the numbers of a record."""
+"""Texts and JSON values to the numbers of a record."""
 
 import json
 import math
@@ -21,9 +21,7 @@ _WITH_UNIT = re.compile(rf"({NUMBER})\s*(?:([KMGBT])(?![\w])|[%a-zA-Zµ][\w/%²]
 def parse_number(text: str) -> float | None:
     """Return the number a field of a log holds, or None if it holds none.
 
-    A suffix K, M, G, B or T multiplies (`12.3K`); a unit (`35.1ms`, `2.49GiB(3.14%)`) is left out.
-
-    Arguments: text: the field, without the name.
+    A suffix K, M, G, B or T multiplies (`12.3K` in nanotron's logs); a unit (`35.1ms`, `2.49GiB(3.14%)`) is left out.
     """
     try:
         return float(text)
@@ -36,14 +34,12 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_decimal_comma(text: str) -> float | None:
-    """Return the number of a field that has a comma before its decimals and dots between thousands.
-
-    Arguments: text: the field.
-    """
+    """Return the number of a field that has a comma before its decimals and dots between thousands."""
     return parse_number(text.replace(".", "").replace(",", ".") if "," in text else text)
 
 
 _DEEPEST = 3
+"""Levels of objects inside objects whose names are joined."""
 
 loads_strictly: Callable[[bytes | str], Any]
 """The faster parser if it is installed; it need not know NaN."""
@@ -58,7 +54,10 @@ except ImportError:
 def parse_json(raw: bytes | str) -> Any:
     """Return the value of a JSON text; NaN, Infinity and raw control characters are read too.
 
-    Arguments: raw: the text. Raises: ValueError, also for text nested too deep.
+    Raises
+    ------
+    ValueError
+        The text is no JSON, or nested too deep.
     """
     try:
         return loads_strictly(raw)
@@ -73,19 +72,17 @@ def parse_json(raw: bytes | str) -> Any:
 def numbers_of(record: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of a JSON object by name; objects inside join their names with `/`.
 
-    `null` is a value that was not recorded; a text counts if it is a number ("25.2", "nan").
-
-    Arguments: record: the object.
+    `null` is a value that was not recorded; a text counts if it is a number ("25.2" and "nan" in fairseq's logs).
     """
     return dict(_walk(record, "", 0))
 
 
 def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, float]]:
     for key, value in record.items():
-        if type(value) is float or type(value) is int:
+        if type(value) is float or type(value) is int:  # not isinstance, which takes True for an int
             yield prefix + key, as_float(value)
         elif isinstance(value, str):
-            number = parse_number(value) if len(value) < 64 else None
+            number = parse_number(value) if len(value) < 64 else None  # no number is longer
             if number is not None:
                 yield prefix + key, number
         elif isinstance(value, bool):
@@ -97,7 +94,12 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
 def lost_loss(record: dict[str, Any], loss_key: str | None = None) -> bool:
     """Say whether a JSON object has a loss that is a text and no number: it is there, and cannot be read.
 
-    Arguments: record: the object; loss_key: the user's name of the loss.
+    Parameters
+    ----------
+    record
+        The object.
+    loss_key
+        Name of the loss that the user gave.
     """
     return any(
         isinstance(value, str) and _is_loss(key, loss_key) and not numbers_of({key: value})
@@ -113,10 +115,7 @@ def _is_loss(key: str, loss_key: str | None) -> bool:
 
 
 def as_float(value: float) -> float:
-    """Return a number as a float; an integer beyond its range is infinite.
-
-    Arguments: value: from JSON.
-    """
+    """Return a number of JSON as a float; an integer beyond its range is infinite."""
     try:
         return float(value)
     except OverflowError:  # an integer of more than 308 digits

@@ -10,7 +10,8 @@ from mhcdiag.runlogs.interface import LogTable, Run
 Rows = NDArray[np.int64]
 
 INTERLEAVED = 0.2
-"""Share of backward moves from which several writers are assumed."""
+"""Share of backward moves from which several writers are assumed, as in a log that goes 1020, 1010,
+1030, 1020, ..."""
 
 
 def goes_back_to_start(
@@ -19,10 +20,18 @@ def goes_back_to_start(
     """Say whether a step that goes back begins a new run; if not, the run was resumed from a checkpoint.
 
     A new run begins near the first step of the one before. A planned number of steps that is gone marks a
-    phase (pre-training, then fine-tuning in the same log).
+    phase: nanochat's speedrun.log holds pre-training ("step 00000/05742"), then fine-tuning ("step 00000 (0.20%)").
 
-    Arguments: step: the new step; first, last: steps of the run so far; interval: between its last two
-    records; total, total_before: planned number of steps now and before, NaN where not told.
+    Parameters
+    ----------
+    step
+        The new step.
+    first, last
+        Steps of the run so far.
+    interval
+        Steps between its last two records.
+    total, total_before
+        Planned number of steps now and before, NaN where the log does not have it.
     """
     if step <= first + 2 * interval:
         return True
@@ -42,13 +51,10 @@ class _Open:
 
 
 def split_runs(table: LogTable) -> list[Run]:
-    """Split a table into the runs that wrote it.
-
-    Arguments: table: of one log. Returns: at least one run if the table has rows; rows are in the order of
-    steps.
-    """
+    """Split the table of one log into the runs that wrote it: at least one if the table has rows."""
     step = table.step.astype(np.float64)
     notes: list[str] = []
+    # Only records with a loss move the run: evaluations may stand before or behind the record of their step.
     losses = _loss_rows(table)
     judged = _lowest_rank(table, losses, notes)
     hidden = _without(losses, judged, len(step))
@@ -56,6 +62,7 @@ def split_runs(table: LogTable) -> list[Run]:
         return [_run(np.arange(len(step)), step, [], notes, points=0)] if len(step) else []
     moves = np.diff(step[judged])
     back = np.flatnonzero(moves < 0) + 1
+    # Records of several writers cannot be told apart without ranks: sorted by step they make one noisy series.
     if _interleaved(step[judged], back):
         notes.append(f"{len(judged):,} records of several writers: sorted by step")
         current = _Open(start=0, notes=notes, replaced=[hidden])
@@ -73,7 +80,11 @@ def _loss_rows(table: LogTable) -> Rows:
 
 
 def _lowest_rank(table: LogTable, judged: Rows, notes: list[str]) -> Rows:
-    """Keep the lowest rank's record of each step."""
+    """Keep the lowest rank's record of each step.
+
+    Losses of ranks differ where each prints its own micro-batch: all of them would be one very noisy series. A NaN on a
+    rank that does not count is named in a note.
+    """
     if table.rank is None:
         return judged
     ranks = table.rank[judged]
@@ -95,6 +106,7 @@ def _lowest_rank(table: LogTable, judged: Rows, notes: list[str]) -> Rows:
 def _interleaved(steps: NDArray[np.float64], back: Rows) -> bool:
     if len(steps) < 10 or len(back) <= INTERLEAVED * (len(steps) - 1):
         return False
+    # Twenty seeds appended to one file go back nineteen times, too (modded-nanogpt's track 3), but to their first step.
     restarts = np.count_nonzero(steps[back] == steps[0])
     return bool(restarts < 0.5 * len(back))
 
@@ -117,6 +129,7 @@ def _split_at(table: LogTable, step: NDArray[np.float64], judged: Rows, back: Ro
             total_before=totals[before],
         )
         if not new:
+            # Of a step that was trained twice the last copy counts: it is what the weights came from.
             seen = np.arange(bounds[-1], before + 1)
             current.replaced.append(seen[step[seen] >= step[row]])
             current.notes.append(f"resumed at {_number(step[row])} from {_number(step[before])}")
@@ -155,7 +168,10 @@ def _close(table: LogTable, span: Rows, judged: Rows, current: _Open) -> Run:
 
 
 def _copies(table: LogTable, step: NDArray[np.float64], order: Rows, notes: list[str]) -> Rows:
-    """Return the rows that repeat step and loss of another; another loss of a step is another point."""
+    """Return the rows that repeat step and loss of another.
+
+    Another loss of the same step is another point: leaving it out could hide a NaN or a spike.
+    """
     if "loss" not in table.columns or np.all(np.diff(step[order]) > 0):
         return np.empty(0, dtype=np.int64)
     loss = table.columns["loss"][order]

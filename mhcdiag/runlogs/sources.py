@@ -16,6 +16,9 @@ from mhcdiag.runlogs.lines import Lines, LineSplitter
 BLOCK = 1 << 17
 """Bytes per block; objects parsed from a larger one no longer fit the cache."""
 
+PIECE = 1 << 16
+"""Bytes of each piece that is looked at to recognise a format."""
+
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
@@ -47,7 +50,14 @@ class PackedReader(Protocol):
 class LogSource:
     """A log that is read once, from front to back.
 
-    Arguments: path: as the user named it; stream: gives the bytes; file: the same, if it can be sampled.
+    Parameters
+    ----------
+    path
+        As the user named it.
+    stream
+        Gives the bytes.
+    file
+        The same, if it can be sampled before it is read.
     """
 
     def __init__(self, path: str, stream: ByteReader, *, file: BinaryIO | None = None) -> None:
@@ -69,7 +79,12 @@ class LogSource:
     def head(self, lines: int, most: int = 4 << 20) -> bytes:
         """Return the first bytes of a stream, which `blocks` yields again.
 
-        Arguments: lines: how many lines are wanted; most: bytes at which to stop.
+        Parameters
+        ----------
+        lines
+            How many lines are wanted.
+        most
+            Bytes at which to stop: progress bars fill megabytes without a line end.
         """
         ends = sum(block.count(b"\n") for block in self._ahead)
         size = sum(map(len, self._ahead))
@@ -92,15 +107,12 @@ class LogSource:
             yield decoder.decode(block).encode() if decoder else block
 
     def piece(self, start: float) -> bytes:
-        """Return 64 KiB from a relative position: 0 first, 0.5 middle, 1 last.
-
-        Arguments: start: where to look, as a share of the file.
-        """
+        """Return PIECE bytes from a relative position: 0 first, 0.5 middle, 1 last."""
         if self._file is None:
             return b""
         size = self._file.seek(0, 2)
-        self._file.seek(int(max(size - 65536, 0) * start))
-        found = self._file.read(65536)
+        self._file.seek(int(max(size - PIECE, 0) * start))
+        found = self._file.read(PIECE)
         self._file.seek(0)
         return found
 
@@ -113,14 +125,19 @@ class LogSource:
         try:
             return self._stream.read(BLOCK)
         except _BROKEN as error:
-            if not isinstance(self._stream, _Packed):
+            if not isinstance(self._stream, _Packed):  # a disk that fails is no short log
                 raise LogError(self.path, found=f"reading fails: {error}") from error
+            # What was read up to the damage is a log: that of a job that was killed.
             self.notes.append(f"the compressed file is damaged or cut short ({error}): read up to there")
             return b""
 
 
 class _Packed:
-    """A decompressor read in small steps, so that damage costs no more than the last step."""
+    """A decompressor read in small steps, so that damage costs no more than the last step.
+
+    Of an archive without its end (a job that was killed), Python's readers raise and drop what they had of the block
+    that was asked for.
+    """
 
     def __init__(self, stream: PackedReader) -> None:
         self._stream = stream
@@ -167,9 +184,19 @@ _OPENERS: dict[bytes, Callable[[Path], PackedReader]] = {
 
 
 def open_source(path: str) -> LogSource:
-    """Open a log; compression is told by the first bytes, not by the name.
+    """Open a log; its first bytes say how it is compressed, not its name.
 
-    Arguments: path: file, or `-` for standard input. Raises: LogError, MissingExtraError.
+    Parameters
+    ----------
+    path
+        A file, or `-` for standard input.
+
+    Raises
+    ------
+    LogError
+        The file cannot be opened.
+    MissingExtraError
+        It is compressed by zstandard, which is not installed.
     """
     if path == "-":
         return LogSource("-", sys.stdin.buffer)
@@ -187,15 +214,23 @@ def open_source(path: str) -> LogSource:
     return LogSource(path, stream, file=stream if stream.seekable() else None)
 
 
-LONGEST = 400
-"""Characters of a line that are kept."""
+LONGEST_CONTEXT = 400
+"""Bytes of a line that are shown around an event."""
 
 
 def context_lines(path: str, lines: Iterable[int], count: int) -> dict[int, list[tuple[int, str]]]:
     """Return the lines around each of some lines, with their numbers.
 
-    Arguments: path: a log with lines; lines: 1-based; count: lines before and after. Returns: nothing for
-    standard input, folders, and files that have no lines.
+    Nothing for standard input, folders, and files that cannot be opened any more: the report stands without them.
+
+    Parameters
+    ----------
+    path
+        A log with lines.
+    lines
+        1-based numbers.
+    count
+        Lines before and after each.
     """
     wanted: dict[int, list[int]] = {}
     found: dict[int, list[tuple[int, str]]] = {}
@@ -224,4 +259,4 @@ def context_lines(path: str, lines: Iterable[int], count: int) -> dict[int, list
 def _collect(lines: Lines, wanted: dict[int, list[int]], found: dict[int, list[tuple[int, str]]]) -> None:
     for number, raw in zip(lines.numbers, lines.texts, strict=True):
         for line in wanted.get(number, ()):
-            found[line].append((number, raw[:LONGEST].decode("utf-8", "replace")))
+            found[line].append((number, raw[:LONGEST_CONTEXT].decode("utf-8", "replace")))

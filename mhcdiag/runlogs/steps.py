@@ -14,8 +14,19 @@ _EPOCHS = ("epoch", "ep")
 class StepCount:
     """The step of each row, and the series it was taken from.
 
-    Arguments: builder: the records; keys: names the user gave; notes: takes what was assumed. Raises:
-    SettingError when the user's key is not in the log.
+    Parameters
+    ----------
+    builder
+        The records.
+    keys
+        Names that the user gave.
+    notes
+        Takes what was assumed.
+
+    Raises
+    ------
+    SettingError
+        The log has no such step.
     """
 
     def __init__(self, builder: TableBuilder, *, keys: Keys, notes: list[str]) -> None:
@@ -39,6 +50,7 @@ class StepCount:
         if keys.step is not None:
             some = ", ".join(list(builder.series)[:8])
             raise SettingError(f"--step-key {keys.step}: the log has no such field (it has {some})")
+        # A step that only evaluations carry is not that of the run.
         enough = 0.5 * max(builder.counts.values(), default=0)
         self.name = step_name([name for name, count in builder.counts.items() if count >= enough])
         if self.name is None:
@@ -50,6 +62,7 @@ class StepCount:
         return np.arange(builder.rows, dtype=np.float64)
 
     def _epochs_as_steps(self) -> str | None:
+        # Keras' CSVLogger has no other count; fractions of epochs (the Trainer's) are no count.
         for name in self._builder.series:
             if plain(name) in _EPOCHS:
                 epochs = self._builder.column(name)
@@ -63,6 +76,7 @@ class StepCount:
         missing = int(len(known) - known.sum())
         if not missing:
             return
+        # Filled steps are a guess from their neighbours: where most are missing there is nothing to guess from.
         if missing > 0.5 * len(known):
             notes.append(f"{missing:,} of {len(known):,} records without a step: the record's number stands for it")
             self.values, self.name = np.arange(len(known), dtype=np.float64), None
@@ -81,10 +95,7 @@ class StepCount:
 
 
 def fill_steps(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return steps without gaps: a missing one is the step before plus the last increase.
-
-    Arguments: steps: NaN where missing.
-    """
+    """Return steps without gaps (NaN): a missing one is the step before plus the last increase."""
     filled = steps.copy()
     for row in np.flatnonzero(~np.isfinite(steps)).tolist():
         before = filled[row - 1] if row else -1.0
@@ -96,8 +107,17 @@ def fill_steps(steps: NDArray[np.float64]) -> NDArray[np.float64]:
 def join_epochs(steps: NDArray[np.float64], epochs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return steps that count on where they begin again at the first record of the next epoch.
 
-    Arguments: steps: of each row; epochs: of each row, NaN where absent. Returns: `steps` itself if nothing
-    begins again.
+    Parameters
+    ----------
+    steps
+        Of each row.
+    epochs
+        Of each row, NaN where absent. Fractions of epochs say nothing: they rise at every record.
+
+    Returns
+    -------
+    NDArray
+        `steps` itself if nothing begins again.
     """
     known = np.flatnonzero(np.isfinite(epochs))
     if len(known) < 2:
@@ -115,10 +135,7 @@ def join_epochs(steps: NDArray[np.float64], epochs: NDArray[np.float64]) -> NDAr
 
 
 def as_steps(steps: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.float64]:
-    """Return steps as integers if all are whole.
-
-    Arguments: steps: of each row.
-    """
+    """Return steps as integers if all are whole."""
     if np.all(np.abs(steps) < 2**53) and np.all(steps == np.floor(steps)):
         return steps.astype(np.int64)
     return steps

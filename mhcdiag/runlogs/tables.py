@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import CANONICAL, Keys, LogFormat, LogTable
-from mhcdiag.runlogs.names import bind_names, other_name
+from mhcdiag.runlogs.interface import Keys, LogFormat, LogTable
+from mhcdiag.runlogs.names import CANONICAL, bind_names, other_name
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps
 
@@ -19,13 +19,29 @@ Columns = dict[str, NDArray[np.float64]]
 def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, keys: Keys) -> LogTable:
     """Return the table of all records a reader has found.
 
-    Arguments: builder: the records; path: the log as the user named it; log_format: what read it; keys: names
-    the user gave. Raises: LogError where the log does not have the loss that the user named.
+    Parameters
+    ----------
+    builder
+        The records.
+    path
+        The log as the user named it.
+    log_format
+        What read it.
+    keys
+        Names that the user gave.
+
+    Raises
+    ------
+    LogError
+        The log does not have the loss that the user named.
+    SettingError
+        It does not have the step that the user named.
     """
     _refuse_unknown_loss(builder, path=path, keys=keys)
     notes = list(builder.notes)
     if builder.dropped_series:
         notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
+    # The step first: the series that holds it is no candidate for anything else.
     counted = StepCount(builder, keys=keys, notes=notes)
     names = bind_names(
         {name: count for name, count in builder.counts.items() if name != counted.name},
@@ -40,6 +56,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     _promote_eval(columns, strange, names, notes)
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
+    # Where the filter is on there is nothing left to find: the user should know that silence proves little.
     if log_format.nan_family == "huggingface" and "loss" in table_columns:
         notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
     return LogTable(
@@ -64,6 +81,7 @@ def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> Non
     known = {*builder.counts, *builder.strange}
     if keys.loss is None or keys.loss in known:
         return
+    # A key that is mistyped must not pass because another loss is well.
     near = get_close_matches(keys.loss, known, n=8, cutoff=0) or ["none"]
     raise LogError(
         path,
@@ -90,7 +108,10 @@ def _recorded(columns: Columns, strange: dict[str, NDArray[np.bool_]], name: str
 
 
 def _candidates(columns: Columns, strange: dict[str, NDArray[np.bool_]], family: str) -> NDArray[np.int64]:
-    """Rows on which a NaN rule can act, and the rows before them that the rules look back to."""
+    """Rows on which a NaN rule can act, and the rows before them that the rules look back to.
+
+    The rules go record by record, which would cost seconds on a million rows that are all finite.
+    """
     some = next(iter(columns.values()), np.empty(0))
     rows = np.zeros(len(some), dtype=np.bool_)
     for mask in strange.values():
@@ -136,6 +157,7 @@ def _promote_eval(
 ) -> None:
     if "loss" in columns or "eval_loss" not in columns:
         return
+    # Some logs hold evaluations only (modded-nanogpt's track 3); a gate on the loss would find nothing to judge.
     columns["loss"] = columns.pop("eval_loss")
     names["loss"] = names.pop("eval_loss")
     if "eval_loss" in strange:

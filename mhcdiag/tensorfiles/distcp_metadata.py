@@ -12,10 +12,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.local_file import LocalFile
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 _LIMIT = 1_000_000_000
+"""Longest metadata in bytes: the pickle is read into memory as a whole, some hundred bytes a chunk."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,7 @@ def _member(enumeration: object, name: object) -> _MemoryFormat:
 
 
 _METADATA = "torch.distributed.checkpoint.metadata"
+# What torch's own writers ask for, and nothing else. Python 3.13 pickles paths as classes of pathlib._local.
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     (_METADATA, "Metadata"): _Record,
     (_METADATA, "MetadataIndex"): _IndexRecord,
@@ -171,6 +173,7 @@ def _stored(root: _Record) -> dict[str, StoredTensor]:
 def _chunk(name: str, chunk: _Record, places: Mapping[tuple[str, tuple[int, ...]], _Record]) -> Chunk:
     offsets, sizes = (tuple(map(int, chunk.field(field))) for field in ("offsets", "sizes"))
     info = places[name, offsets]
+    # An extension of torch's writer (_extension.py there) may have compressed the bytes: they are no torch.save then.
     if info.field("transform_descriptors"):
         raise ValueError(f"{name} was stored through {info.field('transform_descriptors')}")
     return Chunk(

@@ -1,5 +1,8 @@
 """The header of a GGUF file (versions 2 and 3, little-endian): metadata, then names, shapes, types and offsets.
 
+The format is that of ggml (docs/gguf.md there); llama.cpp's converters write version 3. Version 1 had counts of 32
+bits and is refused.
+
 The `gguf` package makes an array of every string of the vocabulary, which takes seconds; this reads what is needed.
 """
 
@@ -10,16 +13,20 @@ from math import prod
 from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.stores.interface import ByteSource
 
 MAGIC = b"GGUF"
 _BLOCK = 1 << 20
+"""Bytes read at once: a header of one model takes a few, most of them for the words of its vocabulary."""
 _LONGEST = 1 << 30
+"""Longest string or array in bytes: a damaged length must not ask for all memory."""
 _ALIGNMENT = 32
+"""GGUF_DEFAULT_ALIGNMENT of ggml, where the metadata name none."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _MOST_AXES = 8
+"""Twice what ggml itself takes (GGML_MAX_DIMS is 4): more is damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,13 @@ class _Cursor:
         self.position = 0
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes. Raises: ContainerError where the file ends before."""
+        """The next `size` bytes.
+
+        Raises
+        ------
+        ContainerError
+            The file ends before, or the length is beyond belief.
+        """
         if size > _LONGEST or self.position + size > self._source.size:
             raise _damaged(self._source, f"{size} bytes wanted at byte {self.position} of {self._source.size}")
         while len(self._data) < self.position + size:
@@ -106,6 +119,7 @@ def read_gguf_header(source: ByteSource) -> GgufHeader:
         raise ContainerError(source.name, found="no GGUF file", expected="the bytes GGUF at its beginning")
     version = cursor.number("<I")
     if version not in (2, 3):
+        # The number 3 in the other order of bytes has zeros in its lower half.
         order = " (a big-endian file)" if version & 0xFFFF == 0 else ""
         raise ContainerError(source.name, found=f"GGUF version {version}{order}", expected="version 2 or 3")
     tensors, pairs = cursor.number("<Q"), cursor.number("<Q")

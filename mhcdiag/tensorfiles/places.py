@@ -1,19 +1,26 @@
-"""What stands at a path, told by its content before any container is chosen."""
+"""What stands at a path or address, found out by content before any container is chosen."""
 
 import os
 import re
 import stat
+import struct
+import zipfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.local_file import LocalFile, any_status, unreadable
+from mhcdiag.tensorfiles.stores import STORES
+from mhcdiag.tensorfiles.stores.interface import ByteSource, Store
+from mhcdiag.tensorfiles.stores.local import LocalFile, any_status, unreadable
+from mhcdiag.tensorfiles.strict_json import JSON_LIMIT, parse_object
 
 HEADER_LIMIT = 100_000_000
-"""Longest safetensors header in bytes; the limit of the reference implementation."""
+"""Longest safetensors header in bytes: MAX_HEADER_SIZE of the reference implementation (safetensors/src/tensor.rs)."""
 
 _HEAD = 64
+"""Bytes looked at: enough for every mark of a format below, and for the first words in a message."""
 
 
 class Content(Enum):
@@ -38,7 +45,7 @@ _MAGIC = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """A file or directory that may be a checkpoint."""
+    """A file, directory or address that may be a checkpoint."""
 
     path: str
     """As the user named it."""
@@ -76,14 +83,26 @@ def content_of(head: bytes) -> Content:
     return Content.UNKNOWN
 
 
+def store_of(path: str) -> Store:
+    """The store that holds what a path or address names."""
+    return next(store for store in STORES if store.recognises(path))
+
+
+def is_remote(path: str) -> bool:
+    """Whether this is an address in a store rather than a path of this machine."""
+    return store_of(path).find is not None
+
+
 def look(path: str) -> Place:
-    """See what stands at `path`, reading no more than the first bytes of a file.
+    """See what stands at `path`, reading no more than the first bytes of a file, and nothing from a server.
 
     Raises
     ------
     ContainerError
         Nothing stands there, it may not be read, or it is a pipe, device or socket.
     """
+    if is_remote(path):
+        return Place(path=path, content=Content.REMOTE)
     if stat.S_ISDIR(any_status(path).st_mode):
         return Place(path=path, content=None, names=_entries(path))
     # Not counted as read: the container reads these bytes again.
@@ -117,3 +136,48 @@ def refuse_other_content(path: str, head: bytes, *, expected: str) -> None:
     }
     if content in hints:
         raise ContainerError(path, found=content.value, expected=expected, hint=hints[content])
+
+
+_BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
+"""What zipfile raises: the last two for a compression or version that it does not know, and for cut-off headers."""
+
+
+def members_of(place: Place) -> list[str] | None:
+    """Names of the files in a zip archive; empty for anything else, None where the archive is broken."""
+    if place.content is not Content.ZIP:
+        return []
+    try:
+        with zipfile.ZipFile(place.path) as archive:
+            return archive.namelist()
+    except _BROKEN_ARCHIVE:
+        return None
+
+
+def config_beside(place: Place) -> LocalFile | None:
+    """The file `config.json` in the directory of the tensors; None where there is none.
+
+    Raises
+    ------
+    ContainerError
+        It is not a regular file, or a link to nothing.
+    """
+    path = place.beside("config.json")
+    # A broken link is a download that was not finished, not a model without configuration.
+    if not Path(path).exists() and not Path(path).is_symlink():
+        return None
+    return LocalFile(path)
+
+
+def read_object(source: ByteSource) -> dict[str, Any]:
+    """Read a small file that holds one JSON object: a configuration or the index of shards.
+
+    Raises
+    ------
+    ContainerError
+        The file is empty, a Git-LFS pointer, too large, or not a JSON object with unique keys.
+    """
+    if source.size > JSON_LIMIT:
+        raise ContainerError(source.name, found=f"{source.size} bytes", expected=f"a JSON file of at most {JSON_LIMIT}")
+    raw = source.read(0, source.size)
+    refuse_other_content(source.name, bytes(raw[:_HEAD]), expected="a JSON object")
+    return parse_object(raw, path=source.name, what="the file")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
+from mhcdiag.tensorfiles.names import shown
 from mhcdiag.tensorfiles.places import Place, look
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +103,7 @@ class RankedTensors:
         import torch
 
         stage, full_name = self._home[name]
+        # All of them: a tensor that is split has the same shape on every rank, and nothing else tells it from a copy.
         values = [rank.read(full_name) for rank in stage.ranks]
         if any(not torch.equal(values[0], other) for other in values[1:]):
             raise ContainerError(
@@ -129,6 +130,7 @@ def _renumbered(name: str, first: int) -> str:
 
 
 _POINTER_LIMIT = 200
+"""Bytes of a pointer that are read: it holds one name, and a large file under its name holds something else."""
 
 
 def follow_pointer(place: Place, pointer: str, *, folder: str = "{}") -> Place:

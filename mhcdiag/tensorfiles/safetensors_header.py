@@ -20,9 +20,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.tensorfiles.element_types import BITS
-from mhcdiag.tensorfiles.interface import ByteSource
+from mhcdiag.tensorfiles.names import shown
 from mhcdiag.tensorfiles.places import HEADER_LIMIT, refuse_other_content
-from mhcdiag.tensorfiles.strict_json import parse_object, shown
+from mhcdiag.tensorfiles.stores.interface import ByteSource
+from mhcdiag.tensorfiles.strict_json import parse_object
 
 _METADATA = "__metadata__"
 _ENTRY = '{"dtype": a string, "shape": [counts], "data_offsets": [begin, end]}, 0 <= begin <= end'

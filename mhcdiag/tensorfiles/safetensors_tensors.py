@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import TensorInfo
-from mhcdiag.tensorfiles.element_types import clean_names, torch_dtype
-from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.local_file import row_range
+from mhcdiag.namedtensors import TensorInfo, row_range
+from mhcdiag.tensorfiles.element_types import torch_dtype
+from mhcdiag.tensorfiles.names import clean_names, shown
 from mhcdiag.tensorfiles.safetensors_header import Header, read_header
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.stores.interface import ByteSource
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,18 +1,13 @@
-"""Which files of a directory make up one checkpoint."""
+"""Which files of a directory on this machine make up one checkpoint."""
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.local_file import LocalFile
-from mhcdiag.tensorfiles.places import Place, look
-from mhcdiag.tensorfiles.strict_json import read_object, shown
-
-_NUMBERED = re.compile(r"(?P<stem>.*)-(?P<number>\d{3,})-of-(?P<count>\d{3,})(?P<suffix>\.\w+)")
+from mhcdiag.tensorfiles.names import is_one_model, listed, shards_in
+from mhcdiag.tensorfiles.places import Place, look, read_object
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +56,23 @@ def find_index(place: Place, *, suffix: str, usual: str) -> str | None:
     return place.beside(found[0]) if found else None
 
 
+def is_sharded(place: Place, *, suffixes: tuple[str, ...], index: str | None = None) -> bool:
+    """Whether a directory holds the shards of one model for certain: an index, or numbered files and no others.
+
+    Parameters
+    ----------
+    suffixes
+        How the names of shards end.
+    index
+        How the names of indices end; None where this format has none.
+    """
+    if place.content is not None:
+        return False
+    if index is not None and any(name.endswith(index) for name in place.names):
+        return True
+    return is_one_model([name for name in place.names if name.endswith(suffixes)])
+
+
 def read_index(path: str) -> ShardIndex:
     """Read an index of shards; the shards themselves are not looked at.
 
@@ -71,39 +83,6 @@ def read_index(path: str) -> ShardIndex:
     """
     source = LocalFile(path)
     return ShardIndex(source=source, shard_of=shards_in(read_object(source), path=path))
-
-
-def shards_in(fields: Mapping[str, Any], *, path: str) -> dict[str, str]:
-    """The shard of each tensor as an index has it.
-
-    Raises
-    ------
-    ContainerError
-        These are not the fields of an index, or it names a file outside of its own directory.
-    """
-    shard_of = fields.get("weight_map")
-    if not isinstance(shard_of, dict) or not shard_of:
-        raise ContainerError(path, found="no weight_map", expected="an object from tensor names to shards")
-    if set(map(type, shard_of.values())) != {str}:
-        tensor, shard = next(item for item in shard_of.items() if not isinstance(item[1], str))
-        raise ContainerError(path, found=f"the shard of {shown(tensor)} is {shard!r:.40}", expected="a file name")
-    for shard in set(shard_of.values()):
-        _refuse_outside(path, shard)
-    return shard_of
-
-
-def _refuse_outside(path: str, shard: str) -> None:
-    # Both spellings of paths, so that a file is as safe on any system. Links inside the directory may lead
-    # outside: the cache of Hugging Face is made of them.
-    pure = PureWindowsPath(shard)
-    absolute = pure.drive or pure.root or PurePosixPath(shard).is_absolute()
-    if absolute or ".." in pure.parts or not pure.parts or not shard.isprintable():
-        raise ContainerError(
-            path,
-            found=f"the index names the shard {shown(shard)}",
-            expected="a file inside the directory of the index",
-            hint="do not use this checkpoint unless you know who wrote it",
-        )
 
 
 def open_shards(place: Place, names: Iterable[str], *, named_by: str) -> list[LocalFile]:
@@ -127,44 +106,9 @@ def open_shards(place: Place, names: Iterable[str], *, named_by: str) -> list[Lo
     return sources
 
 
-def numbered(names: Iterable[str]) -> list[str]:
-    """Those of the names that count themselves, as in `model-00002-of-00003.safetensors`."""
-    return [name for name in names if _NUMBERED.fullmatch(name)]
-
-
-def refuse_incomplete(place: Place, names: Iterable[str]) -> None:
-    """Raise if files numbered like `model-00002-of-00003.safetensors` are not all there.
-
-    Without an index nothing else tells a checkpoint that lost its last shard from a smaller model.
-
-    Raises
-    ------
-    ContainerError
-        A number is missing.
-    """
-    refuse_incomplete_names(place.directory, names)
-
-
-def refuse_incomplete_names(folder: str, names: Iterable[str]) -> None:
-    """The same for names alone, in a folder or on a server."""
-    present = set(names)
-    for match in filter(None, map(_NUMBERED.fullmatch, sorted(present))):
-        for number in range(1, int(match["count"]) + 1):
-            digits = str(number).zfill(len(match["number"]))
-            sibling = f"{match['stem']}-{digits}-of-{match['count']}{match['suffix']}"
-            if sibling not in present:
-                raise ContainerError(
-                    os.path.join(folder, sibling),
-                    found=f"no such file, but {shown(match[0])} counts {int(match['count'])}",
-                    hint="download or copy the missing shard",
-                )
-
-
-def listed(names: Iterable[str], *, limit: int = 6) -> str:
-    """Names in one line, cut off after a few."""
-    every = list(names)
-    more = f" and {len(every) - limit} more" if len(every) > limit else ""
-    return ", ".join(shown(name) for name in every[:limit]) + more
+def is_model_folder(place: Place) -> bool:
+    """Whether a directory is that of one model in the cache of huggingface_hub, with its snapshots."""
+    return {"blobs", "snapshots"} <= set(place.names)
 
 
 def main_snapshot(place: Place) -> Place:
@@ -177,7 +121,7 @@ def main_snapshot(place: Place) -> Place:
     ContainerError
         No snapshot, or several of which none is `main`.
     """
-    if not {"blobs", "snapshots"} <= set(place.names):
+    if not is_model_folder(place):
         return place
     snapshots = look(place.beside("snapshots"))
     if len(snapshots.names) == 1:

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.shards import listed
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import listed, shown
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,16 +7,20 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.local_file import unreadable
-from mhcdiag.tensorfiles.places import Content, look, refuse_other_content
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.places import Content, Place, look, members_of, refuse_other_content
+from mhcdiag.tensorfiles.stores.local import unreadable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EXPECTED = "a file written by torch.save"
-# The number with which files of the format before the zip archives begin, as a pickle spells it.
-_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number with which files of the format before the zip archives begin (torch before 1.6), as a pickle spells it."""
 _DOWNLOAD = "copy or download the file again: it is incomplete or damaged"
 
 
@@ -45,7 +49,7 @@ def load_file(path: str) -> LoadedFile:
         It is another kind of file, damaged, or names a class or function that is not known to be harmless.
     """
     place = look(path)
-    if place.content is Content.PICKLE and _MAGIC not in place.head:
+    if place.content is Content.PICKLE and LEGACY_MAGIC not in place.head:
         found = "a pickle that torch.save did not write; it was not loaded"
         raise ContainerError(path, found=found, expected=_EXPECTED, hint="save the weights as safetensors")
     if place.content not in (Content.ZIP, Content.PICKLE):
@@ -61,6 +65,13 @@ def load_file(path: str) -> LoadedFile:
         size=place.size,
         bytes_read=place.size - (stored or 0),
     )
+
+
+def is_torch_save(place: Place) -> bool:
+    """Whether the content of a file says that torch.save wrote it, rather than any archive or pickle."""
+    if place.content is Content.PICKLE:
+        return LEGACY_MAGIC in place.head
+    return any(name.endswith("/data.pkl") for name in members_of(place) or [])
 
 
 def _stored_bytes(path: str) -> int | None:
@@ -123,20 +134,57 @@ def _refusal(path: str, message: str) -> ContainerError:
     )
 
 
+# What torch allows is one list of the process, and `check --jobs` opens checkpoints in several threads: the one that
+# ends first would take the names from another that still loads.
+_ALLOWING = Lock()
+
+
 @contextmanager
 def _only_harmless() -> Iterator[None]:
     """Let torch load what is harmless, in place of NumPy's own names, which a script may have allowed before."""
     import torch
 
-    before = torch.serialization.get_safe_globals()
-    foreign = [one for one in before if not _is_of_numpy(one[0] if isinstance(one, tuple) else one)]
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([*foreign, *_harmless()])
+    with _ALLOWING, _nested_tensors_unread():
+        before = torch.serialization.get_safe_globals()
+        foreign = [one for one in before if not _is_of_numpy(one[0] if isinstance(one, tuple) else one)]
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals([*foreign, *_harmless()])
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(before)
+
+
+@contextmanager
+def _nested_tensors_unread() -> Iterator[None]:
+    """Let every nested tensor of a file become an empty one, which is enough to refuse it by its name.
+
+    `torch.save` keeps sizes and strides of a nested tensor as tensors. In the format before zip archives the values of
+    all tensors stand at the end of the file, so torch builds the nested tensor from memory that it has not filled yet:
+    it loads, or fails with "Storage size calculation overflowed", as that memory happens to be. torch's own list comes
+    before the names that `add_safe_globals` adds, hence the change of that list, which torch makes once.
+    """
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    allowed = _get_allowed_globals()
+    before = allowed.get(_NESTED)
+    allowed[_NESTED] = _empty_nested_tensor
     try:
         yield
     finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(before)
+        allowed.pop(_NESTED)
+        if before is not None:
+            allowed[_NESTED] = before
+
+
+_NESTED = "torch._utils._rebuild_nested_tensor"
+
+
+def _empty_nested_tensor(*_parts: object) -> "Tensor":
+    import torch
+
+    return torch.nested.nested_tensor([])
 
 
 def _is_of_numpy(allowed: object) -> bool:

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import TensorInfo
-from mhcdiag.tensorfiles.element_types import clean_names, spelling_of
-from mhcdiag.tensorfiles.interface import ByteSource
-from mhcdiag.tensorfiles.local_file import row_range
+from mhcdiag.namedtensors import TensorInfo, row_range
+from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.tensorfiles.names import clean_names, shown
 from mhcdiag.tensorfiles.state_dicts import config_in, weights
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.stores.interface import ByteSource
 from mhcdiag.tensorfiles.torch_load import LoadedFile, load_file
 
 if TYPE_CHECKING:

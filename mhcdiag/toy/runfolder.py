@@ -40,8 +40,23 @@ def checkpoint_name(step: int) -> str:
 def prepare(folder: Path, settings: ToySettings, *, force: bool, resume: bool) -> None:
     """Make the folder of a run.
 
-    Arguments: force: remove what an earlier run left there; resume: it must hold the same run. Raises: OutputError,
-    SettingError.
+    Parameters
+    ----------
+    folder
+        Where the run writes.
+    settings
+        Of the run.
+    force
+        Remove what an earlier run left there.
+    resume
+        Keep it; it must be of the same run.
+
+    Raises
+    ------
+    OutputError
+        The folder holds something else, or cannot be written.
+    SettingError
+        The run to resume has other settings.
     """
     if resume and (folder / SETTINGS).exists():
         _refuse_other_run(folder, settings)
@@ -161,7 +176,13 @@ def keep_rows(folder: Path, upto: int) -> list[StepRow]:
 
 
 def stored_settings(folder: Path) -> ToySettings:
-    """The settings of the run in a folder. Raises: InputError."""
+    """Return the settings of the run in a folder.
+
+    Raises
+    ------
+    InputError
+        There is no run.
+    """
     try:
         return ToySettings.from_json(json.loads((folder / SETTINGS).read_text()))
     except (OSError, ValueError, TypeError) as error:

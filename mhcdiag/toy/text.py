@@ -49,8 +49,17 @@ class Corpus:
 def load_text(path: str | None, *, context: int) -> Corpus:
     """Read a text file, or the source of the standard library.
 
-    Arguments: path: UTF-8 text, None for the library; context: characters per sequence. Raises: InputError for a file
-    that is missing, empty, binary, or too short.
+    Parameters
+    ----------
+    path
+        UTF-8 text; None for the library.
+    context
+        Characters per sequence.
+
+    Raises
+    ------
+    InputError
+        The file is missing, empty, binary, or too short.
     """
     text = _stdlib() if path is None else _file(path)
     shortest = round((context + 2) / HELD_OUT)

@@ -57,9 +57,24 @@ def usable_cores() -> int:
 def train_together(planned: Sequence[PlannedRun], *, jobs: int, on_step: OnStepOf | None = None) -> list[ToyRun]:
     """Train all runs, at most `jobs` at once.
 
-    Arguments: planned: the runs; jobs: 1 trains in this process; on_step: called in this process with every step of
-    every run. Returns: the runs in their order. Raises: MhcdiagError, the first one that a run raised; the others are
-    then ended where they are.
+    Parameters
+    ----------
+    planned
+        The runs.
+    jobs
+        Processes; 1 trains in this one.
+    on_step
+        Called in this process with every step of every run.
+
+    Returns
+    -------
+    list of ToyRun
+        In the order of `planned`.
+
+    Raises
+    ------
+    MhcdiagError
+        The first one that a run raised; the others are then ended where they are.
     """
     if jobs == 1:
         return [_train(each, None if on_step is None else _with_place(on_step, i)) for i, each in enumerate(planned)]

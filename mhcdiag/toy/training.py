@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mhcdiag.errors import InputError, SettingError
-from mhcdiag.kernels.composite.products import gains, prefixes
+from mhcdiag.kernels.composite.reference import gains, prefixes
 from mhcdiag.results.cost import StepTime
 from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.toy import StepRow, ToyRun
@@ -53,10 +53,7 @@ def stacked_maps(record: list[SiteRecord]) -> Float[Tensor, "site stream stream 
 
 
 def measure(model: ToyModel, tokens: Int[Tensor, "batch position"]) -> Probe:
-    """Gains and sizes; gains are 1 by construction where nothing is mixed.
-
-    Arguments: model: as it stands; tokens: the held-out batch.
-    """
+    """Gains and sizes on the held-out batch; gains are 1 by construction where nothing is mixed."""
     record = forward_pass(model, tokens)
     maps = stacked_maps(record)
     forward = backward = 1.0
@@ -100,8 +97,23 @@ def train(
 
     A loss or gradient that is not finite ends the run at that step: it is a result, and what was written stays.
 
-    Arguments: settings: of the run; folder: where it writes; force: replace an earlier run; resume: continue it;
-    on_step: called with every step. Returns: all steps. Raises: MhcdiagError.
+    Parameters
+    ----------
+    settings
+        Of the run.
+    folder
+        Where it writes.
+    force
+        Replace an earlier run.
+    resume
+        Continue it.
+    on_step
+        Called with every step.
+
+    Raises
+    ------
+    MhcdiagError
+        The text or the folder cannot be used.
     """
     corpus = load_text(settings.text, context=settings.context)
     run = _start(settings, folder, corpus)
@@ -134,7 +146,13 @@ def train(
 
 
 def read_run(folder: Path) -> ToyRun:
-    """The record of a run that was written earlier. Raises: InputError."""
+    """Return the record of a run that was written earlier.
+
+    Raises
+    ------
+    InputError
+        There is no run in the folder.
+    """
     settings = runfolder.stored_settings(folder)
     rows = runfolder.read_rows(folder)
     broken = next((row.step for row in rows if not _is_finite(row)), None)
@@ -251,7 +269,13 @@ def _is_finite(row: StepRow) -> bool:
 
 
 def choose_device(settings: ToySettings) -> torch.device:
-    """Where to train. Raises: SettingError where the device is not there."""
+    """Return where to train.
+
+    Raises
+    ------
+    SettingError
+        The device is not there.
+    """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if settings.device == "auto":
         return torch.device("cuda" if there["cuda"] and settings.width >= WIDE else "cpu")
@@ -292,7 +316,17 @@ def step_times(*, rounds: int = 9, depth: int = 30) -> tuple[StepTime, ...]:
 
     The topologies take turns, so that a slow minute of the machine hits all of them alike.
 
-    Arguments: rounds: steps per topology that count; depth: transformer blocks.
+    Parameters
+    ----------
+    rounds
+        Steps per topology that count.
+    depth
+        Transformer blocks.
+
+    Returns
+    -------
+    tuple of StepTime
+        Milliseconds of the median step, and its ratio to that of `residual`.
     """
     names = [topology.name for topology in TOPOLOGIES]
     corpus = load_text(None, context=ToySettings().context)

@@ -1,4 +1,4 @@
-"""Run a model of transformers over a text and write down every mapping that it forms."""
+"""Run a model of transformers over a text and write down every mapping that it forms: `mhcdiag.capture`."""
 
 import json
 import os
@@ -149,13 +149,14 @@ class Captured:
 
 
 def capture(
-    model_path: str | os.PathLike[str],
-    *,
+    model: "str | os.PathLike[str] | nn.Module",
     text: str | os.PathLike[str],
     out: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
     tokens: int = 4096,
     length: int = 1024,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Captured:
     """Capture H_res of real tokens: what `mhcdiag gain` then measures is the measure of arXiv 2512.24880, section 3.1.
 
@@ -163,18 +164,20 @@ def capture(
 
     Parameters
     ----------
-    model_path
-        A directory as `save_pretrained` writes it, with its tokenizer.
+    model
+        A directory as `save_pretrained` writes it, or a model of transformers that is loaded already.
     text
         A text file in UTF-8.
     out
         The file to write.
+    tokenizer
+        Directory of the tokenizer; None: that of the model, or the one which a loaded model came from.
     tokens
         Most tokens of the text to run.
     length
         Tokens of a sequence.
     device
-        Where to run the model.
+        Where to run the model; None: the CPU for a directory, and where it is for a loaded model.
 
     Raises
     ------
@@ -184,12 +187,14 @@ def capture(
     if tokens < 1 or length < 1:
         raise SettingError(f"{tokens} tokens in sequences of {length}: expected at least one of each")
     refuse_place(Path(out))
-    ids = _token_ids(Path(text), model_path)[:tokens]
-    model = _on_device(_model(model_path), device).eval()
-    _refuse_unknown_tokens(ids, model, os.fspath(model_path))
+    name = type(model).__name__ if isinstance(model, nn.Module) else os.fspath(model)
+    ids = _token_ids(Path(text), tokenizer or _tokenizer_of(model))[:tokens]
+    module = _on_device(model, device) if isinstance(model, nn.Module) else _on_device(_model(model), device or "cpu")
+    _refuse_unknown_tokens(ids, module, name)
+    ids = ids.to(next(module.parameters()).device)
     starts = range(0, len(ids), length)
-    with torch.no_grad(), _watched(model, os.fspath(model_path)) as caught:
-        first = _pass(model, ids[:length].to(device), caught)
+    with torch.no_grad(), _evaluating(module), _watched(module, name) as caught:
+        first = _pass(module, ids[:length], caught)
         shape = MapShape(
             sites=tuple(first),
             tokens=len(ids),
@@ -198,12 +203,33 @@ def capture(
         )
         with MapWriter(Path(out), shape) as writer:
             for start in starts:
-                maps = first if start == 0 else _pass(model, ids[start : start + length].to(device), caught)
-                for site, name in enumerate(shape.sites):
-                    writer.write(site, start, maps[name].float().cpu().numpy())
+                maps = first if start == 0 else _pass(module, ids[start : start + length], caught)
+                for site, site_name in enumerate(shape.sites):
+                    writer.write(site, start, maps[site_name].float().cpu().numpy())
     return Captured(
         path=os.fspath(out), sites=len(shape.sites), streams=shape.streams, tokens=len(ids), sequences=len(starts)
     )
+
+
+def _tokenizer_of(model: "str | os.PathLike[str] | nn.Module") -> str | os.PathLike[str]:
+    if not isinstance(model, nn.Module):
+        return model
+    place = getattr(model, "name_or_path", "")
+    if not place:
+        raise SettingError(f"{type(model).__name__} was not loaded from a directory: give tokenizer=")
+    return str(place)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout; a loaded model is the caller's, and every part of it gets its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _pass(model: nn.Module, ids: Tensor, caught: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -272,9 +298,9 @@ def _refuse_random_mixers(model: nn.Module, missing: Iterable[str], path: str) -
         )
 
 
-def _on_device(model: nn.Module, device: str) -> nn.Module:
+def _on_device(model: nn.Module, device: str | None) -> nn.Module:
     try:
-        return model.to(device)
+        return model if device is None else model.to(device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
         reason = str(error).partition("\n")[0]
         raise SettingError(f"--device {device}: {reason}; expected cpu, or a device of this machine") from error

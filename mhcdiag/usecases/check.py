@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from mhcdiag.errors import OutputError, SettingError
@@ -13,61 +13,70 @@ from mhcdiag.metrics import METRICS, Examined
 from mhcdiag.policies.baseline import Baseline, read_baseline, record_of, records_of, refuse_other_model
 from mhcdiag.policies.gates import applies, gates_for, judge_gate, overall, unjudged, without_allowed
 from mhcdiag.policies.inputs import Input, from_paths, from_patterns
-from mhcdiag.policies.policy import ANY, BUILT_IN, BUILT_IN_NAME, Policy, PolicyGate
-from mhcdiag.policies.policy_files import gate_series
-from mhcdiag.policies.verdicts import SpikeGate, judge
-from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome
+from mhcdiag.policies.policy import ANY, Policy, PolicyGate
+from mhcdiag.policies.policy_files import gate_series, read_policy
+from mhcdiag.policies.verdicts import doubts
+from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, report_time
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.log_judging import judge_log
+from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions
 from mhcdiag.version import __version__
 
 WHOLE_FILE = 1 << 28
 """Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
 
-JOBS = 2
-"""Inputs worked on at a time unless the user says otherwise."""
 
-_NO_KINDS = SpikeGate(fail_on=frozenset())
+def check(
+    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    *,
+    policy: str | os.PathLike[str] | None = None,
+    baseline: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    jobs: int | None = None,
+) -> CheckReport:
+    """Hold checkpoints and logs against a policy.
 
-# What is asked
+    Parameters
+    ----------
+    paths
+        Checkpoints, logs and folders of them; none takes the policy's inputs.
+    policy
+        A policy file, whose [gain] and [spikes] tables say how inputs are read; None takes the built-in gates. Unlike
+        the command, this looks for no file that was not named.
+    baseline
+        An earlier JSON report that `max_ratio` and `spikes.new` compare with.
+    strict
+        Whether warnings count as failures, and what was assumed or skipped leaves an input unjudged.
+    jobs
+        Inputs worked on at the same time; None: 2.
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckOptions:
-    """What the user asked of a check, on the command line, in the environment or in a file."""
-
-    paths: tuple[str, ...] = ()
-    """What to check, in place of the policy's inputs."""
-    policy: Policy | None = None
-    """What the policy file says; None without one."""
-    policy_path: Path | None = None
-    """That file."""
-    baseline: Path | None = None
-    """Earlier report to compare with."""
-    strict: bool = False
-    """Whether warnings, assumptions and skipped parts count."""
-    exit_zero: bool = False
-    """Whether to end with 0 whatever is found."""
-    jobs: int | None = None
-    """Inputs worked on at the same time; None for `JOBS`."""
-
-    @property
-    def rules(self) -> Policy:
-        """The policy that applies; one without gates of its own has the built-in ones."""
-        policy = self.policy or BUILT_IN
-        return policy if policy.gates else replace(policy, gates=BUILT_IN.gates)
-
-    @property
-    def policy_name(self) -> str:
-        """What reports call it."""
-        if self.policy is None or self.policy_path is None:
-            return BUILT_IN_NAME
-        shown = os.path.relpath(self.policy_path)
-        return shown if self.policy.gates else f"{shown} ({BUILT_IN_NAME} for gates)"
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        There is nothing to check, or policy or baseline cannot be used. An input that cannot be read is an entry of
+        the report.
+    """
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    rules = None if policy is None else read_policy(Path(policy))
+    options = CheckOptions(
+        paths=tuple(os.fspath(path) for path in named),
+        policy=rules,
+        policy_path=None if policy is None else Path(policy),
+        baseline=None if baseline is None else Path(baseline),
+        strict=strict,
+        jobs=jobs,
+    )
+    inputs = find_inputs(options)
+    logs = LogOptions.from_params({} if rules is None else rules.spikes)
+    logs.published_rule()
+    checkpoints = None
+    if has_checkpoints(inputs):
+        checkpoints = checkpoint_reader(GainOptions.from_params({} if rules is None else rules.gain))
+    return run_check(make_plan(options, inputs, logs=logs, checkpoints=checkpoints))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +87,24 @@ class CheckpointReader:
     """Measure the gains."""
     examine: Callable[[str], HealthResult]
     """Examine the health; done only where a gate asks for it."""
+
+
+def checkpoint_reader(options: GainOptions) -> CheckpointReader:
+    """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`."""
+    from mhcdiag.usecases.gain import measurement
+    from mhcdiag.usecases.health import health
+
+    examine = partial(
+        health,
+        # The other inputs of a gain are those of one site only, or come with the file.
+        inputs=options.inputs if options.inputs in ("static", "random") else None,
+        seed=options.seed,
+        key=options.key,
+        layout=options.layout,
+        orientation=options.orientation,
+        sinkhorn_iters=options.sinkhorn_iters,
+    )
+    return CheckpointReader(measure=measurement(options), examine=examine)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +192,7 @@ def make_plan(
 
     def read(path: str) -> LogResult:
         named = gate_series(list(gates_for(rules.gates, Family.LOG, path)))
-        return spikes(path, replace(logs, series=tuple(dict.fromkeys([*logs.series, *named]))))
+        return judge_log(path, replace(logs, series=tuple(dict.fromkeys([*logs.series, *named]))))
 
     return Plan(
         policy=rules,
@@ -274,7 +301,7 @@ def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
         baseline=None if plan.baseline is None else plan.baseline.path,
         strict=plan.strict,
         version=__version__,
-        created=_now(),
+        created=report_time(),
     )
 
 
@@ -297,7 +324,7 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
         refuse_other_model(plan.baseline, baseline.gain, record.gain)
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
     outcomes = [judge_gate(gate, record, baseline) for gate in gates]
-    outcomes += [unjudged(one.path, one.family, why) for why in _doubts(result, judged=bool(gates), strict=plan.strict)]
+    outcomes += [unjudged(one.path, one.family, why) for why in doubts(result, judged=bool(gates), strict=plan.strict)]
     checked = CheckedInput(
         path=one.path,
         family=one.family,
@@ -310,33 +337,8 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
 
 
-def _doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:
-    """Return why an input cannot pass, whatever its gates say."""
-    doubts = []
-    if not judged:
-        word = "checkpoints" if isinstance(result, GainResult) else "logs"
-        doubts.append(f"no gate of the policy applies to it: add one for {word}")
-    if isinstance(result, LogResult):
-        reason = judge(result, _NO_KINDS).reason
-        doubts += [reason] if reason else []
-    elif strict and (result.assumed or result.skipped):
-        count = len(result.assumed) + len(result.skipped)
-        doubts.append(f"--strict, and {count} thing(s) were assumed or skipped")
-    return doubts
-
-
 def _sha256(path: str) -> str:
     if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
         return ""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _now() -> str:
-    """Return the time of the report; SOURCE_DATE_EPOCH makes reports of the same input the same bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    try:
-        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise SettingError(f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970") from error
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,33 +11,23 @@ from torch import Tensor
 from mhcdiag.errors import SettingError
 from mhcdiag.health_checks import examine
 from mhcdiag.health_checks.interface import Subject
-from mhcdiag.layouts import recognise
-from mhcdiag.layouts.interface import Settings
-from mhcdiag.livemaps.lucidrains import Lucidrains, apply_wrapper
+from mhcdiag.layouts import LAYOUTS, recognise
+from mhcdiag.layouts.interface import Overrides, Projecting
+from mhcdiag.layouts.readings import ParametricReading
+from mhcdiag.livemaps.lucidrains import LUCIDRAINS, apply_wrapper
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import CheckResult
 from mhcdiag.tensorfiles.element_types import spelling_of
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import given_maps, predictions
-from mhcdiag.weight_readers.first_site import Projecting
-from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.records import SiteActivations
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
 TOKENS = 8
-_SITES = {
-    "deepseek-v4": ("layers.0.attn_hc.", "layers.0.ffn_hc."),
-    "glm5-next": ("model.language_model.layers.0.attn_hc.", "model.language_model.layers.0.ffn_hc."),
-    "openpangu": ("layers.0.attn_mhc_module.", "layers.0.mlp_mhc_module."),
-    "motif-3": ("layers.0.mhc_attn.", "layers.0.mhc_ffn."),
-    "telechat": ("layers.0.attn_hc.", "layers.0.ffn_hc."),
-    "megatron": ("layers.0.self_attention_hyper_connection.", "layers.0.mlp_hyper_connection."),
-    "megatron-bridge": ("layers.0.hc_attn.", "layers.0.hc_ffn."),
-    "hyper-connections": ("layers.0.",),
-    "hyper-connections-mhc": ("layers.0.",),
-}
-"""Where the parameters of one site stand in layouts that name layer and kind."""
+"""Tokens of the random streams: n*C numbers each, enough to distinguish any two mappings."""
 
 
 class _StateDict:
@@ -101,15 +91,19 @@ def conformance(
     mhcdiag.MhcdiagError
         The module's parameters are not those of the layout.
     """
-    settings = Settings(
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
+    overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )
     checkpoint = _StateDict(_placed(module, layout), config)
     found, whole = recognise(checkpoint, layout=layout)
     recognition = replace(whole, sites=whole.sites[:1])
-    parameters = found.read(checkpoint, recognition, settings, dynamic=False).parameters
-    if parameters is None or not parameters.input_dependent or not isinstance(found, Projecting):
+    reading = found.read(checkpoint, recognition, overrides, dynamic=False)
+    if not (
+        isinstance(reading, ParametricReading) and reading.parameters.input_dependent and isinstance(found, Projecting)
+    ):
         raise SettingError(f"layout {layout} has no projection to compare a live module with")
+    parameters = reading.parameters
     streams = parameters.stack.streams
     projection = found.projection_of(checkpoint, recognition.sites[0], streams)
     width = projection.shape[0] // (1 if parameters.recipe.norm.per_stream else streams)
@@ -129,7 +123,7 @@ def conformance(
         activations=(site,),
         exact=frozenset(),
         earlier=None,
-        predict=partial(predictions, found, checkpoint, recognition, settings, (site,)),
+        predict=partial(predictions, found, checkpoint, recognition, overrides, (site,)),
     )
     (result,) = examine(subject, only=("conformance",))
     return result
@@ -137,9 +131,11 @@ def conformance(
 
 def _placed(module: "Module", layout: str) -> dict[str, Tensor]:
     state = module.state_dict()
-    return {f"{place}{name}": value for place in _SITES.get(layout, ("",)) for name, value in state.items()}
+    # A name that no layout has is refused by `recognise`, in its words.
+    paths = next((each.module_paths for each in LAYOUTS if each.name == layout), ("",))
+    return {f"{path}{name}": value for path in paths for name, value in state.items()}
 
 
 def _applying(module: "Module") -> Callable[[Tensor], Tensor]:
     """How to push streams through a module: its family's way, else by calling it."""
-    return partial(apply_wrapper, module) if Lucidrains().knows(module) else module
+    return partial(apply_wrapper, module) if LUCIDRAINS.knows(module) else module

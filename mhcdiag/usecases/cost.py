@@ -1,8 +1,9 @@
-"""The cost formulas of arXiv 2512.24880, for one token."""
+"""What hyper-connections cost, by the formulas of arXiv 2512.24880 for one token: `mhcdiag.cost`."""
 
 import json
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mhcdiag.errors import InputError, SettingError
@@ -10,6 +11,7 @@ from mhcdiag.results.cost import CostResult, Traffic
 
 DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 STREAM_KEYS = ("hc_mult", "hc_count", "streams", "num_residual_streams")
+"""What configurations call the number of streams: DeepSeek-V4 and its kin, Qwen4, our toy, Megatron-LM."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +45,90 @@ PRESETS = {
 """Table 5 of arXiv 2512.24880, and arXiv 2606.19348; four streams, bf16."""
 
 
-def read_sizes(path: str, *, dtype: str) -> Sizes:
-    """The sizes in a config.json, or in the one inside a folder.
+DEFAULT = "27b"
 
-    Arguments: dtype: element type of the streams. Raises: InputError where a size is missing or no whole number.
+
+def cost(
+    config: str | os.PathLike[str] | None = None,
+    *,
+    preset: str | None = None,
+    width: int | None = None,
+    streams: int | None = None,
+    blocks: int | None = None,
+    dtype: str = "bf16",
+    measure: bool = False,
+) -> CostResult:
+    """Return what hyper-connections cost beside the ordinary residual stream: traffic, memory, parameters.
+
+    Parameters
+    ----------
+    config
+        A config.json, or a folder with one.
+    preset
+        Name of a published model in its place, `27b` by default.
+    width, streams, blocks
+        Features C per stream, streams n, transformer blocks (two sites each), over what these say.
+    dtype
+        Element type of the streams: `bf16`, `fp16` or `fp32`.
+    measure
+        Also time the toy models on this machine, for about a minute.
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        The configuration cannot be read, or an option cannot be used.
+    """
+    name, sizes = _chosen_sizes(config, preset, width=width, streams=streams, blocks=blocks, dtype=dtype)
+    result = cost_of(sizes, model=name)
+    if not measure:
+        return result
+    from mhcdiag.toy.training import step_times
+
+    return replace(result, measured=step_times())
+
+
+def _chosen_sizes(
+    config: str | os.PathLike[str] | None,
+    preset: str | None,
+    *,
+    width: int | None,
+    streams: int | None,
+    blocks: int | None,
+    dtype: str,
+) -> tuple[str, Sizes]:
+    """Where the sizes come from, in words, and the sizes."""
+    if config is not None and preset is not None:
+        raise SettingError("CONFIG and --preset both give sizes: name one")
+    if preset is not None and preset not in PRESETS:
+        raise SettingError(f"--preset {preset}: there are {', '.join(PRESETS)}")
+    if config is not None:
+        name, sizes = os.fspath(config), read_sizes(config, dtype=dtype)
+    else:
+        name = preset or DEFAULT
+        sizes = replace(PRESETS[name], dtype=dtype)
+    changed = replace(
+        sizes,
+        width=sizes.width if width is None else width,
+        streams=sizes.streams if streams is None else streams,
+        blocks=sizes.blocks if blocks is None else blocks,
+    )
+    return (f"{name}, changed by options" if changed != sizes else name), changed
+
+
+def read_sizes(path: str | os.PathLike[str], *, dtype: str) -> Sizes:
+    """Return the sizes in a config.json, or in the one inside a folder.
+
+    Parameters
+    ----------
+    path
+        The file or the folder.
+    dtype
+        Element type of the streams, which configurations do not say.
+
+    Raises
+    ------
+    InputError
+        A size is missing or no whole number.
     """
     place = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
     try:
@@ -57,7 +139,7 @@ def read_sizes(path: str, *, dtype: str) -> Sizes:
         raise InputError(str(place), found="it is not JSON", expected="a config.json") from error
     if not isinstance(config, dict):
         raise InputError(str(place), found="it is no JSON object", expected="a config.json")
-    nested = config.get("text_config")
+    nested = config.get("text_config")  # of models that also see, whose text part is one of several
     section: dict[str, object] = nested if isinstance(nested, dict) else config
     return Sizes(
         width=_whole(place, section, ("hidden_size",)),
@@ -124,9 +206,14 @@ def parameters_mhc(sizes: Sizes) -> int:
 
 
 def cost_of(sizes: Sizes, *, model: str) -> CostResult:
-    """All costs of one model.
+    """Return all costs of one model by formula.
 
-    Arguments: model: where the sizes come from.
+    Parameters
+    ----------
+    sizes
+        Of the model.
+    model
+        Where they come from, in words.
     """
     n, c, sites = sizes.streams, sizes.width, 2 * sizes.blocks
     size = DTYPE_BYTES[sizes.dtype]

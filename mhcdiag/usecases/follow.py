@@ -1,212 +1,163 @@
-"""A log that still grows: bytes in, opened and closed events out, in constant memory but for the events."""
+"""A training log followed while it is written: `mhcdiag.follow`, and the loop of `mhcdiag spikes --follow`."""
 
-import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-import numpy as np
-
-from mhcdiag.detectors import LogWatcher, Records
 from mhcdiag.errors import LogError
-from mhcdiag.results.spikes import Event, LogResult, RunSpan
-from mhcdiag.runlogs import Entry, LineReader, Row
-from mhcdiag.runlogs.runs import goes_back_to_start
-from mhcdiag.usecases.spikes import GRADIENT_NORM, LOSS, LOSS_SCALE, LogFacts, LogOptions, report, to_message
+from mhcdiag.policies.verdicts import SpikeGate, judge
+from mhcdiag.results.judged import Unreadable
+from mhcdiag.results.spikes import JudgedLog, LogResult
+from mhcdiag.results.verdict import Verdict
+from mhcdiag.usecases.live_log import Change, LiveLog
+from mhcdiag.usecases.options import OURS, LogOptions, refuse_less
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """An event that has just opened or closed."""
-
-    series: str
-    """Name of the series."""
-    event: Event
-    """The event as it stands."""
-    opened: bool
-    """False when it closed."""
+def _never() -> bool:
+    return False
 
 
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """The run that is written now."""
+def follow(
+    path: str | os.PathLike[str],
+    *,
+    log_format: str | None = None,
+    loss_key: str | None = None,
+    step_key: str | None = None,
+    regex: str | None = None,
+    series: Sequence[str] = (),
+    steps: tuple[float, float] | None = None,
+    rule: str = OURS,
+    z: float | None = None,
+    min_rise: float | None = None,
+    window: int | None = None,
+    warmup: int | None = None,
+    idle_timeout: float | None = None,
+    stopped: Callable[[], bool] = _never,
+) -> "Following":
+    """Follow one log while it grows: each change is an event that has just opened or closed.
 
-    first: float = math.nan
-    last: float = math.nan
-    smallest: float = math.inf
-    largest: float = -math.inf
-    interval: float = 0.0
-    total: float = math.nan
-    points: int = 0
+    After `log = mhcdiag.follow("train.jsonl")`, `for change in log` waits for changes, and `log.result` is at any time
+    what `mhcdiag.spikes` finds in what was read so far.
 
-    def span(self) -> RunSpan:
-        """Return what is known of the run."""
-        return RunSpan(first_step=self.smallest, last_step=self.largest, points=self.points)
+    Parameters
+    ----------
+    path
+        The log, which need not be there yet, or `-` for standard input.
+    log_format, loss_key, step_key, regex, series, steps, rule, z, min_rise, window, warmup
+        As for `mhcdiag.spikes`.
+    idle_timeout
+        Seconds without a new byte after which it ends; None: never.
+    stopped
+        Asked some times a second whether to end.
 
-
-class LiveLog:
-    """Reads and judges a log piece by piece.
-
-    Arguments: path: for the report; options: how to read and judge it. Raises: SettingError, LogError for a
-    format that cannot be followed.
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        The log cannot be read or followed, or an option cannot be used.
     """
+    options = LogOptions(
+        log_format=log_format,
+        loss_key=loss_key,
+        step_key=step_key,
+        regex=regex,
+        series=tuple(series),
+        steps=steps,
+        rule=rule,
+        z=z,
+        min_rise=min_rise,
+        window=window,
+        warmup=warmup,
+    )
+    refuse_less(0, idle_timeout=idle_timeout)
+    return Following(os.fspath(path), options, idle_timeout=idle_timeout, stopped=stopped)
 
-    def __init__(self, path: str, options: LogOptions) -> None:
-        self._path = path
-        self._options = options
-        self._reader = LineReader(
-            path=path,
-            log_format=options.log_format,
-            loss_key=options.loss_key,
-            step_key=options.step_key,
-            regex=options.regex,
-        )
-        self._names = tuple(dict.fromkeys([LOSS, GRADIENT_NORM, *options.series]))
-        self._watcher: LogWatcher | None = None
-        self._rows: list[Row] = []
-        self._run = _Run()
-        self._spans: list[RunSpan] = []
-        self._notes: list[str] = []
-        self._open: set[tuple[str, int, float]] = set()
-        self._closed: dict[str, int] = {}
-        self._messages: dict[str, int] = {}
-        self._rank: int | None = None
 
-    def feed(self, data: bytes) -> list[Change]:
-        """Take the next bytes and return the events that opened or closed with them.
+class Following(Iterator[Change]):
+    """The changes of a growing log, one by one, as they happen."""
 
-        Arguments: data: any number of bytes, cut anywhere.
-        """
-        self._take(self._reader.feed(data))
-        return self._changes()
+    def __init__(
+        self, path: str, options: LogOptions, *, idle_timeout: float | None, stopped: Callable[[], bool]
+    ) -> None:
+        self._log = LiveLog(path, options)
+        self._changes = self._followed(tail(path, idle_timeout=idle_timeout, stopped=stopped))
 
-    def close(self) -> list[Change]:
-        """End the log and return the last changes. Raises: LogError when nothing could be read."""
-        self._take(self._reader.close())
-        changes = self._changes()
-        if self._watcher is not None:
-            self._watcher.finish()
-        return changes
+    def _followed(self, blocks: Iterator[bytes]) -> Iterator[Change]:
+        for block in blocks:
+            if block:
+                yield from self._log.feed(block)
+        yield from self._log.close()
 
+    def __iter__(self) -> Self:
+        """Return itself: a log is followed once."""
+        return self
+
+    def __next__(self) -> Change:
+        """Wait for the next change."""
+        return next(self._changes)
+
+    @property
     def result(self) -> LogResult:
-        """Return the report as it stands now."""
-        watcher = self._watcher or self._options.watcher(self._names, "")
-        facts = LogFacts(
-            path=self._path,
-            format=self._reader.format or "unknown",
-            rule=self._options.rule,
-            warmup=self._options.settings.warmup,
-            lines=self._reader.lines,
-            loss_lines=self._reader.loss_lines,
-            unreadable_lines=self._reader.unreadable_lines,
-            source_names=self._reader.source_names,
-            runs=(*self._spans, *((self._run.span(),) if self._run.points else ())),
-            notes=(*self._reader.notes, *self._notes),
-        )
-        return report(watcher, facts)
+        """The result of what was read so far; of the whole log when there are no more changes."""
+        return self._log.result()
 
-    def _take(self, entries: Sequence[Entry]) -> None:
-        if self._watcher is None and entries:
-            self._watcher = self._options.watcher(self._names, self._reader.format or "")
-        for entry in entries:
-            assert self._watcher is not None
-            if not isinstance(entry, Row):
-                self._flush()
-                self._watcher.message(to_message(entry))
-                continue
-            if self._foreign(entry):
-                continue
-            if LOSS in entry.values or LOSS in entry.nan:
-                self._follow_steps(entry)
-            if self._options.first_step <= entry.step <= self._options.last_step:
-                self._rows.append(entry)
-        self._flush()
 
-    def _foreign(self, row: Row) -> bool:
-        """Say whether the row comes from a rank that does not count: the lowest one does."""
-        if row.rank is not None and (self._rank is None or row.rank < self._rank):
-            self._rank = row.rank
-        return row.rank is not None and row.rank != self._rank
+def watch(
+    path: str,
+    options: LogOptions,
+    gate: SpikeGate,
+    *,
+    on_change: Callable[[Change], None],
+    idle_timeout: float | None = None,
+    stopped: Callable[[], bool] = _never,
+) -> JudgedLog | Unreadable:
+    """Follow one log until a gate fails, it stands still, or it is told to stop.
 
-    def _follow_steps(self, row: Row) -> None:
-        """Notice a resume or a new run."""
-        run = self._run
-        if row.step < run.last:
-            self._flush()
-            assert self._watcher is not None
-            new = goes_back_to_start(
-                row.step,
-                first=run.first,
-                last=run.last,
-                interval=run.interval,
-                total=row.total_steps,
-                total_before=run.total,
-            )
-            if new:
-                self._watcher.new_run()
-                self._spans.append(run.span())
-                self._notes.append(f"a new run begins in line {row.line:,}: step {row.step:,g} after {run.last:,g}")
-                run = self._run = _Run()
-            else:
-                self._watcher.rewind(row.step)
-                self._notes.append(f"resumed at {row.step:,g} from {run.last:,g}")
-        if run.points:
-            run.interval = max(row.step - run.last, 0.0)
-        else:
-            run.first = row.step
-        run.last, run.total, run.points = row.step, row.total_steps, run.points + 1
-        run.smallest, run.largest = min(run.smallest, row.step), max(run.largest, row.step)
+    Parameters
+    ----------
+    path
+        The log, or `-` for standard input.
+    options
+        How to read and judge it.
+    gate
+        Limits.
+    on_change
+        Called with each event that opens or closes, before the gate is asked.
+    idle_timeout
+        Seconds without a new byte after which it ends; None: never.
+    stopped
+        Asked some times a second whether to end.
 
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        if not rows:
-            return
-        assert self._watcher is not None
-        names = [*self._names, LOSS_SCALE]
-        self._watcher.feed(
-            Records(
-                step=np.array([row.step for row in rows], dtype=np.float64),
-                line=np.array([row.line for row in rows], dtype=np.int64),
-                columns={name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names},
-                bad={name: np.array([name in row.nan for row in rows]) for name in names},
-            )
-        )
-
-    def _changes(self) -> list[Change]:
-        """Compare what is open and closed now with what was before."""
-        changes: list[Change] = []
-        if self._watcher is None:
-            return changes
-        for name, watcher in self._watcher.series.items():
-            before = self._closed.get(name, 0)
-            self._closed[name] = len(watcher.closed)
-            for event in watcher.closed[before:]:
-                key = (name, event.run, event.start)
-                if key not in self._open:
-                    changes.append(Change(series=name, event=event, opened=True))
-                self._open.discard(key)
-                changes.append(Change(series=name, event=event, opened=False))
-            for event in watcher.open_events():
-                key = (name, event.run, event.start)
-                if key not in self._open:
-                    self._open.add(key)
-                    changes.append(Change(series=name, event=event, opened=True))
-        changes += self._told(LOSS_SCALE, self._watcher.scaler_events())
-        changes += self._told(LOSS, self._watcher.nan_messages())
-        return changes
-
-    def _told(self, name: str, events: Sequence[Event]) -> list[Change]:
-        """Return the events that messages and the scaler opened since the last time."""
-        before = self._messages.get(name, 0)
-        self._messages[name] = len(events)
-        return [Change(series=name, event=event, opened=True) for event in events[before:]]
+    Raises
+    ------
+    SettingError
+        The options name what there is not.
+    LogError
+        The file cannot be read while it grows, or its format cannot be followed.
+    """
+    log = LiveLog(path, options)
+    for block in tail(path, idle_timeout=idle_timeout, stopped=stopped):
+        if not block:
+            continue
+        for change in log.feed(block):
+            on_change(change)
+        # A spike score grows without any event, so that the gate is asked about every block.
+        judged = judge(log.result(), gate)
+        if judged.verdict is Verdict.FAIL:
+            return judged
+    try:
+        last = log.close()
+    except LogError as error:
+        return Unreadable(path=path, reason=str(error))
+    for change in last:
+        on_change(change)
+    return judge(log.result(), gate)
 
 
 BLOCK = 1 << 18
+"""Bytes that are read at once."""
 POLL = 0.2
 """Seconds between two looks at a file that stands still."""
 
@@ -215,17 +166,31 @@ def tail(
     path: str,
     *,
     idle_timeout: float | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool] = _never,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[bytes]:
-    """Yield the bytes of a file as they are written, `b""` while there are none. Raises: LogError.
+    """Yield the bytes of a file as they are written, `b""` while there are none.
 
-    A file that is not there yet is waited for. One that shrinks or is replaced is read from its start; a
-    line that was half written is ended before, so that no line is made of two.
+    A file that is not there yet is waited for: a job's log appears when the job starts. One that shrinks or is replaced
+    (a rotated log, a job that started again) is read from its start; a line that was half written is ended before, so
+    that no line is made of two.
 
-    Arguments: path: the file, `-` for standard input; idle_timeout: seconds without new bytes after which
-    to end, None: never; stopped: asked between two blocks whether to end; clock, sleep: of the machine.
+    Parameters
+    ----------
+    path
+        The file, `-` for standard input.
+    idle_timeout
+        Seconds without new bytes after which to end; None: never.
+    stopped
+        Asked between two blocks whether to end.
+    clock, sleep
+        Of the machine.
+
+    Raises
+    ------
+    LogError
+        The file cannot be read.
     """
     source = _Source(path)
     last = clock()
@@ -263,6 +228,7 @@ class _Source:
     def _read(self) -> bytes | None:
         if self._path == "-":
             assert self._file is not None
+            # Not `read`, which waits until BLOCK bytes have come: hours of a log in a pipe.
             return os.read(self._file.fileno(), BLOCK) or None
         if self._file is None and not self._open():
             return b""
@@ -271,7 +237,7 @@ class _Source:
         if block or not self._replaced():
             return block
         self.close()
-        return b"\n"
+        return b"\n"  # ends a line that the old file left half written
 
     def close(self) -> None:
         """Close the file, but not standard input."""

@@ -1,32 +1,36 @@
-"""What `import mhcdiag` offers: one call from a checkpoint to a record."""
+"""How strongly the residual streams of a checkpoint amplify: `mhcdiag.gain`."""
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 
 from mhcdiag.errors import SettingError
+from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
-from mhcdiag.layouts.interface import Reading, Recognition, Settings
+from mhcdiag.layouts.interface import Overrides, Recognition
+from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.bounds import CAPTURED, IDENTITY, constant_bound, no_bound, parametric_bounds
 from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.options import GainOptions, refuse_unusable
 from mhcdiag.weight_readers.first_site import read_first_site
 
-MANY_MATRICES = 1_000_000
-"""Sites times tokens above which a GPU (with `device="auto"`) or more than one thread pays."""
 
-STATIC_NOTE = (
-    "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
-    "gain many times over (50-fold in a trained toy); captured mappings are the truth"
-)
-RANDOM_NOTE = "random inputs are standard Gaussian and independent at every site; real tokens may amplify more or less"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Read:
+    """What was read, and the mappings that are to be measured."""
+
+    reading: Reading
+    inputs: str
+    maps: MapSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +93,8 @@ def gain(
     mhcdiag.MhcdiagError
         The input cannot be read or recognised, or the options contradict it.
     """
-    settings = Settings(
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, dtype=dtype)
+    overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation),
         sinkhorn_iters=sinkhorn_iters,
         sinkhorn_eps=sinkhorn_eps,
@@ -99,22 +104,18 @@ def gain(
     found, recognition = recognise(checkpoint, layout=layout)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
-    if inputs == "embedding":
-        first = read_first_site(checkpoint, found, recognition, settings, tokens=tokens)
-        reading, chosen = first.reading, inputs
-        source: MapSource | None = first.maps
-    else:
-        with _threads(1):
-            reading = found.read(checkpoint, recognition, settings, dynamic=inputs in (None, "random"))
-        chosen = _choose_inputs(reading, inputs, found)
-        source = _source(reading, chosen, tokens, seed)
+    read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
     ranks = ranks or Alone()
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
-    measured = _measure(reading, source, device=device, dtype=dtype, ranks=ranks)
-    found_bytes = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
-    return _record(
-        os.fspath(path), checkpoint, found, recognition, reading, measured, inputs=chosen, bytes_read=found_bytes
-    )
+    measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
+    bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
+    return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+
+
+def measurement(options: GainOptions) -> Callable[..., GainResult]:
+    """Return what measures a checkpoint in the way that the options say."""
+    gc.freeze()  # torch brings 300,000 objects; looking through them again and again costs more than reading headers
+    return partial(gain, **asdict(options))
 
 
 def _record(
@@ -122,22 +123,21 @@ def _record(
     checkpoint: NamedTensors,
     layout: Layout,
     recognition: Recognition,
-    reading: Reading,
+    read: _Read,
     measured: _Measured,
     *,
-    inputs: str,
     bytes_read: int,
 ) -> GainResult:
     """Join what was measured with where it came from."""
-    is_identity = reading.identity_stack is not None and layout.name != "plain"
+    reading = read.reading
     return GainResult(
         path=path,
-        layout="identity" if is_identity else layout.name,
+        layout=reading.reported_as(layout.name),
         model=recognition.model,
         streams=measured.stack.streams,
         sites=measured.stack.sites,
         tensors=measured.stack.tensors,
-        inputs=inputs,
+        inputs=read.inputs,
         tokens=measured.gains.tokens,
         span_tokens=measured.gains.span_tokens,
         dtype=measured.dtype,
@@ -148,7 +148,7 @@ def _record(
         assumed=(*recognition.assumed, *reading.assumed),
         skipped=recognition.skipped,
         excluded=recognition.excluded,
-        notes=(*reading.notes, *_input_notes(reading, inputs), *_memory_notes(measured.gains)),
+        notes=(*reading.notes, *reading.notes_on(read.inputs), *_memory_notes(measured.gains)),
         nonfinite=_nonfinite(reading, measured),
         gain=measured.gains.curves,
         worst=measured.gains.worst,
@@ -169,52 +169,47 @@ def _only_sites(recognition: Recognition, sites: tuple[int, int]) -> Recognition
     return replace(recognition, sites=recognition.sites[first - 1 : last])
 
 
-def _choose_inputs(reading: Reading, wanted: str | None, layout: Layout) -> str:
-    if reading.captured is not None:
-        possible = ["captured"]
-    elif reading.parameters is not None and reading.parameters.input_dependent:
-        possible = ["random", "static"]
-    else:
-        possible = ["static"]
-    if wanted is None or (reading.identity_stack is not None and wanted == "random"):
-        return possible[0]
-    if wanted not in possible:
-        raise SettingError(f"inputs '{wanted}' do not exist for layout {layout.name}; possible: {', '.join(possible)}")
-    return wanted
+def _read(
+    checkpoint: NamedTensors,
+    layout: Layout,
+    recognition: Recognition,
+    overrides: Overrides,
+    *,
+    inputs: str | None,
+    tokens: int,
+    seed: int,
+) -> _Read:
+    if inputs == "embedding":
+        first = read_first_site(checkpoint, layout, recognition, overrides, tokens=tokens)
+        return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
+    with _threads(1):
+        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
+    chosen = reading.choose_inputs(inputs)
+    if chosen is None:
+        possible = ", ".join(reading.inputs)
+        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
-def _source(reading: Reading, inputs: str, tokens: int, seed: int) -> MapSource | None:
-    if reading.captured is not None:
-        return reading.captured
-    if reading.parameters is None:
-        return None
-    if inputs == "static":
-        return reading.parameters.static()
-    if tokens < 1 or seed < 0:
-        raise SettingError(f"{tokens} random tokens, seed {seed}: expected at least one token and a seed of at least 0")
-    return reading.parameters.random(tokens=tokens, seed=seed)
-
-
-def _measure(reading: Reading, source: MapSource | None, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
-    if source is None:
-        stack = reading.identity_stack
-        assert stack is not None
-        bound = dict.fromkeys(Direction, constant_bound(1.0, len(stack.sites), IDENTITY))
-        return _Measured(stack=stack, gains=identity_gains(stack), bound=bound, device="cpu", dtype="float64")
-    run_on = _device(device, matrices=len(source.stack.sites) * source.tokens)
-    products = dtype or ("float32" if run_on == "mps" else "float64")
-    parameters = reading.parameters
-    small = len(source.stack.sites) * source.tokens <= MANY_MATRICES
-    with _threads(1 if small else torch.get_num_threads()):
+def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
+    reading, source = read.reading, read.maps
+    if isinstance(reading, UnmixedReading):  # known without products, on any device
+        gains = identity_gains(reading.stack)
+        return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
+    matrices = len(source.stack.sites) * source.tokens
+    run_on = _device(device, matrices=matrices)
+    products = dtype or ("float32" if run_on == "mps" else "float64")  # MPS knows no float64
+    exact = reading.exact_directions()
+    with _threads(1 if matrices <= MANY_MATRICES else torch.get_num_threads()):
         gains = measure_gains(
             source,
-            exact_side=None if parameters is None else parameters.recipe.exact_direction(),
+            exact_side=next(iter(exact)) if len(exact) == 1 else None,
             first_tokens=reading.first_tokens,
             dtype=torch.float32 if products == "float32" else torch.float64,
             device=run_on,
             ranks=ranks,
         )
-        bound = dict.fromkeys(Direction, no_bound(CAPTURED)) if parameters is None else parametric_bounds(parameters)
+        bound = reading.bounds()
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
 
 
@@ -242,12 +237,6 @@ def _device(wanted: str, *, matrices: int) -> str:
             f"device '{wanted}' is not there; available: {', '.join(d for d, yes in there.items() if yes)}"
         )
     return wanted
-
-
-def _input_notes(reading: Reading, inputs: str) -> tuple[str, ...]:
-    if reading.parameters is None or not reading.parameters.input_dependent or inputs == "embedding":
-        return ()
-    return (STATIC_NOTE if inputs == "static" else RANDOM_NOTE,)
 
 
 def _memory_notes(gains: Gains) -> tuple[str, ...]:

@@ -2,26 +2,26 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-
-import torch
 
 from mhcdiag.errors import SettingError
 from mhcdiag.health_checks import examine
 from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.families.plain import Plain
-from mhcdiag.layouts.interface import Reading, Recognition, Settings
+from mhcdiag.layouts.interface import Layout, Overrides, Recognition
+from mhcdiag.layouts.readings import CapturedReading, ParametricReading, Reading, UnmixedReading
+from mhcdiag.layouts.stored_parts import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
-from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
+from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
-from mhcdiag.weight_readers.observed import SiteActivations, read_activations, read_branch_scales, read_residual_scales
+from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
-from mhcdiag.weight_readers.site_gates import read_gates
+from mhcdiag.weight_readers.records import SiteActivations
 
 TOKENS = 64
 
@@ -74,17 +74,18 @@ def health(
     mhcdiag.MhcdiagError
         An input cannot be read, or the options contradict it.
     """
-    settings = Settings(
+    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
+    overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )
     if not 1 <= tokens <= CHUNK_TOKENS:
         raise SettingError(f"{tokens} tokens: expected 1 to {CHUNK_TOKENS}")
     earlier = None
     if against is not None:
-        earlier = _read(open_checkpoint(against, key=key), layout, settings, inputs, tokens, seed)
+        earlier = _read(open_checkpoint(against, key=key), layout, overrides, inputs, tokens, seed)
     activations = () if captured is None else _captured(open_checkpoint(captured))
     checkpoint = open_checkpoint(path, key=key)
-    read = _read(checkpoint, layout, settings, inputs, tokens, seed, activations=activations, earlier=earlier)
+    read = _read(checkpoint, layout, overrides, inputs, tokens, seed, activations=activations, earlier=earlier)
     return HealthResult(
         path=os.fspath(path),
         layout=read.layout,
@@ -111,7 +112,7 @@ def _captured(checkpoint: NamedTensors) -> tuple[SiteActivations, ...]:
 def _read(
     checkpoint: NamedTensors,
     layout: str | None,
-    settings: Settings,
+    overrides: Overrides,
     inputs: str | None,
     tokens: int,
     seed: int,
@@ -120,54 +121,60 @@ def _read(
     earlier: _Read | None = None,
 ) -> _Read:
     found, recognition = recognise(checkpoint, layout=layout)
-    reading = found.read(checkpoint, recognition, settings, dynamic=inputs != "static")
-    chosen, source = _source(reading, inputs, tokens, seed)
-    stack = source.stack if isinstance(source, MapSource) else source
-    maps = _maps(source, tokens)
-    parameters = reading.parameters
-    if parameters is None and reading.captured is not None:
+    reading = found.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
+    chosen = _choose_inputs(reading, inputs)
+    source = reading.maps(chosen, tokens=tokens, seed=seed)
+    sites = source.stack.sites
+    if isinstance(reading, CapturedReading):
         activations = activations or read_activations(checkpoint, recognition)
-    if activations and len(activations) != len(stack.sites):
-        raise SettingError(f"{len(activations)} captured sites for {len(stack.sites)} of {checkpoint.path}")
-    if earlier is not None and earlier.subject.sites != stack.sites:
+    if activations and len(activations) != len(sites):
+        raise SettingError(f"{len(activations)} captured sites for {len(sites)} of {checkpoint.path}")
+    if earlier is not None and earlier.subject.sites != sites:
         raise SettingError(f"{checkpoint.path} and the earlier checkpoint have different sites")
-    constraint = None if parameters is None else parameters.recipe.constraint
     subject = Subject(
-        sites=stack.sites,
-        maps=maps,
-        parameters=parameters,
-        temperature=constraint.temperature if isinstance(constraint, LogSinkhorn) else 1.0,
-        gates=None
-        if parameters is None
-        else read_gates(checkpoint, recognition, stack.streams, unconstrained=constraint is None),
+        sites=sites,
+        maps=source.chunk(0, min(source.tokens, tokens)).double(),
+        parameters=None,
+        temperature=1.0,
+        gates=None,
         activations=activations,
-        exact=frozenset() if parameters is None else parameters.recipe.exact_directions(),
+        exact=reading.exact_directions(),
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
-        predict=None
-        if parameters is None or not activations
-        else partial(predictions, found, checkpoint, recognition, settings, activations),
-        plain=plain_weights(checkpoint, stack.sites) if isinstance(found, Plain) else None,
     )
+    if isinstance(reading, ParametricReading):
+        subject = _with_parameters(subject, reading, found, checkpoint, recognition, overrides)
+    elif isinstance(reading, UnmixedReading) and reading.is_plain:
+        subject = replace(subject, plain=plain_weights(checkpoint, sites))
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 
 
-def _source(reading: Reading, inputs: str | None, tokens: int, seed: int) -> tuple[str, MapSource | Stack]:
-    if reading.captured is not None:
-        return "captured", reading.captured
-    if reading.parameters is None:
-        assert reading.identity_stack is not None
-        return "static", reading.identity_stack
-    if inputs == "static" or not reading.parameters.input_dependent:
-        return "static", reading.parameters.static()
-    if inputs not in (None, "random"):
-        raise SettingError(f"inputs '{inputs}' do not exist here; possible: random, static")
-    return "random", reading.parameters.random(tokens=tokens, seed=seed)
+def _choose_inputs(reading: Reading, wanted: str | None) -> str:
+    """As for `gain`; but where there are no inputs to choose from, what is wanted is passed over in silence."""
+    chosen = reading.choose_inputs(wanted if len(reading.inputs) > 1 else None)
+    if chosen is None:
+        raise SettingError(f"inputs '{wanted}' do not exist here; possible: {', '.join(reading.inputs)}")
+    return chosen
 
 
-def _maps(source: MapSource | Stack, tokens: int) -> torch.Tensor:
-    if isinstance(source, Stack):
-        eye = torch.eye(source.streams, dtype=torch.float64)
-        return eye.expand(len(source.sites), -1, -1).unsqueeze(-1).contiguous()
-    return source.chunk(0, min(source.tokens, tokens)).double()
+def _with_parameters(
+    subject: Subject,
+    reading: ParametricReading,
+    layout: Layout,
+    checkpoint: NamedTensors,
+    recognition: Recognition,
+    overrides: Overrides,
+) -> Subject:
+    """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
+    constraint = reading.parameters.recipe.constraint
+    predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
+    return replace(
+        subject,
+        parameters=reading.parameters,
+        temperature=constraint.temperature if isinstance(constraint, LogSinkhorn) else 1.0,
+        gates=read_gates(
+            checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
+        ),
+        predict=predict if subject.activations else None,
+    )

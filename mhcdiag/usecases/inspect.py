@@ -7,12 +7,10 @@ from math import prod
 from typing import Any
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import LAYOUTS, Layout, recognise
-from mhcdiag.layouts.interface import Recognition
-from mhcdiag.layouts.smell import smelling_keys, smelling_tensors
+from mhcdiag.layouts import LAYOUTS, Layout, find_mixers, recognise
+from mhcdiag.layouts.interface import MixerNames, Recognition
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Catalogue, KnownContainer, KnownLayout
-from mhcdiag.results.inspection import InspectedTensor, Inspection, Trial
+from mhcdiag.results.inspection import Catalogue, InspectedTensor, Inspection, KnownContainer, KnownLayout, Trial
 from mhcdiag.tensorfiles import CONTAINERS, locate
 
 
@@ -53,6 +51,7 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
         name, reason = found.name, ""
     except LayoutError as error:
         name, recognition, reason = "", Recognition(model="", sites=()), str(error).removeprefix(f"{error.path}: ")
+    mixers = find_mixers(checkpoint)
     infos = checkpoint.tensors.values()
     return Inspection(
         path=os.fspath(path),
@@ -62,20 +61,20 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
         tensors=len(checkpoint.tensors),
         parameters=sum(prod(info.shape) for info in infos),
         dtypes=dict(Counter(info.dtype for info in infos).most_common()),
-        config_keys=tuple(_telling(checkpoint.config or {})),
+        config_keys=tuple(_shown_keys(checkpoint.config or {}, mixers)),
         has_config=checkpoint.config is not None,
         layout=name,
         model=recognition.model,
         sites=tuple(site.name for site in recognition.sites),
         assumed=recognition.assumed,
-        mixers=tuple(_mixers(checkpoint, recognition)),
-        trials=tuple(_trials(checkpoint, [each for each in LAYOUTS if layout in (None, each.name)])),
+        mixers=tuple(_mixers(checkpoint, recognition, mixers)),
+        trials=tuple(_trials(checkpoint, mixers, [each for each in LAYOUTS if layout in (None, each.name)])),
         reason=reason,
     )
 
 
-def _telling(config: Mapping[str, Any]) -> list[str]:
-    keys = [*(["model_type"] if "model_type" in config else []), *smelling_keys(config)]
+def _shown_keys(config: Mapping[str, Any], mixers: MixerNames) -> list[str]:
+    keys = [*(["model_type"] if "model_type" in config else []), *mixers.config_keys]
     found = []
     for key in keys:
         value: Any = config
@@ -85,10 +84,10 @@ def _telling(config: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _mixers(checkpoint: NamedTensors, recognition: Recognition) -> list[InspectedTensor]:
+def _mixers(checkpoint: NamedTensors, recognition: Recognition, mixers: MixerNames) -> list[InspectedTensor]:
     uses = {tensor: f"{site.name} {role}" for site in recognition.sites for role, tensor in site.tensors.items()}
     excluded = dict.fromkeys(recognition.excluded, "excluded")
-    names = dict.fromkeys([*uses, *excluded, *smelling_tensors(checkpoint.tensors)])
+    names = dict.fromkeys([*uses, *excluded, *mixers.tensors])
     return [
         InspectedTensor(
             name=name,
@@ -100,8 +99,7 @@ def _mixers(checkpoint: NamedTensors, recognition: Recognition) -> list[Inspecte
     ]
 
 
-def _trials(checkpoint: NamedTensors, layouts: Sequence[Layout]) -> list[Trial]:
-    mixers = smelling_tensors(checkpoint.tensors)
+def _trials(checkpoint: NamedTensors, mixers: MixerNames, layouts: Sequence[Layout]) -> list[Trial]:
     trials = []
     for each in layouts:
         try:

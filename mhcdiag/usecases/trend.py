@@ -1,9 +1,9 @@
-"""From the paths of a run to its trend."""
+"""How the gain of one run grows over its steps, and where it leads: `mhcdiag.trend`."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.trend import (
@@ -27,15 +27,14 @@ from mhcdiag.results.trend import (
 from mhcdiag.results.verdict import Skipped
 from mhcdiag.runlogs import LogTable, split_runs
 from mhcdiag.runlogs.names import plain
-from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
-from mhcdiag.usecases.spikes import LogOptions, read_table
-
-if TYPE_CHECKING:
-    from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.gain import GainResult
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
+from mhcdiag.usecases.log_judging import carries, judge_table, read_table
+from mhcdiag.usecases.options import INPUTS, LogOptions
 
 Sizes = tuple[tuple[float, float], ...]
 """Step and root mean square of the streams."""
+RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
+"""Largest finite value of the types in which streams are kept; bf16 reaches as far as fp32."""
 MOST_DRIVERS = 4
 GROWN = math.log(1.1)
 """Growth of ln(gain) from the first checkpoint to the last below which there is nobody to blame."""
@@ -45,18 +44,61 @@ ASSUMED_RMS = (
 )
 
 
+def trend(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    log: str | os.PathLike[str] | None = None,
+    inputs: str | None = None,
+    fit_from: float | None = None,
+    stream_rms: float | None = None,
+    ranks: Ranks | None = None,
+) -> TrendResult:
+    """Fit how the gain of one run grows over its steps, and project when it crosses which limit.
+
+    Parameters
+    ----------
+    paths
+        Checkpoints of one run, a folder of them, or one log that carries gain columns.
+    log
+        Training log of the run: its events, and the size of the streams where it carries `stream_rms`.
+    inputs
+        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`.
+    fit_from
+        First step of the fit; None for the later half.
+    stream_rms
+        Root mean square of the streams at the last step, in place of what the log says; it decides when fp16 and fp32
+        overflow.
+    ranks
+        The processes of `mhcdiag.ranks.joined_ranks` that share the checkpoints; all of them call this alike.
+
+    Raises
+    ------
+    mhcdiag.MhcdiagError
+        There is no trend (one point only, steps missing or equal), or an option cannot be used.
+    """
+    options = TrendOptions(
+        log=None if log is None else os.fspath(log), inputs=inputs, fit_from=fit_from, stream_rms=stream_rms
+    )
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not named:
+        raise SettingError("a trend is that of one run: name one log, or its checkpoints")
+    return _trend([os.fspath(path) for path in named], options, ranks)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrendOptions:
-    """How to read and project."""
+    """How to read and project; `trend` says what each means."""
 
     log: str | None = None
-    """Training log of the run."""
     inputs: str | None = None
-    """Inputs of the checkpoints' mappings, as for `mhcdiag gain`."""
     fit_from: float | None = None
-    """First step of the fit; None for the later half."""
     stream_rms: float | None = None
-    """Root mean square of the streams at the last step, in place of what the log says."""
+
+    def __post_init__(self) -> None:
+        if self.stream_rms is not None and not 0 < self.stream_rms < math.inf:
+            raise SettingError(f"stream_rms {self.stream_rms}: expected a number above 0")
+        if self.inputs is not None and self.inputs not in INPUTS:
+            raise SettingError(f"inputs '{self.inputs}': expected one of {', '.join(INPUTS)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,21 +113,14 @@ class _Gains:
     notes: tuple[str, ...] = ()
 
 
-def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: Ranks | None = None) -> TrendResult:
-    """How the gain of one run changes over its steps.
-
-    Arguments: paths: checkpoints of one run, a folder of them, or one log that carries gain columns; options: how to
-    read and project; ranks: the processes to which checkpoints are dealt out, all of which call this alike. Raises:
-    MhcdiagError where there is no trend: one point only, or steps missing or equal.
-    """
-    options = options or TrendOptions()
-    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_checkpoint(paths[0]) else _from_log(paths)
+def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
+    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
     log, sizes = _log_of(options.log) if options.log is not None else (None, ())
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
     return TrendResult(
-        path=paths[0],
+        path=shown_path(paths[0]),
         source=gains.source,
         points=gains.points,
         trends={direction: _direction(gains.points, direction, options, sizes) for direction in Direction},
@@ -98,7 +133,6 @@ def trend(paths: Sequence[str], options: TrendOptions | None = None, *, ranks: R
 
 
 def _from_log(paths: Sequence[str]) -> _Gains:
-
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0])
@@ -114,7 +148,7 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks)
     results = [each.result for each in found if not isinstance(each, Skipped)]
     if len(points) < 2:
         raise InputError(
-            paths[0],
+            shown_path(paths[0]),
             found=f"{len(points)} checkpoints that can be measured"
             + (f" (the first that cannot: {skipped[0].reason})" if skipped else ""),
             expected="two or more for a trend",
@@ -137,14 +171,12 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
     try:
         result = api.gain(path, inputs=inputs)
     except MhcdiagError as error:
-        return Skipped(what=path, reason=str(error))
+        return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
-    return _Measured(point=TrendPoint(step=step, source=path, gain=gain), result=result)
+    return _Measured(point=TrendPoint(step=step, source=shown_path(path), gain=gain), result=result)
 
 
 def _log_of(path: str) -> tuple[LogResult, Sizes]:
-    from mhcdiag.usecases.spikes import LogOptions, judge_table, read_table
-
     table = read_table(path, LogOptions())
     return judge_table(table, LogOptions()), stream_sizes(table)
 
@@ -160,7 +192,7 @@ def _direction(
     if len(sizes) > 1:
         crossings += _overflows(sizes, options)
     else:
-        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in _RANGES.items()}
+        limits = {name: _overflow(largest, gains[-1], options.stream_rms) for name, largest in RANGES.items()}
         crossings += [project(steps, gains, growth, name=name, limit=limit) for name, limit in limits.items()]
     return DirectionTrend(
         growth=growth, crossings=tuple(crossings), newest=gains[-1], peak=gains[peak], peak_step=steps[peak]
@@ -171,18 +203,15 @@ def _overflows(sizes: Sizes, options: TrendOptions) -> list[Crossing]:
     """When the logged size of the streams reaches the largest finite value of a type, by its own growth."""
     steps, values = [step for step, _ in sizes], [size for _, size in sizes]
     growth = fit_growth(steps, values, fit_from=options.fit_from)
-    return [project(steps, values, growth, name=name, limit=largest) for name, largest in _RANGES.items()]
-
-
-_RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
+    return [project(steps, values, growth, name=name, limit=largest) for name, largest in RANGES.items()]
 
 
 def _overflow(largest: float, newest: Number, rms: float | None) -> float:
     """The gain at which streams whose size follows the gain reach the largest finite value of their type."""
-    if rms is None or not rms > 0 or not is_finite(newest):
+    if rms is None or not is_finite(newest):
         return largest
     log10 = math.log10(largest) + log10_of(newest) - math.log10(rms)
-    return math.pow(10.0, min(log10, 308.0))
+    return math.pow(10.0, min(log10, 308.0))  # float64 ends there; a gain beyond it is out of every range anyway
 
 
 def _peak(gains: Sequence[Number]) -> int:
@@ -213,7 +242,7 @@ def _contributions(result: "GainResult", direction: Direction) -> list[float]:
     return steps if forward else steps[::-1]
 
 
-WORDS = {
+WORDS = {  # of a column's name beside "gain": `Monitor` and people name theirs differently
     Direction.FORWARD: frozenset({"forward", "fwd"}),
     Direction.BACKWARD: frozenset({"backward", "bwd"}),
 }
@@ -235,13 +264,16 @@ class LoggedGains:
 def logged_gains(path: str) -> LoggedGains:
     """Read the columns whose names say gain and a direction, of the last run in the log.
 
-    Raises: LogError where there is none, or fewer than two rows.
+    Raises
+    ------
+    LogError
+        There is no such column, or fewer than two rows have one.
     """
     table = read_table(path, LogOptions())
     columns = _columns(table)
     runs = split_runs(table)
     rows = runs[-1].rows
-    rows = rows[np.any([_recorded(table, name)[rows] for name in columns.values()], axis=0)]
+    rows = rows[np.any([carries(table, name)[rows] for name in columns.values()], axis=0)]
     if len(rows) < 2:
         raise LogError(path, found=f"{len(rows)} rows with a gain", expected="two or more for a trend")
     step = table.step[rows]
@@ -288,8 +320,3 @@ def _columns(table: LogTable) -> dict[Direction, str]:
 
 def _words(name: str) -> list[str]:
     return plain(name).split("_")
-
-
-def _recorded(table: LogTable, name: str) -> np.ndarray:
-    recorded: np.ndarray = np.isfinite(table.columns[name])
-    return recorded | table.nan_rows[name] if name in table.nan_rows else recorded

@@ -4,7 +4,7 @@ Where a running implementation follows one of them better than the layout, that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -13,24 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.errors import SettingError
-from mhcdiag.layouts.interface import Layout, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Layout, Overrides, Projecting, Recognition, Site
+from mhcdiag.layouts.readings import ParametricReading
+from mhcdiag.layouts.stored_parts import FusedGates
 from mhcdiag.mappings.inputs import project
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, ParametricStack, finish
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, prefetch
-from mhcdiag.weight_readers.first_site import Projecting
-from mhcdiag.weight_readers.observed import SiteActivations
-from mhcdiag.weight_readers.site_gates import FUSED
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """What weights say of the captured sites under one reading of them."""
-
-    h_res: tuple[Float[Tensor, "token stream stream"], ...]
-    """Per site."""
-    post: tuple[Float[Tensor, "token stream"] | None, ...]
-    """Per site, where the layout's records tell which logits those are."""
+from mhcdiag.weight_readers.records import Prediction, SiteActivations
 
 
 def given_maps(
@@ -60,6 +50,8 @@ def given_maps(
 
 
 OWN = "the layout"
+# Among them what implementations have: 2 iterations (nanowhale), 10 (TileKernels, tokenbender), 20 (the paper); eps
+# 1e-5 (mHC.cu), 1e-6 (DeepSeek-V4), 1e-8 (Motif-3), 1e-12 (hyper-connections, MAGI-2).
 ITERATIONS = (1, 2, 3, 5, 10, 20, 40, 100)
 EPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-12)
 _ORDERS = tuple(order for order in permutations(("pre", "post", "res")) if order != ("pre", "post", "res"))
@@ -89,7 +81,7 @@ def predictions(
     layout: Layout,
     checkpoint: NamedTensors,
     recognition: Recognition,
-    settings: Settings,
+    overrides: Overrides,
     activations: Sequence[SiteActivations],
 ) -> dict[str, Prediction]:
     """What the weights predict for captured streams, by the layout itself and by each other reading.
@@ -104,12 +96,12 @@ def predictions(
     SettingError
         The captured streams have another width than the model.
     """
-    if not isinstance(layout, Projecting):
+    if not (isinstance(layout, Projecting) and layout.predicts):
         return {}
     found: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
     for site, seen in zip(recognition.sites, activations, strict=True):
         prefetch(checkpoint, list(site.tensors.values()))
-        for name, maps, post in _of_site(layout, checkpoint, replace(recognition, sites=(site,)), settings, seen.x_in):
+        for name, maps, post in _of_site(layout, checkpoint, replace(recognition, sites=(site,)), overrides, seen.x_in):
             found.setdefault(name, []).append((maps, post))
     return {
         name: Prediction(h_res=tuple(maps for maps, _ in each), post=tuple(post for _, post in each))
@@ -118,24 +110,23 @@ def predictions(
 
 
 def _of_site(
-    layout: Any, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, x: Tensor
+    layout: Any, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, x: Tensor
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     (site,) = recognition.sites
-    if "layer_norm.weight" in site.tensors:
-        return  # its mean is folded into the projection, and is not taken away from given streams
     stored = {name: checkpoint.read(name) for name in site.tensors.values()}
     streams = x.shape[1]
     for name, values in ((OWN, stored), *_reordered(stored, streams)):
         overlaid = _Overlaid(checkpoint, values)
-        parameters = layout.read(overlaid, recognition, settings, dynamic=False).parameters
-        if parameters is None:
+        reading = layout.read(overlaid, recognition, overrides, dynamic=False)
+        if not isinstance(reading, ParametricReading):
             return
+        parameters = reading.parameters
         projection = layout.projection_of(overlaid, site, streams) if parameters.input_dependent else None
         wide = x[0].numel() if not parameters.recipe.norm.per_stream else x.shape[-1]
         if projection is not None and projection.shape[0] != wide:
             found = f"{wide} numbers a token, the projection of site {site.name} takes {projection.shape[0]}"
             raise SettingError(f"captured streams have {found}")
-        post = _post(site, values, parameters, x)
+        post = _post(layout, site, values, parameters, x)
         yield name, given_maps(parameters, projection, x), post
         if name == OWN:
             for other, changed in _other_recipes(parameters):
@@ -181,7 +172,7 @@ def _other_recipes(parameters: ParametricStack) -> Iterator[tuple[str, Parametri
     other = Orientation.TARGET_ROWS if recipe.orientation is Orientation.SOURCE_ROWS else Orientation.SOURCE_ROWS
     yield "H transposed", replace(parameters, recipe=replace(recipe, orientation=other))
     for eps in EPS:
-        if eps != recipe.norm.eps and not recipe.norm.clamped:
+        if eps != recipe.norm.eps and not recipe.norm.clamped:  # a smallest norm is never reached by real streams
             yield f"norm eps {eps:g}", replace(parameters, recipe=replace(recipe, norm=replace(recipe.norm, eps=eps)))
     if constraint is None:
         without = recipe.activation is Activation.TANH
@@ -189,11 +180,14 @@ def _other_recipes(parameters: ParametricStack) -> Iterator[tuple[str, Parametri
         yield f"{'no ' if without else ''}tanh on the input-dependent part", replace(parameters, recipe=changed)
 
 
-def _post(site: Site, values: Mapping[str, Tensor], parameters: ParametricStack, x: Tensor) -> Tensor | None:
+def _post(
+    layout: Layout, site: Site, values: Mapping[str, Tensor], parameters: ParametricStack, x: Tensor
+) -> Tensor | None:
     """2 sigmoid of the post logits, where they are a slice of one bias and of one projection without norm weight."""
     streams = x.shape[1]
     rows, inputs = streams * (streams + 2), x[0].numel()
-    bias = next((values[site.tensors[role]] for role in FUSED if role in site.tensors), None)
+    roles = [stored.role for stored in layout.gates if isinstance(stored, FusedGates)]
+    bias = next((values[site.tensors[role]] for role in roles if role in site.tensors), None)
     fused = [value for value in values.values() if value.ndim == 2 and set(value.shape) == {rows, inputs}]
     scales = [value for value in values.values() if value.shape == (3,)]
     weighted = any(value.ndim == 1 and len(value) == inputs for value in values.values())

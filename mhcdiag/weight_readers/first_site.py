@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.interface import Layout, Reading, Recognition, Settings, Site
+from mhcdiag.layouts.interface import Layout, Overrides, Projecting, Recognition
+from mhcdiag.layouts.readings import ParametricReading
 from mhcdiag.mappings.inputs import project
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, finish
@@ -52,6 +52,7 @@ def fold_streams(projection: Float[Tensor, "input logit"], streams: int) -> Floa
     return projection.view(streams, -1, projection.shape[1]).sum(dim=0)
 
 
+# DeepSeek, transformers, Megatron, GGUF, nanoGPT.
 _EMBEDDING = re.compile(r"(?:^|\.)(?:embed|embed_tokens|word_embeddings|token_embd|wte)\.weight$")
 NOTE = (
     "embedding inputs: the first attention site alone, whose streams are all the token's embedding; exact for token "
@@ -59,30 +60,18 @@ NOTE = (
 )
 
 
-@runtime_checkable
-class Projecting(Protocol):
-    """A layout whose residual logits are one projection of the flattened, normalised streams."""
-
-    @property
-    def starts_equal(self) -> bool:
-        """Whether the streams are known to begin as copies of the token's embedding."""
-
-    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
-        """The residual projection [n*C, logit] of one site, norm weight folded in."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstSite:
     """What was read of the first site."""
 
-    reading: Reading
+    reading: ParametricReading
     """Its parameters."""
     maps: EmbeddingMaps
     """Its mappings."""
 
 
 def read_first_site(
-    checkpoint: NamedTensors, layout: Layout, recognition: Recognition, settings: Settings, *, tokens: int
+    checkpoint: NamedTensors, layout: Layout, recognition: Recognition, overrides: Overrides, *, tokens: int
 ) -> FirstSite:
     """The parameters of the first site, and its mappings for the first token ids.
 
@@ -98,8 +87,8 @@ def read_first_site(
     site = recognition.sites[0]
     if site.depth != 0:
         raise SettingError("inputs 'embedding' are those of the first site; --sites leaves it out")
-    reading = layout.read(checkpoint, replace(recognition, sites=(site,)), settings, dynamic=False)
-    assert reading.parameters is not None
+    reading = layout.read(checkpoint, replace(recognition, sites=(site,)), overrides, dynamic=False)
+    assert isinstance(reading, ParametricReading)
     streams = reading.parameters.stack.streams
     folded = fold_streams(layout.projection_of(checkpoint, site, streams), streams)
     name = _embedding(checkpoint, width=folded.shape[0])

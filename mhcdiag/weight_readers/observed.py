@@ -1,77 +1,23 @@
 """Residual factors and captured activations, where there are any."""
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
 from math import prod
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.layouts.block_sites import natural_key
 from mhcdiag.layouts.checks import read_float, require_shape
 from mhcdiag.layouts.interface import Recognition
-from mhcdiag.namedtensors import NamedTensors, prefetch
+from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
+from mhcdiag.weight_readers.records import SiteActivations
 
-
-class Gate(StrEnum):
-    """How logits become read and write weights."""
-
-    SIGMOID = "sigmoid"
-    """Each on its own, as in mHC."""
-    SOFTMAX = "softmax"
-    """Together, so that they add up to 1."""
-    NONE = "none"
-    """Not at all, as in hyper-connections."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SiteGates:
-    """The input-independent part of one site's read and write weights."""
-
-    pre: Float[Tensor, " stream"]
-    """Logits of H_pre; with `Gate.NONE` H_pre itself."""
-    post: Float[Tensor, " stream"]
-    """The same of H_post."""
-    gate: Gate = Gate.SIGMOID
-    """How they become weights."""
-
-    def reads(self) -> Float[Tensor, " stream"]:
-        """|H_pre| in float64."""
-        return self._weights(self.pre)
-
-    def writes(self) -> Float[Tensor, " stream"]:
-        """|H_post| in float64, up to a factor that all streams share."""
-        return self._weights(self.post)
-
-    def _weights(self, logits: Tensor) -> Float[Tensor, " stream"]:
-        if self.gate is Gate.SIGMOID:
-            return torch.sigmoid(logits.double())
-        return logits.double().softmax(dim=0) if self.gate is Gate.SOFTMAX else logits.double().abs()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SiteActivations:
-    """What a running model did at one site, for its first tokens."""
-
-    h_res: Float[Tensor, "token stream stream"]
-    """H_res as captured, x_new = H x."""
-    x_in: Float[Tensor, "token stream width"]
-    """Streams before the site."""
-    x_out: Float[Tensor, "token stream width"] | None = None
-    """Streams after it."""
-    branch: Float[Tensor, "token width"] | None = None
-    """What the branch returned."""
-    post: Float[Tensor, "token stream"] | None = None
-    """Weights with which it was written back."""
-
-
+# timm and DINOv2 say ls1.gamma, ConvNeXt layer_scale_parameter, BEiT gamma_1, ReZero resweight.
 _BRANCH_SCALE = re.compile(
     r"(?:^|\.)(?:ls\d?(?:\.gamma|\.weight)?|layer_scale\w*(?:\.\w+)?|gamma_\d|res_?weight|re_?zero\w*)$", re.IGNORECASE
 )
+# `resid_lambdas` of nanochat and modded-nanogpt, `residual_multiplier` of Granite.
 _RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
 _MOST_ELEMENTS = 1_000_000
+"""A factor has at most one entry a channel: what is longer only happens to have such a name."""
 
 
 def read_branch_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:

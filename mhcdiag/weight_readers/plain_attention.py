@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mhcdiag.layouts import checks as configuration
+from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.weight_readers.query_key import QueryKey
@@ -35,6 +35,7 @@ ONE_PLUS = (
 )  # fmt: skip
 """Beginnings of `model_type` whose norms apply 1 + weight."""
 NOT_ONE_PLUS = ("gemma3n", "gemma4")
+"""Later Gemmas, whose norms apply the weight as it is."""
 _POSITIONS = ("wpe.weight", "embed_positions.weight", "position_embeddings.weight")
 """Learned positions: added to the embedding, so that nothing rotates q and k."""
 
@@ -78,32 +79,36 @@ def read_attention(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[
 
 def norm_offset(checkpoint: NamedTensors) -> float:
     """What norms add to their stored weight: 1 in Gemma and its kin."""
-    kind = str(configuration.section(checkpoint, "text_config").get("model_type", ""))
+    kind = str(checks.section(checkpoint, "text_config").get("model_type", ""))
     return float(kind.startswith(ONE_PLUS) and not kind.startswith(NOT_ONE_PLUS))
 
 
 def _heads(checkpoint: NamedTensors) -> _Heads | None:
-    config = configuration.section(checkpoint, "text_config")
-    heads = configuration.integer(checkpoint, config, "num_attention_heads", "n_head", "n_heads", "num_heads")
+    config = checks.section(checkpoint, "text_config")
+    heads = checks.integer(checkpoint, config, "num_attention_heads", "n_head", "n_heads", "num_heads")
     if heads is None:
         return None
     return _Heads(
         heads=heads,
-        groups=configuration.integer(checkpoint, config, "num_key_value_heads", "n_kv_head", "n_kv_heads") or heads,
-        channels=configuration.integer(checkpoint, config, "head_dim"),
-        width=configuration.integer(checkpoint, config, "hidden_size", "n_embd", "d_model", "dim"),
+        groups=checks.integer(checkpoint, config, "num_key_value_heads", "n_kv_head", "n_kv_heads") or heads,
+        channels=checks.integer(checkpoint, config, "head_dim"),
+        width=checks.integer(checkpoint, config, "hidden_size", "n_embd", "d_model", "dim"),
         scale=_scale(checkpoint, config),
-        cap=configuration.positive(checkpoint, config, "attn_logit_softcapping"),
+        cap=checks.positive(checkpoint, config, "attn_logit_softcapping"),
         norm_offset=norm_offset(checkpoint),
     )
 
 
 def _scale(checkpoint: NamedTensors, config: Mapping[str, Any]) -> float | None:
-    """The factor on the logits where the configuration states another than 1/sqrt(d_head)."""
+    """The factor on the logits where the configuration states another than 1/sqrt(d_head).
+
+    GPT-2 can switch it off (`scale_attn_weights`), Gemma 2 and 3 divide by the root of `query_pre_attn_scalar`, Granite
+    multiplies by `attention_multiplier`.
+    """
     if config.get("scale_attn_weights") is False:
         return 1.0
-    scalar = configuration.positive(checkpoint, config, "query_pre_attn_scalar")
-    return 1 / sqrt(scalar) if scalar else configuration.positive(checkpoint, config, "attention_multiplier")
+    scalar = checks.positive(checkpoint, config, "query_pre_attn_scalar")
+    return 1 / sqrt(scalar) if scalar else checks.positive(checkpoint, config, "attention_multiplier")
 
 
 def _place(checkpoint: NamedTensors, block: str) -> tuple[str, ...] | None:

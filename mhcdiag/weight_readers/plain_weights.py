@@ -1,76 +1,18 @@
 """Norms, writers and residual scales of an ordinary transformer, under the names of the usual implementations."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp, fsum, log, nan, prod, sqrt
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts.block_sites import natural_key
+from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import read_float
-from mhcdiag.namedtensors import NamedTensors, prefetch
+from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
 from mhcdiag.weight_readers.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
-from mhcdiag.weight_readers.query_key import QueryKey
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NormWeight:
-    """The weight of one norm, as it is applied."""
-
-    name: str
-    """Full tensor name."""
-    weight: Float[Tensor, " channel"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Writer:
-    """A projection whose output is added to the residual stream."""
-
-    name: str
-    """Full tensor name."""
-    kind: str
-    """"attention" or "feed-forward"."""
-    rms: float
-    """RMS of its output per unit RMS of an isotropic input: Frobenius norm / sqrt(number of outputs)."""
-    spectral: float
-    """Largest singular value, by subspace iteration: never above the true one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeepNormScales:
-    """What the configuration and the weights say of DeepNorm (arXiv 2203.00555)."""
-
-    layers: int
-    """Number N of blocks."""
-    alpha: float | None
-    """Factor on the residual stream in the configuration; None where it only says that there is DeepNorm."""
-    gain: float | None
-    """Standard deviation of the writers over that of queries and keys, each times sqrt(fan in + fan out), as a
-    geometric mean; None where one of them is not found."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlainWeights:
-    """Readers of one plain model."""
-
-    attention: Callable[[], Iterator[QueryKey]]
-    """Query and key projections, block by block."""
-    unread_attention: str
-    """Why there are none, or not of all blocks; empty where there are."""
-    norms: Callable[[], Iterator[NormWeight]]
-    """All norms, in depth order."""
-    writers: Callable[[], Iterator[Writer]]
-    """All writers outside experts, in depth order."""
-    deepnorm: Callable[[], DeepNormScales | None]
-    """None where the configuration does not say DeepNorm."""
-    config_scales: dict[str, float]
-    """Factors on every branch that the configuration states, by key."""
-
+from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, Writer
 
 _NORM = re.compile(r"(?:^|\.)(?:\w*(?:layer_?norm|rms_?norm|norm)\w*|ln_?\w+)\.weight$", re.IGNORECASE)
 _GROUPED = re.compile(r"(?:q|k)_(?:layer)?norm\.weight$")
@@ -83,13 +25,15 @@ FEED_FORWARD_WRITERS = (
     "mlp.down_proj", "mlp.c_proj", "mlp.fc2", "mlp.fc_out", "mlp.dense_4h_to_h", "fc2", "feed_forward.w2",
     "ffn.down_proj",
 )  # fmt: skip
+# DeepNorm scales what writes and leaves queries and keys alone: the ratio of the two shows its beta.
 READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk", "attn.q_proj", "attn.k_proj")
 _DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
 _ALPHAS = ("deepnorm_alpha", "deepnet_alpha", "deep_norm_alpha", "residual_alpha")
-_POWER_STEPS = 12
-_SUBSPACE = 8
-_POWER_TOLERANCE = 2e-3
+# Eight vectors together, since one alone converges slowly where the largest singular values lie close together. A
+# threshold of `writers` is a factor of 10: two parts in a thousand are more than enough.
+_SUBSPACE, _POWER_STEPS, _POWER_TOLERANCE = 8, 12, 2e-3
 _CHUNK_ELEMENTS = 4_000_000
+"""Elements that are held as float32 at a time beside the stored weight: 16 MB."""
 
 
 def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeights:
@@ -137,7 +81,7 @@ def _present(checkpoint: NamedTensors, block: str, paths: Sequence[str]) -> str 
 
 
 def _is_input_major(checkpoint: NamedTensors, name: str) -> bool:
-    """Whether this is GPT-2's Conv1D: told by the fused projection beside it, since a square says nothing."""
+    """Whether this is GPT-2's Conv1D: the fused projection beside it shows it, where a square would not."""
     fused = checkpoint.tensors.get(f"{name.rsplit('.', 3)[0]}.attn.c_attn.weight")
     return fused is not None and len(fused.shape) == 2 and fused.shape[0] < fused.shape[1]
 
@@ -171,23 +115,23 @@ def _parts(weight: Tensor) -> Iterator[Tensor]:
 
 def _config_scales(checkpoint: NamedTensors, layers: int) -> dict[str, float]:
     """Factors that the configuration puts on every branch: Granite's, and MiniCPM's divided by sqrt(layers)."""
-    config = configuration.section(checkpoint, "text_config")
+    config = checks.section(checkpoint, "text_config")
     found = {}
-    if (multiplier := configuration.positive(checkpoint, config, "residual_multiplier")) is not None:
+    if (multiplier := checks.positive(checkpoint, config, "residual_multiplier")) is not None:
         found["residual_multiplier"] = multiplier
-    if (scale := configuration.positive(checkpoint, config, "scale_depth")) is not None:
+    if (scale := checks.positive(checkpoint, config, "scale_depth")) is not None:
         found["scale_depth / sqrt(layers)"] = scale / sqrt(layers)
     return found
 
 
 def _deepnorm(checkpoint: NamedTensors, blocks: Sequence[str]) -> DeepNormScales | None:
-    config = configuration.section(checkpoint, "text_config")
+    config = checks.section(checkpoint, "text_config")
     if not _says_deepnorm(config):
         return None
-    layers = configuration.integer(checkpoint, config, "num_hidden_layers", "n_layer", "num_layers", "decoder_layers")
+    layers = checks.integer(checkpoint, config, "num_hidden_layers", "n_layer", "num_layers", "decoder_layers")
     return DeepNormScales(
         layers=layers or len(blocks),
-        alpha=configuration.positive(checkpoint, config, *_ALPHAS),
+        alpha=checks.positive(checkpoint, config, *_ALPHAS),
         gain=_gain(checkpoint, blocks),
     )
 

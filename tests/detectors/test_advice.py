@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from mhcdiag.detectors.advice import advice
 from mhcdiag.results.spikes import BinnedCurve, Event, EventKind, LogResult, RunSpan, SeriesResult, SpikeScore
+from mhcdiag.usecases.spikes import advice
 
 EVENT = Event(
     kind=EventKind.SPIKE,

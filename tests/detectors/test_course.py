@@ -8,15 +8,15 @@ from detectors.builders import INF, alternating
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.course import Course, Limits
-from mhcdiag.detectors.interface import Settings, Thresholds
+from mhcdiag.detectors.interface import DetectionSettings, Thresholds
 from mhcdiag.detectors.tails import WINDOWS
 
-SMALL = Settings(window=16, warmup=8)
+SMALL = DetectionSettings(window=16, warmup=8)
 """The baseline follows every second point."""
 WIDE = Thresholds(z=6.0, min_rise=0.5)
 
 
-def course(values: np.ndarray, *, settings: Settings = SMALL, piece: int = 10**6) -> Course:
+def course(values: np.ndarray, *, settings: DetectionSettings = SMALL, piece: int = 10**6) -> Course:
     found = Course(settings, WIDE)
     for first in range(0, len(values), piece):
         part = values[first : first + piece]
@@ -55,7 +55,7 @@ class TestFollowing:
         assert (course(alternating(2.0, 0.1, count)).limits is not None) == known
 
     def test_a_window_shorter_than_the_warm_up_is_enough(self) -> None:
-        assert course(alternating(2.0, 0.1, 8), settings=Settings(window=8, warmup=64)).limits is not None
+        assert course(alternating(2.0, 0.1, 8), settings=DetectionSettings(window=8, warmup=64)).limits is not None
 
     @pytest.mark.parametrize("count", [8, 9, 10, 15, 16, 17, 18, 40, 41])
     @pytest.mark.parametrize("piece", [1, 3, 10**6])
@@ -71,7 +71,9 @@ class TestFollowing:
 
     @pytest.mark.parametrize("window", [4, 7])
     def test_a_window_of_less_than_eight_points_follows_every_point(self, window: int) -> None:
-        found = course(np.array([2.0, 2.1, 2.2, 2.0, 2.1, 2.2, 2.5]), settings=Settings(window=window, warmup=3)).limits
+        found = course(
+            np.array([2.0, 2.1, 2.2, 2.0, 2.1, 2.2, 2.5]), settings=DetectionSettings(window=window, warmup=3)
+        ).limits
         assert found is not None
         assert found.level == pytest.approx(2.5)
 
@@ -92,6 +94,7 @@ class TestScanning:
         assert found.scan(np.array([2.0, 2.0, 9.0, 2.0, 9.0, 2.0]), steps[:6]) == 2
         assert course(values).scan(np.array([np.nextafter(top, 0.0)]), steps[:1]) == 1
         assert course(values).scan(np.array([top]), steps[:1]) == 0
+        assert course(values).scan(np.array([top, *[2.0] * 40]), np.arange(41.0)) == 0
 
     def test_far_ahead(self) -> None:
         values = alternating(2.0, 0.01, 5000)
@@ -105,7 +108,7 @@ class TestScanning:
         assert whole.limits is not None
         assert parts.limits is not None
         assert whole.limits.opens == parts.limits.opens
-        assert whole.doubt() == parts.doubt()
+        assert whole.tail_threshold() == parts.tail_threshold()
 
     def test_nothing_to_scan(self) -> None:
         assert Course(SMALL, WIDE).scan(np.empty(0), np.empty(0)) == 0
@@ -159,12 +162,12 @@ class TestTails:
     @pytest.mark.parametrize("at", [50, 100, 101, 255])
     @pytest.mark.parametrize("piece", [1, 77, 10**6])
     def test_what_was_accepted_is_remembered(self, at: int, piece: int) -> None:
-        assert self.high(3, at=at, piece=piece).doubt().height == pytest.approx(self.DEMAND, rel=1e-3)
+        assert self.high(3, at=at, piece=piece).tail_threshold().height == pytest.approx(self.DEMAND, rel=1e-3)
 
     def test_from_the_third_block_on(self) -> None:
         found = self.high(2)
         assert found.limits is not None
-        assert found.doubt().height == 6.0 * float(found.limits.baseline.scale[0])
+        assert found.tail_threshold().height == 6.0 * float(found.limits.baseline.scale[0])
 
     def test_what_turned_out_to_be_noise_is_remembered(self) -> None:
         found = Course(SMALL, WIDE)
@@ -173,4 +176,4 @@ class TestTails:
             found.scan(values[:100], 256.0 * block + np.arange(100))
             found.note_noise(107.0)
             found.scan(values[100:], 256.0 * block + np.arange(100, 256))
-        assert found.doubt().height == pytest.approx(self.DEMAND, rel=1e-3)
+        assert found.tail_threshold().height == pytest.approx(self.DEMAND, rel=1e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mhcdiag.detectors.curves import MOST, CurveBuilder
+from mhcdiag.detectors.series import MOST, CurveBuilder
 
 
 def fed(count: int, piece: int = 10**6) -> CurveBuilder:

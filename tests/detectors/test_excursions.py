@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import LOSS, Points, Settings
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings, Points
 from mhcdiag.results.spikes import Event, EventKind
 
 START = 701
@@ -17,7 +17,7 @@ def points(values: np.ndarray) -> Points:
 
 
 def find(values: np.ndarray, cuts: tuple[int, ...] = ()) -> list[Event]:
-    tracker, found = ExcursionTracker(Settings(), LOSS), []
+    tracker, found = ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS), []
     whole = points(values)
     for first, after in zip([0, *cuts], [*cuts, len(values)], strict=True):
         part = slice(first, after)
@@ -105,7 +105,7 @@ def test_point_by_point_is_the_same_over_many_blocks() -> None:
 @given(st.integers(800, 1301), st.integers(0, 20))
 def test_later_points_change_no_closed_event(length: int, seed: int) -> None:
     values = spiky(seed)
-    closed = ExcursionTracker(Settings(), LOSS).feed(points(values[:length]))
+    closed = ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS).feed(points(values[:length]))
     assert find(values)[: len(closed)] == closed
 
 
@@ -138,7 +138,7 @@ def test_a_spike_does_not_hide_the_next() -> None:
 def test_a_resume_forgets_what_it_replaces_and_ends_the_event() -> None:
     values = loss()
     values[1100:] += 2.0
-    tracker = ExcursionTracker(Settings(), LOSS)
+    tracker = ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS)
     assert tracker.feed(points(values[:1110])) == []
     (event,) = tracker.rewind(1000.0)
     assert (event.recovered, event.note) == (False, "ended by a resume")

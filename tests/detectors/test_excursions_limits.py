@@ -7,10 +7,10 @@ import pytest
 from detectors.builders import alternating, points
 
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS, STABLE, ExcursionTracker
-from mhcdiag.detectors.interface import Settings, Thresholds
+from mhcdiag.detectors.interface import DetectionSettings, Thresholds
 from mhcdiag.results.spikes import Event, EventKind
 
-SMALL = Settings(window=16, warmup=8)
+SMALL = DetectionSettings(window=16, warmup=8)
 WIDE = Thresholds(z=6.0, min_rise=0.5)
 """With values by turns at 1.99 and 2.01: opens at 3, closes below 2.5."""
 LEVEL = math.sqrt(1.99 * 2.01)

@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 from detectors.builders import INF, NAN, alternating
 
-from mhcdiag.detectors.interface import Records, Settings
+from mhcdiag.detectors.interface import DetectionSettings, RecordBlock
 from mhcdiag.detectors.log import OVERFLOWS, LogWatcher, Message
-from mhcdiag.detectors.scaler import FAIRSEQ_MINIMUM
+from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM
 from mhcdiag.results.spikes import EventKind
 
 
 def watcher(*series: str, **options: float) -> LogWatcher:
-    return LogWatcher(series or ("loss", "grad_norm"), Settings(), **options)
+    return LogWatcher(series or ("loss", "grad_norm"), DetectionSettings(), **options)
 
 
-def records(first: int = 0, **columns: list[float] | np.ndarray) -> Records:
+def records(first: int = 0, **columns: list[float] | np.ndarray) -> RecordBlock:
     """Records at steps first, first + 1, ...; None-like gaps are NaN without a mark, infinities are marked."""
     arrays = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
     step = np.arange(first, first + len(next(iter(arrays.values()))), dtype=np.float64)
     bad = {name: np.isinf(column) for name, column in arrays.items() if np.isinf(column).any()}
-    return Records(step=step, line=np.arange(1, len(step) + 1), columns=arrays, bad=bad)
+    return RecordBlock(step=step, line=np.arange(1, len(step) + 1), columns=arrays, bad=bad)
 
 
 def message(kind: str, *, step: float = 5.0, line: int = 6, text: str = "the message", scale: float = NAN) -> Message:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detectors.builders import INF, NAN
 
-from mhcdiag.detectors.scaler import NonfiniteTracker
+from mhcdiag.detectors.nonfinite import NonfiniteTracker
 from mhcdiag.results.spikes import Event, EventKind
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trainlogs import events_of, healthy, spiky, write_jsonl
 
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.spikes import spikes
 
 LAW = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -101,7 +101,7 @@ def test_the_gradient_norm_that_moves_first_is_named(tmp_path: Path):
     (event,) = events_of(tmp_path / "run.jsonl", spiky(), grad_norm=norm)
     assert event.companion is not None
     assert event.companion.start == 499
-    found = spikes(str(tmp_path / "run.jsonl"), LogOptions()).series["grad_norm"].events
+    found = spikes(str(tmp_path / "run.jsonl")).series["grad_norm"].events
     assert [(event.kind, event.start) for event in found] == [("gradspike", 499)]
 
 
@@ -109,7 +109,7 @@ def test_a_short_series_is_not_judged_for_spikes(tmp_path: Path):
     loss = healthy(40)
     loss[30] += 5
     path = write_jsonl(tmp_path / "run.jsonl", loss)
-    result = spikes(str(path), LogOptions())
+    result = spikes(str(path))
     assert result.series["loss"].events == ()
     assert any("short: spikes not judged" in note for note in result.notes)
 
@@ -117,7 +117,7 @@ def test_a_short_series_is_not_judged_for_spikes(tmp_path: Path):
 def test_a_falling_loss_scale_at_its_minimum_is_an_event(tmp_path: Path):
     scale = np.concatenate([np.full(700, 65536.0), 2.0 ** np.arange(15, -1, -1), np.full(84, 1.0)])
     path = write_jsonl(tmp_path / "run.jsonl", healthy(), loss_scale=scale)
-    result = spikes(str(path), LogOptions())
+    result = spikes(str(path))
     kinds = [str(event.kind) for series in result.series.values() for event in series.events]
     assert "loss_scale" in kinds
 
@@ -125,7 +125,7 @@ def test_a_falling_loss_scale_at_its_minimum_is_an_event(tmp_path: Path):
 @pytest.mark.parametrize("rule", ["olmo-core", "olmo2"])
 def test_published_rules_find_the_spike_as_well(tmp_path: Path, rule: str):
     path = write_jsonl(tmp_path / "run.jsonl", spiky(at=700, height=3.0) if rule == "olmo-core" else _long_spike())
-    events = spikes(str(path), LogOptions(rule=rule)).series["loss"].events
+    events = spikes(str(path), rule=rule).series["loss"].events
     assert len(events) == 1
 
 
@@ -144,4 +144,4 @@ def test_ratio_rules_hold_their_ratio(tmp_path: Path, rule: str, factor: float, 
     loss = np.full(600, 2.0)
     loss[300:310] *= factor
     path = write_jsonl(tmp_path / "run.jsonl", loss)
-    assert len(spikes(str(path), LogOptions(rule=rule)).series["loss"].events) == found
+    assert len(spikes(str(path), rule=rule).series["loss"].events) == found

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from detectors.builders import INF, alternating, points
 
+from mhcdiag.detectors.baseline import linear_deviation
 from mhcdiag.detectors.interface import Points
 from mhcdiag.detectors.running_minimum import SMOOTHED, DivergenceTracker
 from mhcdiag.results.spikes import Event, EventKind
@@ -99,6 +100,13 @@ def test_exactly_a_tenth() -> None:
 def test_three_deviations_of_the_noise_above_the_minimum(noise: float, found: int) -> None:
     # The noise of 256 points around a line, 48 of which are up already at the first look that is.
     assert len(find(step_up(400, noise=noise))) == found
+
+
+def test_its_height_in_deviations_of_the_noise_where_it_began() -> None:
+    values = step_up(400, noise=0.03)
+    (event,) = find(values)
+    noise = 1.4826 * linear_deviation(values[304 - 256 : 304])
+    assert (event.start, event.z) == (303.0, pytest.approx((event.value - event.baseline) / noise))
 
 
 def test_a_rise_that_comes_back_field_by_field() -> None:

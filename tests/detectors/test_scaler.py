@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detectors.builders import NAN
 
-from mhcdiag.detectors.scaler import FAIRSEQ_MINIMUM, MINIMUM, ScalerTracker, scaler_event
+from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM, ScalerTracker, scaler_event
 from mhcdiag.results.spikes import Event, EventKind
 
 

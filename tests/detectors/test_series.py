@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from detectors.builders import NAN, alternating, an_event
 
-from mhcdiag.detectors.interface import Settings, adjusted
-from mhcdiag.detectors.published import MegatronSpiky
+from mhcdiag.detectors.interface import DetectionSettings, adjusted
+from mhcdiag.detectors.published import MEGATRON_SPIKY
 from mhcdiag.detectors.running_minimum import SMOOTHED
 from mhcdiag.detectors.series import SeriesWatcher, settled
 from mhcdiag.results.spikes import EventKind
@@ -16,8 +16,8 @@ def feed(watcher: SeriesWatcher, steps: list[float] | np.ndarray, values: list[f
     watcher.feed(step=step, line=np.arange(1, len(step) + 1), value=value, bad=~np.isfinite(value))
 
 
-def counted(values: np.ndarray, *, name: str = "loss", settings: Settings | None = None) -> SeriesWatcher:
-    watcher = SeriesWatcher(name, settings or Settings())
+def counted(values: np.ndarray, *, name: str = "loss", settings: DetectionSettings | None = None) -> SeriesWatcher:
+    watcher = SeriesWatcher(name, settings or DetectionSettings())
     feed(watcher, np.arange(len(values)), values)
     return watcher
 
@@ -31,7 +31,7 @@ class TestPoints:
         assert watcher.curve.curve().step == (0.0, 3.0, 4.0)
 
     def test_a_step_twice_in_a_row_is_one_point(self) -> None:
-        watcher = SeriesWatcher("loss", Settings())
+        watcher = SeriesWatcher("loss", DetectionSettings())
         feed(watcher, [1, 1, 2, 2, 3], [9, 8, 7, 6, 5])
         feed(watcher, [3, 4, 2], [4, 3, 2])
         feed(watcher, [2], [1])
@@ -41,7 +41,7 @@ class TestPoints:
 
     @pytest.mark.parametrize("again", ["new_run", "rewind"])
     def test_a_run_that_goes_back_may_begin_with_the_last_step(self, again: str) -> None:
-        watcher = SeriesWatcher("loss", Settings())
+        watcher = SeriesWatcher("loss", DetectionSettings())
         feed(watcher, [1, 2], [9, 8])
         watcher.new_run() if again == "new_run" else watcher.rewind(2.0)
         feed(watcher, [2, 3], [7, 6])
@@ -49,7 +49,7 @@ class TestPoints:
 
     @pytest.mark.parametrize(("counts", "judged"), [((64,), False), ((65,), True), ((64, 64), False), ((3, 65), True)])
     def test_a_run_is_judged_that_is_longer_than_the_warm_up(self, counts: tuple[int, ...], judged: bool) -> None:
-        watcher = SeriesWatcher("loss", Settings())
+        watcher = SeriesWatcher("loss", DetectionSettings())
         for index, count in enumerate(counts):
             if index:
                 watcher.new_run()
@@ -102,7 +102,7 @@ class TestEvents:
 
     def test_a_published_rule_in_place_of_ours(self) -> None:
         for size, kinds in ((4.0, []), (40.0, [EventKind.SPIKE])):
-            watcher = SeriesWatcher("loss", Settings(), MegatronSpiky())
+            watcher = SeriesWatcher("loss", DetectionSettings(), MEGATRON_SPIKY)
             feed(watcher, np.arange(400), up(size=size))
             assert [event.kind for event in watcher.events()] == kinds
 
@@ -125,7 +125,7 @@ class TestEvents:
         ]
 
     def test_a_resume_ends_what_is_open(self) -> None:
-        watcher = SeriesWatcher("loss", Settings())
+        watcher = SeriesWatcher("loss", DetectionSettings())
         feed(watcher, np.arange(304), np.array([*up(303), NAN]))
         watcher.rewind(200.0)
         assert [(event.kind, event.note) for event in watcher.events()] == [

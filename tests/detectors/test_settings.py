@@ -2,23 +2,25 @@
 
 import pytest
 
-from mhcdiag.detectors.interface import GRADIENT_NORM, LOSS, Settings, Thresholds, adjusted
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, NORM_THRESHOLDS, DetectionSettings, Thresholds, adjusted
 from mhcdiag.reports import explaining as words
 
 
 def test_the_defaults() -> None:
-    assert Thresholds(z=6.0, min_rise=0.02) == LOSS
-    assert Thresholds(z=5.0, min_rise=0.5) == GRADIENT_NORM
-    assert (Settings().window, Settings().warmup) == (128, 64)
+    assert Thresholds(z=6.0, min_rise=0.02) == LOSS_THRESHOLDS
+    assert Thresholds(z=5.0, min_rise=0.5) == NORM_THRESHOLDS
+    assert (DetectionSettings().window, DetectionSettings().warmup) == (128, 64)
 
 
-@pytest.mark.parametrize(("series", "thresholds"), [("grad_norm", GRADIENT_NORM), ("loss", LOSS), ("reward", LOSS)])
+@pytest.mark.parametrize(
+    ("series", "thresholds"), [("grad_norm", NORM_THRESHOLDS), ("loss", LOSS_THRESHOLDS), ("reward", LOSS_THRESHOLDS)]
+)
 def test_the_gradient_norm_has_its_own(series: str, thresholds: Thresholds) -> None:
-    assert Settings().thresholds(series) == thresholds
+    assert DetectionSettings().thresholds(series) == thresholds
 
 
 def test_what_is_given_is_replaced_everywhere_and_nothing_else() -> None:
-    assert adjusted() == Settings()
+    assert adjusted() == DetectionSettings()
     found = adjusted(z=0.0, window=32)
     assert (found.loss, found.gradient_norm) == (Thresholds(z=0.0, min_rise=0.02), Thresholds(z=0.0, min_rise=0.5))
     assert (found.window, found.warmup) == (32, 64)

@@ -5,7 +5,7 @@ import pytest
 
 from mhcdiag.detectors.baseline import Baselines, sliding_baselines
 from mhcdiag.detectors.excursions import ExcursionTracker
-from mhcdiag.detectors.interface import LOSS, Points, Settings
+from mhcdiag.detectors.interface import LOSS_THRESHOLDS, DetectionSettings, Points
 from mhcdiag.detectors.tails import BLOCKS, LARGEST_ECHO, MOST, RECENT, WINDOWS, Tail, carry_over
 
 POINTS = 20_011
@@ -22,7 +22,7 @@ def _noise(rho: float, seed: int = 3) -> np.ndarray:
 
 
 def _blips(values: np.ndarray) -> list[float]:
-    tracker = ExcursionTracker(Settings(), LOSS)
+    tracker = ExcursionTracker(DetectionSettings(), LOSS_THRESHOLDS)
     points = Points(step=np.arange(len(values), dtype=float), line=np.arange(len(values)), value=values)
     return [event.start for event in [*tracker.feed(points), *tracker.finish()]]
 
@@ -60,12 +60,12 @@ def test_the_demand_is_that_of_the_thresholds_until_three_blocks_are_known() -> 
         tail.note(9.0 * float(baseline.scale[0]))
         tail.note_scales(baseline)
         tail.end_block(values[:128])
-    assert tail.doubt(baseline, 6.0).height == pytest.approx(6.0 * baseline.scale[0])
-    assert tail.doubt(baseline, 6.0).echo == 0.0
+    assert tail.threshold(baseline, 6.0).height == pytest.approx(6.0 * baseline.scale[0])
+    assert tail.threshold(baseline, 6.0).echo == 0.0
     tail.note(9.0 * float(baseline.scale[0]))
     tail.note_scales(baseline)
     tail.end_block(values[:128])
-    assert tail.doubt(baseline, 6.0).height == pytest.approx(MOST * 6.0 * baseline.scale[0])
+    assert tail.threshold(baseline, 6.0).height == pytest.approx(MOST * 6.0 * baseline.scale[0])
 
 
 def test_a_slow_series_expects_half_of_each_neighbour_at_most() -> None:
@@ -75,7 +75,7 @@ def test_a_slow_series_expects_half_of_each_neighbour_at_most() -> None:
     for block in range(WINDOWS):
         tail.note_scales(baseline)
         tail.end_block(walk[128 * block : 128 * (block + 1)])
-    assert 0.4 < tail.doubt(baseline, 6.0).echo <= LARGEST_ECHO
+    assert 0.4 < tail.threshold(baseline, 6.0).echo <= LARGEST_ECHO
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
@@ -87,7 +87,7 @@ def test_the_scale_of_one_window_does_not_matter_within_its_error(factor: float)
         tail.note_scales(usual)
         tail.end_block(values[:128])
     other = sliding_baselines(np.exp(0.01 * factor * values[:128]), window=128)
-    assert tail.doubt(other, 6.0).height == pytest.approx(tail.doubt(usual, 6.0).height)
+    assert tail.threshold(other, 6.0).height == pytest.approx(tail.threshold(usual, 6.0).height)
 
 
 def window(scale: float, *, logarithmic: bool = True) -> Baselines:
@@ -127,7 +127,7 @@ def test_the_constants() -> None:
     ],
 )
 def test_the_usual_maximum_of_three_blocks_sets_the_demand(heights: tuple[float, ...], demand: float) -> None:
-    doubt = after(*((height, 2.0) for height in heights)).doubt(window(2.0), 6.0)
+    doubt = after(*((height, 2.0) for height in heights)).threshold(window(2.0), 6.0)
     assert doubt.height == pytest.approx(2.0 * demand)
     assert doubt.echo == 0.0  # neighbours on opposite sides leave none
 
@@ -139,11 +139,11 @@ def test_the_largest_point_of_a_block_counts() -> None:
             tail.note(height)
         tail.note_scales(window(1.0))
         tail.end_block(EVEN)
-    assert tail.doubt(window(1.0), 6.0).height == pytest.approx(8.0)
+    assert tail.threshold(window(1.0), 6.0).height == pytest.approx(8.0)
 
 
 def test_a_block_forgets_the_one_before() -> None:
-    assert after((5.5, 1.0), (5.5, 1.0), (5.0, 1.0), (5.0, 1.0), (5.0, 1.0)).doubt(window(1.0), 6.0).height == 8.0
+    assert after((5.5, 1.0), (5.5, 1.0), (5.0, 1.0), (5.0, 1.0), (5.0, 1.0)).threshold(window(1.0), 6.0).height == 8.0
 
 
 def test_the_scale_of_a_block_is_the_median_of_its_windows() -> None:
@@ -153,36 +153,36 @@ def test_the_scale_of_a_block_is_the_median_of_its_windows() -> None:
         for scale in (1.0, 1.0, 7.0):
             tail.note_scales(window(scale))
         tail.end_block(EVEN)
-    assert tail.doubt(window(1.0), 6.0).height == pytest.approx(8.0)
+    assert tail.threshold(window(1.0), 6.0).height == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(
     ("scale", "used"), [(1.4, 1.0), (1.41, 1.41), (1 / 1.39, 1.0), (1 / 1.41, 1 / 1.41), (1.0, 1.0)]
 )
 def test_the_usual_scale_counts_unless_the_noise_has_changed(scale: float, used: float) -> None:
-    doubt = after(*[(0.0, 1.0)] * 3).doubt(window(scale), 6.0)
+    doubt = after(*[(0.0, 1.0)] * 3).threshold(window(scale), 6.0)
     assert doubt.height == pytest.approx(6.0 * used)
 
 
 def test_the_usual_scale_is_that_of_the_nine_newest_blocks() -> None:
-    assert after(*[(0.0, 1.2)] * 5, *[(0.0, 1.0)] * 5).doubt(window(1.1), 6.0).height == pytest.approx(6.0)
-    assert after(*[(0.0, 1.2)] * 6, *[(0.0, 1.0)] * 4).doubt(window(1.1), 6.0).height == pytest.approx(7.2)
+    assert after(*[(0.0, 1.2)] * 5, *[(0.0, 1.0)] * 5).threshold(window(1.1), 6.0).height == pytest.approx(6.0)
+    assert after(*[(0.0, 1.2)] * 6, *[(0.0, 1.0)] * 4).threshold(window(1.1), 6.0).height == pytest.approx(7.2)
 
 
 def test_forty_nine_blocks_are_remembered() -> None:
-    assert after(*[(0.9, 1.0)] * 25, *[(0.8, 1.0)] * 25).doubt(window(1.0), 1.0).height == pytest.approx(1.28)
-    assert after(*[(0.9, 1.0)] * 26, *[(0.8, 1.0)] * 24).doubt(window(1.0), 1.0).height == pytest.approx(1.44)
+    assert after(*[(0.9, 1.0)] * 25, *[(0.8, 1.0)] * 25).threshold(window(1.0), 1.0).height == pytest.approx(1.28)
+    assert after(*[(0.9, 1.0)] * 26, *[(0.8, 1.0)] * 24).threshold(window(1.0), 1.0).height == pytest.approx(1.44)
 
 
 def test_blocks_of_logarithms_say_nothing_on_plain_values() -> None:
     tail = after(*[(5.0, 1.0)] * 3)
-    assert tail.doubt(window(1.0, logarithmic=False), 6.0).height == 6.0
+    assert tail.threshold(window(1.0, logarithmic=False), 6.0).height == 6.0
     for _ in range(3):
         tail.note(4.0)
         tail.note_scales(window(1.0, logarithmic=False))
         tail.end_block(EVEN)
-    assert tail.doubt(window(1.0, logarithmic=False), 6.0).height == pytest.approx(6.4)
-    assert tail.doubt(window(1.0), 6.0).height == pytest.approx(8.0)
+    assert tail.threshold(window(1.0, logarithmic=False), 6.0).height == pytest.approx(6.4)
+    assert tail.threshold(window(1.0), 6.0).height == pytest.approx(8.0)
 
 
 def test_a_block_of_both_says_nothing_and_is_forgotten() -> None:
@@ -191,16 +191,16 @@ def test_a_block_of_both_says_nothing_and_is_forgotten() -> None:
     tail.note_scales(window(1.0))
     tail.note_scales(window(1.0, logarithmic=False))
     tail.end_block(EVEN)
-    assert tail.doubt(window(1.0), 6.0).height == 6.0
+    assert tail.threshold(window(1.0), 6.0).height == 6.0
     tail.note(4.0)
     tail.note_scales(window(1.0))
     tail.end_block(EVEN)
-    assert tail.doubt(window(1.0), 6.0).height == pytest.approx(8.0)
+    assert tail.threshold(window(1.0), 6.0).height == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(("newest", "echo"), [(WAVE, 0.48), (np.repeat([1.0, -1.0], 5000), 0.5), (EVEN, 0.0)])
 def test_the_echo_that_the_carry_over_leaves(newest: np.ndarray, echo: float) -> None:
-    assert after(*[(0.0, 1.0)] * 3, newest=newest).doubt(window(1.0), 6.0).echo == pytest.approx(echo, abs=1e-3)
+    assert after(*[(0.0, 1.0)] * 3, newest=newest).threshold(window(1.0), 6.0).echo == pytest.approx(echo, abs=1e-3)
 
 
 @pytest.mark.parametrize(

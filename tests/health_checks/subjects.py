@@ -6,13 +6,12 @@ from math import inf, nextafter
 import numpy as np
 import torch
 
-from mhcdiag.health_checks.interface import Check, Outcome, Subject
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
-from mhcdiag.weight_readers.observed import Gate, SiteActivations, SiteGates
-from mhcdiag.weight_readers.plain_weights import DeepNormScales, NormWeight, PlainWeights, Writer
 from mhcdiag.weight_readers.query_key import QueryKey
+from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, SiteActivations, Writer
 
 SITES, STREAMS, TOKENS = 5, 3, 7
 """Primes that differ, so that no axis passes for another."""
@@ -43,9 +42,9 @@ def subject(maps=None, **changes) -> Subject:
     return Subject(**(known | changes))
 
 
-def run(check: Check, of: Subject, **limits: float) -> Outcome:
+def run(check: HealthCheck, of: Subject, **limits: float) -> Outcome:
     """The outcome by the default thresholds, some of them changed."""
-    return check.run(of, dict(check.THRESHOLDS) | limits)
+    return check.run(of, dict(check.thresholds) | limits)
 
 
 def said(outcome: Outcome) -> list[tuple[str, str, int]]:
@@ -58,13 +57,13 @@ def whats(outcome: Outcome) -> list[str]:
     return [finding.what for finding in outcome.findings]
 
 
-def speaks_above(check: Check, of: Subject, limit: str, value: float, **others: float) -> list[bool]:
+def speaks_above(check: HealthCheck, of: Subject, limit: str, value: float, **others: float) -> list[bool]:
     """Whether anything is found with the limit just below a measured value, exactly at it and just above it."""
     around = (nextafter(value, -inf), value, nextafter(value, inf))
     return [bool(run(check, of, **{limit: each}, **others).findings) for each in around]
 
 
-def gates(pre: Sequence[Sequence[float]], post: Sequence[Sequence[float]], gate: Gate = Gate.NONE):
+def gates(pre: Sequence[Sequence[float]], post: Sequence[Sequence[float]], gate: GateActivation = GateActivation.NONE):
     """Read and write weights by site."""
     return tuple(
         SiteGates(pre=torch.tensor(r, dtype=torch.float64), post=torch.tensor(w, dtype=torch.float64), gate=gate)

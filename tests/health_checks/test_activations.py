@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from health_checks.subjects import SITES, STREAMS, TOKENS, activations, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import activations as check
+from mhcdiag.health_checks.families.activations import CHECK as check
 
 WIDTH = 11
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import attention
+from mhcdiag.health_checks.families.attention import CHECK as attention
 from mhcdiag.weight_readers.query_key import QueryKey
 
 CHANNELS, INPUTS, HEADS = 3, 11, 2

@@ -7,8 +7,8 @@ import pytest
 from health_checks.subjects import SITES, TOKENS, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
-from mhcdiag.health_checks.families import collapse
-from mhcdiag.health_checks.products import dobrushin
+from mhcdiag.health_checks.families.collapse import CHECK as collapse
+from mhcdiag.health_checks.interface import dobrushin
 
 
 def halving(*shares: float):

@@ -17,9 +17,10 @@ from health_checks.subjects import (
     subject,
 )
 
-from mhcdiag.health_checks.families import conformance
+from mhcdiag.health_checks.families.conformance import CHECK as conformance
+from mhcdiag.health_checks.families.conformance import CLEARLY_BETTER, ReadingErrors, reading_findings
 from mhcdiag.results.gain import Direction
-from mhcdiag.weight_readers.alternatives import Prediction
+from mhcdiag.weight_readers.records import Prediction
 
 WIDTH = 11
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})
@@ -268,3 +269,13 @@ class TestReadings:
     @pytest.mark.parametrize("predict", [None, dict])
     def test_layouts_without_a_prediction_say_nothing_of_it(self, predict):
         assert "from weights" not in run(conformance, model(site(), predict=predict)).overall
+
+
+@pytest.mark.parametrize(("best", "named"), [(0.0625, False), (0.05, True), (0.03, True)])
+def test_another_reading_is_named_from_exactly_ten_times_better_on(best: float, named: bool):
+    errors = ReadingErrors(own=0.5, best=best, best_name="another")
+    found = reading_findings(errors, subject(), conformance.thresholds, conforms=False)
+    assert [finding.what for finding in found] == (
+        [f"the running model follows another ({best:.2g}) rather than the layout (off by 0.5 of |x|)"] if named else []
+    )
+    assert CLEARLY_BETTER * 0.05 == 0.5

@@ -3,8 +3,8 @@
 import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import deepnorm
-from mhcdiag.weight_readers.plain_weights import DeepNormScales
+from mhcdiag.health_checks.families.deepnorm import CHECK as deepnorm
+from mhcdiag.weight_readers.records import DeepNormScales
 
 LAYERS = 8
 ALPHA, BETA = 2.0, 8**-0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from health_checks.subjects import STREAMS, parameters, random_maps, run, said, subject, whats
 
-from mhcdiag.health_checks.families import frozen
+from mhcdiag.health_checks.families.frozen import CHECK as frozen
 
 IDENTITY, UNIFORM = np.eye(STREAMS), np.full((STREAMS, STREAMS), 1 / STREAMS)
 BETWEEN = (IDENTITY + UNIFORM) / 2

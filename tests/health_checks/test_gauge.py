@@ -7,8 +7,8 @@ import pytest
 from health_checks.subjects import SITES, STREAMS, gates, random_maps, run, said, speaks_above, subject, whats
 from reference import composite
 
-from mhcdiag.health_checks.families import gauge
-from mhcdiag.weight_readers.observed import Gate
+from mhcdiag.health_checks.families.gauge import CHECK as gauge
+from mhcdiag.mappings.interface import GateActivation
 
 
 def scalings(*factors: float):
@@ -88,7 +88,7 @@ def test_sigmoid_gates_are_weights_and_no_logits():
     maps = [np.eye(2)] * 3
     reads = [(-wide, -wide), (wide, -wide), (-wide, wide)]
     writes = [(wide, -wide), (-wide, wide), (-wide, -wide)]
-    found = run(gauge, subject(maps, gates=gates(reads, writes, Gate.SIGMOID))).overall["kernel_rank"]
+    found = run(gauge, subject(maps, gates=gates(reads, writes, GateActivation.SIGMOID))).overall["kernel_rank"]
     assert found == pytest.approx(2.0)
 
 

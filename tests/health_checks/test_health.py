@@ -94,7 +94,7 @@ def test_all_checks_are_silent_on_a_healthy_model(tmp_path):
     result = mhcdiag.health(save(tmp_path, v4()), captured=captured(tmp_path))
     assert findings(result) == {}
     plain = {"scales", "deepnorm", "attention", "norms", "writers"}  # what these models do not have
-    assert checked(result) == {check.NAME for check in CHECKS} - plain
+    assert checked(result) == {check.name for check in CHECKS} - plain
     assert result.worst() is None
 
 
@@ -288,21 +288,12 @@ def test_thresholds_can_be_set_and_are_shown(tmp_path):
         mhcdiag.health(path, only=["colapse"])
 
 
-def test_every_check_says_formula_source_and_basis():
-    for check in CHECKS:
-        assert check.NAME
-        assert check.FORMULA
-        assert check.SOURCE
-        assert check.BASIS in {"measured", "bound", "heuristic"}
-        assert check.THRESHOLDS
-
-
 class TestCommand:
     """Exit codes and outputs."""
 
     @pytest.fixture
     def sick(self, tmp_path):
-        return str(save(tmp_path / "sick", v4(layers=61, diagonal=4.0, spread=0.0), layers=61))
+        return str(save(tmp_path / "sick", v4(layers=7, diagonal=2.0, spread=0.0), layers=7))
 
     def test_warnings_pass_unless_asked_for(self, sick, capsys):
         assert run(["health", sick]) == 0
@@ -320,7 +311,7 @@ class TestCommand:
         assert run(["health", sick, "--json", "--only", "collapse,frozen"]) == 0
         (found,) = json.loads(capsys.readouterr().out)["results"]
         assert [check["name"] for check in found["checks"]] == ["frozen", "collapse"]
-        assert len(found["checks"][1]["per_site"]["dobrushin"]) == 122
+        assert len(found["checks"][1]["per_site"]["dobrushin"]) == 14
 
     def test_a_threshold_on_the_command_line(self, sick, capsys):
         assert run(["health", sick, "--threshold", "collapse.half_depth_warn=0", "--only", "collapse"]) == 0

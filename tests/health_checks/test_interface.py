@@ -1,16 +1,16 @@
 """Findings above limits, and which checks are made by which thresholds."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from math import inf, isnan, log, nan
 
 import numpy as np
 import pytest
 from health_checks.subjects import subject
 
-from mhcdiag import health_checks as checkups
+from mhcdiag import health_checks
 from mhcdiag.errors import SettingError
 from mhcdiag.health_checks import CHECKS, examine
-from mhcdiag.health_checks.interface import Outcome, above, largest, overall, smallest
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, largest, model_above, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 
 LIMITS = {Severity.NOTE: 1.0, Severity.WARN: 2.0, Severity.FAIL: 3.0}
@@ -67,14 +67,14 @@ def test_extremes_are_the_largest_and_the_smallest():
 
 
 def test_one_number_of_the_whole_model_has_no_site():
-    assert overall(2.5, LIMITS, what="{value} > {limit}", advice="rest") == [
+    assert model_above(2.5, LIMITS, what="{value} > {limit}", advice="rest") == [
         Finding(severity=Severity.WARN, what="2.5 > 2", site="", sites=0, advice="rest")
     ]
-    assert overall(1.0, LIMITS, what="", advice="") == []
+    assert model_above(1.0, LIMITS, what="", advice="") == []
 
 
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
-    assert {check.NAME: check.THRESHOLDS for check in CHECKS} == {
+    assert {check.name: check.thresholds for check in CHECKS} == {
         "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
         "sinkhorn": {
             "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2),
@@ -99,27 +99,23 @@ def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     }  # fmt: skip
 
 
-@dataclass
-class Stub:
-    """A check that says by which limits it was run."""
+def stub(name: str, *, error: Exception | None = None) -> HealthCheck:
+    """A check that gives back by which thresholds it was run."""
 
-    NAME: str
-    THRESHOLDS: dict[str, float] = field(default_factory=lambda: {"low": 1.0, "high": 2.0})
-    FORMULA: str = "f"
-    SOURCE: str = "s"
-    BASIS: Basis = Basis.BOUND
-    error: Exception | None = None
+    def look(of: Subject, limits: Mapping[str, float]) -> Outcome:
+        if error is not None:
+            raise error
+        return Outcome(overall=dict(limits), per_site={"p": (1.0,)})
 
-    def run(self, of, limits) -> Outcome:
-        if self.error is not None:
-            raise self.error
-        return Outcome(overall=dict(limits), per_site={"p": (1.0,)}, not_checkable="" if of else "no")
+    return HealthCheck(
+        name=name, formula="f", source="s", basis=Basis.BOUND, thresholds={"low": 1.0, "high": 2.0}, run=look
+    )
 
 
 @pytest.fixture
 def stubs(monkeypatch):
-    def install(*each: Stub) -> None:
-        monkeypatch.setattr(checkups, "CHECKS", each)
+    def install(*each: HealthCheck) -> None:
+        monkeypatch.setattr(health_checks, "CHECKS", each)
 
     return install
 
@@ -129,18 +125,18 @@ class TestExamine:
 
     @pytest.mark.parametrize(("only", "made"), [((), ["a", "b", "c"]), (["c"], ["c"]), (["c", "a"], ["a", "c"])])
     def test_those_asked_for_are_made_in_the_order_of_reports(self, stubs, only, made):
-        stubs(Stub("a"), Stub("b"), Stub("c"))
+        stubs(stub("a"), stub("b"), stub("c"))
         assert [result.name for result in examine(subject(), only=only)] == made
 
     def test_thresholds_change_where_they_are_set_and_nowhere_else(self, stubs):
-        stubs(Stub("a"), Stub("b"))
+        stubs(stub("a"), stub("b"))
         a, b = examine(subject(), thresholds={"b.low": 7.0})
         assert (dict(a.overall), dict(a.thresholds)) == ({"low": 1.0, "high": 2.0},) * 2
         assert (dict(b.overall), dict(b.thresholds)) == ({"low": 7.0, "high": 2.0},) * 2
         assert (b.formula, b.source, b.basis, b.per_site) == ("f", "s", "bound", {"p": (1.0,)})
 
     def test_unknown_names_are_refused(self, stubs):
-        stubs(Stub("b"), Stub("a"))
+        stubs(stub("b"), stub("a"))
         with pytest.raises(SettingError, match=r"^there is no check 'x'; known: b, a$"):
             examine(subject(), only=["a", "x"])
         with pytest.raises(
@@ -149,7 +145,7 @@ class TestExamine:
             examine(subject(), thresholds={"a.low": 1.0, "a.x": 1.0})
 
     def test_a_factorisation_that_refuses_broken_maps_stops_no_other_check(self, stubs):
-        stubs(Stub("a", error=RuntimeError("did not converge")), Stub("b"))
+        stubs(stub("a", error=RuntimeError("did not converge")), stub("b"))
         maps = np.ones((2, 2, 2))
         with pytest.raises(RuntimeError, match="did not converge"):
             examine(subject(maps))
@@ -158,6 +154,6 @@ class TestExamine:
         assert (a.not_checkable, b.not_checkable) == ("a mapping holds NaN or infinity", "")
 
     def test_errors_of_another_kind_are_not_hidden(self, stubs):
-        stubs(Stub("a", error=ValueError("wrong")))
+        stubs(stub("a", error=ValueError("wrong")))
         with pytest.raises(ValueError, match="wrong"):
             examine(subject(np.full((1, 2, 2), nan)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import norms
+from mhcdiag.health_checks.families.norms import CHECK as norms
 
 SIZE = 20
 

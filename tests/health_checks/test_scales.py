@@ -6,7 +6,7 @@ import pytest
 import torch
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import scales
+from mhcdiag.health_checks.families.scales import CHECK as scales
 
 
 def model(*branch: float, residual: tuple[float, ...] = (), stated: dict[str, float] | None = None):

@@ -19,7 +19,7 @@ from health_checks.subjects import (
 )
 from reference import composite
 
-from mhcdiag.health_checks.families import sinkhorn
+from mhcdiag.health_checks.families.sinkhorn import CHECK as sinkhorn
 from mhcdiag.results.gain import Direction
 
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from stacks import hyper_connections_tensors, write
 
 import mhcdiag
-from mhcdiag.health_checks.families import streams
+from mhcdiag.health_checks.families.streams import CHECK as streams
 
 SITES, STREAMS, TOKENS, WIDTH = 6, 3, 11, 13
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
-from mhcdiag.health_checks.families import writers
-from mhcdiag.weight_readers.plain_weights import Writer
+from mhcdiag.health_checks.families.writers import CHECK as writers
+from mhcdiag.weight_readers.records import Writer
 
 
 def model(sites: int, **kinds):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import reference
 
-from mhcdiag.kernels.composite.products import gains, prefixes, prefixes_and_suffixes, products, span_sums
+from mhcdiag.kernels.composite.reference import gains, prefixes, prefixes_and_suffixes, products, span_sums
 from mhcdiag.kernels.composite.scaled import Scaled, multiply, needs_scaling
 from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.numbers import Huge, log10_of

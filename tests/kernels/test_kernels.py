@@ -9,11 +9,11 @@ import torch
 from kernel_cases import ALL_KERNELS, has, runs_triton
 from reference import reference
 
-from mhcdiag.kernels import choice
-from mhcdiag.kernels.composite.interface import KEYS, Kernel, Outputs
-from mhcdiag.kernels.composite.quantiles import BINS, ZERO, bin_bounds
+from mhcdiag.kernels.choice import MANY_MATRICES
+from mhcdiag.kernels.composite import dispatch
+from mhcdiag.kernels.composite.interface import BINS, KEYS, ZERO, Kernel, Outputs, bin_bounds
+from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
-from mhcdiag.kernels.reference import Reference
 
 EVERYTHING = Outputs.PER_TOKEN | Outputs.MATRICES
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -55,7 +55,9 @@ def test_gains_are_those_of_numpy(kernel: Kernel, streams: int, dtype: torch.dty
         for k, (direction, definition) in enumerate(KEYS):
             norm = np.asarray(expected.gain[kind, direction, "norm", "mean"])
             largest = np.asarray(expected.gain[kind, direction, "norm", "max"])
-            of_mean = Reference().chunk_gains(gained.matrices.mantissa.double().unsqueeze(-1) / 67, Outputs.NOTHING)
+            of_mean = ReferenceKernel().chunk_gains(
+                gained.matrices.mantissa.double().unsqueeze(-1) / 67, Outputs.NOTHING
+            )
             for values, reduction, scale in (
                 (gained.sums.mantissa[k] / 67, "mean", norm),
                 (gained.maxima.mantissa[k], "max", largest),
@@ -85,7 +87,7 @@ def test_all_spans_are_those_of_numpy(kernel: Kernel, streams: int, dtype: torch
 @pytest.mark.parametrize("axes", ["tokens last", "tokens first", "part of a larger buffer"])
 def test_any_number_of_tokens_and_any_strides(kernel: Kernel, tokens: int, axes: str):
     maps = maps_of(3, tokens=tokens, dtype=torch.float32)
-    expected = Reference().chunk_gains(maps, EVERYTHING)
+    expected = ReferenceKernel().chunk_gains(maps, EVERYTHING)
     found = kernel.chunk_gains(order_of(maps, axes), EVERYTHING)
     for kind, gained in expected.kinds.items():
         for name in ("sums", "maxima", "matrices", "per_token"):
@@ -178,16 +180,14 @@ def test_every_value_is_counted_in_its_bin(kernel: Kernel):
 
 
 def test_a_small_measurement_stays_with_torch():
-    small = choice.choose_kernel(device="cpu", streams=4, matrices=choice.WORTH_COMPILING, dtype=torch.float64)
+    small = dispatch.choose_kernel(device="cpu", streams=4, matrices=MANY_MATRICES, dtype=torch.float64)
     assert small.name == "torch"
 
 
 @pytest.mark.skipif(not has("numba"), reason="numba is not installed")
 @pytest.mark.parametrize(("streams", "name"), [(2, "numba"), (3, "numba"), (4, "numba"), (8, "numba"), (5, "torch")])
 def test_a_large_one_takes_numba_for_the_streams_it_knows(streams: int, name: str):
-    chosen = choice.choose_kernel(
-        device="cpu", streams=streams, matrices=choice.WORTH_COMPILING + 1, dtype=torch.float32
-    )
+    chosen = dispatch.choose_kernel(device="cpu", streams=streams, matrices=MANY_MATRICES + 1, dtype=torch.float32)
     assert chosen.name == name
 
 
@@ -195,37 +195,37 @@ def test_a_large_one_takes_numba_for_the_streams_it_knows(streams: int, name: st
 def test_without_numba_and_triton_torch_does_everything(device: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mhcdiag.kernels.composite.cpu", None)
     monkeypatch.setitem(sys.modules, "mhcdiag.kernels.composite.gpu", None)
-    choice._numba.cache_clear()
-    choice._triton.cache_clear()
-    chosen = choice.choose_kernel(device=device, streams=4, matrices=10**9, dtype=torch.float32)
-    choice._numba.cache_clear()
-    choice._triton.cache_clear()
+    dispatch._numba.cache_clear()
+    dispatch._triton.cache_clear()
+    chosen = dispatch.choose_kernel(device=device, streams=4, matrices=10**9, dtype=torch.float32)
+    dispatch._numba.cache_clear()
+    dispatch._triton.cache_clear()
     assert chosen.name == "torch"
 
 
 @pytest.mark.skipif(not has("triton"), reason="triton is not installed")
 def test_where_triton_is_installed_but_cannot_compile_torch_does_everything(monkeypatch: pytest.MonkeyPatch):
     """Triton's errors, a compiler's that ended badly, ...: none of them is a RuntimeError of its own accord."""
-    from mhcdiag.kernels import gpu_launch as gpu_probe
+    from mhcdiag.kernels import gpu_launch
 
     def fail(*_arguments: object) -> None:
         raise CalledProcessError(1, "gcc")
 
-    monkeypatch.setattr(gpu_probe, "_store_one", {(1,): fail})
+    monkeypatch.setattr(gpu_launch, "_store_one", {(1,): fail})
     monkeypatch.setattr(torch, "zeros", lambda *sizes, **_options: torch.ones(sizes))
-    choice._triton.cache_clear()
-    chosen = choice.choose_kernel(device="cuda", streams=4, matrices=10**9, dtype=torch.float32)
-    choice._triton.cache_clear()
+    dispatch._triton.cache_clear()
+    chosen = dispatch.choose_kernel(device="cuda", streams=4, matrices=10**9, dtype=torch.float32)
+    dispatch._triton.cache_clear()
     assert chosen.name == "torch"
 
 
 @pytest.mark.skipif(not runs_triton(), reason="triton is not installed, or not told to interpret")
 def test_the_smallest_program_writes_and_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch):
-    from mhcdiag.kernels import gpu_launch as gpu_probe
+    from mhcdiag.kernels import gpu_launch
 
     place = torch.zeros(1)
-    gpu_probe._store_one[(1,)](place)
+    gpu_launch._store_one[(1,)](place)
     assert place.item() == 1
-    monkeypatch.setattr(gpu_probe, "_store_one", {(1,): lambda _place: None})
+    monkeypatch.setattr(gpu_launch, "_store_one", {(1,): lambda _place: None})
     with pytest.raises(RuntimeError, match="ran and did nothing"):
-        gpu_probe.try_out("cpu")
+        gpu_launch.try_out("cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mhcdiag.kernels.threads import share
+from mhcdiag.kernels.choice import share
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from kernel_cases import ALL_SINKHORNS, has
 
-from mhcdiag.kernels import choice
+from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.kernels.sinkhorn import normalise as module
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, SinkhornKernel, SinkhornRule, Start
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
 from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, SinkhornKernel, SinkhornRule, Start
 
 RULES = {
     "softmax, columns first": SinkhornRule(),
@@ -195,19 +195,19 @@ def test_without_a_gradient_nothing_is_kept(chosen: str):
 
 
 def test_few_matrices_stay_with_torch():
-    assert choice.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=choice.WORTH_COMPILING).name == "torch"
+    assert module.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=MANY_MATRICES).name == "torch"
 
 
 @pytest.mark.skipif(not has("numba"), reason="numba is not installed")
 def test_many_take_numba():
-    assert choice.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=choice.WORTH_COMPILING + 1).name == "numba"
+    assert module.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=MANY_MATRICES + 1).name == "numba"
 
 
 def test_without_numba_torch_does_everything(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mhcdiag.kernels.sinkhorn.cpu", None)
-    choice._numba_sinkhorn.cache_clear()
-    found = choice.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=10**9)
-    choice._numba_sinkhorn.cache_clear()
+    module._numba.cache_clear()
+    found = module.choose_sinkhorn(torch.zeros(4, 4, 1), matrices=10**9)
+    module._numba.cache_clear()
     assert found.name == "torch"
 
 

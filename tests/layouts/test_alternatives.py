@@ -7,11 +7,11 @@ from layouts.formulas import CASES, Model
 from stacks import write
 
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.interface import Settings
+from mhcdiag.layouts.interface import Overrides
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.weight_readers.alternatives import OWN, predictions
-from mhcdiag.weight_readers.observed import SiteActivations
+from mhcdiag.weight_readers.records import SiteActivations
 
 TOKENS = 7
 FUSED = {"deepseek-v4", "deepseek-v4.1", "nanowhale", "deepseek-v4-gguf", "openpangu", "liger", "magi-2"}
@@ -29,7 +29,7 @@ def predicted(tmp_path, model: Model, x: torch.Tensor | None):
     if x is None:
         x = torch.zeros(TOKENS, n, 5)
     seen = SiteActivations(h_res=torch.eye(n).expand(len(x), -1, -1), x_in=x)
-    found = predictions(layout, checkpoint, recognition, Settings(**given), [seen] * len(recognition.sites))
+    found = predictions(layout, checkpoint, recognition, Overrides(**given), [seen] * len(recognition.sites))
     return layout, found
 
 

@@ -7,8 +7,8 @@ import torch
 from stacks import write
 
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_layers, require_shape
-from mhcdiag.layouts.interface import Settings, Site
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.interface import Overrides, Site
 from mhcdiag.tensorfiles import open_checkpoint
 
 SITE = Site(name="3.attn", tensors={}, depth=6)
@@ -106,9 +106,9 @@ def test_whole_numbers_are_no_mixing_parameter(tmp_path):
 
 
 def test_settings_are_refused_where_they_are_set():
-    refuse_settings(Settings(), "plain", "tanh", "sinkhorn_eps")
-    refuse_settings(Settings(sinkhorn_iters=3), "plain", "tanh")
+    refuse_overrides(Overrides(), "plain", "tanh", "sinkhorn_eps")
+    refuse_overrides(Overrides(sinkhorn_iters=3), "plain", "tanh")
     with pytest.raises(SettingError, match=r"^--sinkhorn-eps means nothing for layout plain"):
-        refuse_settings(Settings(sinkhorn_eps=0.0), "plain", "tanh", "sinkhorn_eps")
+        refuse_overrides(Overrides(sinkhorn_eps=0.0), "plain", "tanh", "sinkhorn_eps")
     with pytest.raises(SettingError, match=r"^--tanh means nothing"):
-        refuse_settings(Settings(tanh=False), "plain", "tanh")
+        refuse_overrides(Overrides(tanh=False), "plain", "tanh")

@@ -5,7 +5,8 @@ import torch
 from stacks import CONFIG, deepseek_v4_tensors, write
 
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.interface import Reading, Settings
+from mhcdiag.layouts.interface import Overrides
+from mhcdiag.layouts.readings import ParametricReading
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.tensorfiles import open_checkpoint
 
@@ -13,11 +14,11 @@ STREAMS, WIDTH = 3, 5
 OWN = {"hc_mult": STREAMS, "hidden_size": WIDTH}
 
 
-def read(tmp_path, *, without: tuple[str, ...] = (), settings: Settings | None = None, **config) -> Reading:
+def read(tmp_path, *, without: tuple[str, ...] = (), settings: Overrides | None = None, **config) -> ParametricReading:
     known = {key: value for key, value in (CONFIG | OWN | config).items() if key not in without}
     checkpoint = open_checkpoint(write(tmp_path, deepseek_v4_tensors(streams=STREAMS, width=WIDTH), config=known))
     layout, recognition = recognise(checkpoint)
-    return layout.read(checkpoint, recognition, settings or Settings(), dynamic=True)
+    return layout.read(checkpoint, recognition, settings or Overrides(), dynamic=True)
 
 
 def test_the_configuration_says_iterations_and_both_eps(tmp_path):
@@ -30,7 +31,7 @@ def test_the_configuration_says_iterations_and_both_eps(tmp_path):
 
 
 def test_the_user_has_the_last_word(tmp_path):
-    settings = Settings(sinkhorn_iters=2, sinkhorn_eps=0.0, orientation=Orientation.TARGET_ROWS)
+    settings = Overrides(sinkhorn_iters=2, sinkhorn_eps=0.0, orientation=Orientation.TARGET_ROWS)
     recipe = read(tmp_path, settings=settings).parameters.recipe
     assert (recipe.constraint.iterations, recipe.constraint.eps) == (2, 0.0)
     assert recipe.orientation is Orientation.TARGET_ROWS

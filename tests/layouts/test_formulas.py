@@ -10,7 +10,8 @@ from stacks import write
 
 import mhcdiag
 from mhcdiag.layouts import LAYOUTS, recognise
-from mhcdiag.layouts.interface import Reading, Settings
+from mhcdiag.layouts.interface import Overrides
+from mhcdiag.layouts.readings import ParametricReading
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.tensorfiles import open_checkpoint
 
@@ -39,13 +40,13 @@ def path(model: Model, tmp_path):
     return write(tmp_path, tensors, config=model.config)
 
 
-def read(path, model: Model, *, dynamic: bool) -> Reading:
+def read(path, model: Model, *, dynamic: bool) -> ParametricReading:
     checkpoint = open_checkpoint(path)
     layout, recognition = recognise(checkpoint)
     given = dict(model.settings)
     if "orientation" in given:
         given["orientation"] = Orientation(given["orientation"])
-    return layout.read(checkpoint, recognition, Settings(**given), dynamic=dynamic)
+    return layout.read(checkpoint, recognition, Overrides(**given), dynamic=dynamic)
 
 
 def test_every_layout_has_a_case():

@@ -7,7 +7,7 @@ from stacks import write
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.interface import Settings
+from mhcdiag.layouts.interface import Overrides
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.weight_readers.alternatives import given_maps
 
@@ -58,13 +58,13 @@ def mapping(site_tensors, x: np.ndarray, *, constrained: bool, tanh: bool) -> np
 @pytest.mark.parametrize(
     ("constrained", "settings", "tanh"),
     [
-        (False, Settings(), True),
-        (False, Settings(tanh=True), True),
-        (False, Settings(tanh=False), False),
-        (True, Settings(sinkhorn_iters=ITERATIONS), False),
+        (False, Overrides(), True),
+        (False, Overrides(tanh=True), True),
+        (False, Overrides(tanh=False), False),
+        (True, Overrides(sinkhorn_iters=ITERATIONS), False),
     ],
 )
-def test_given_streams_are_mixed_as_the_formulas_have_it(tmp_path, constrained: bool, settings: Settings, tanh: bool):
+def test_given_streams_are_mixed_as_the_formulas_have_it(tmp_path, constrained: bool, settings: Overrides, tanh: bool):
     checkpoint = opened(tmp_path, constrained=constrained)
     layout, recognition = recognise(checkpoint)
     parameters = layout.read(checkpoint, recognition, settings, dynamic=False).parameters
@@ -80,7 +80,7 @@ def test_given_streams_are_mixed_as_the_formulas_have_it(tmp_path, constrained: 
 def test_random_inputs_see_the_norm_weight_plus_one(tmp_path, constrained: bool):
     checkpoint = opened(tmp_path, constrained=constrained)
     layout, recognition = recognise(checkpoint)
-    parameters = layout.read(checkpoint, recognition, Settings(), dynamic=True).parameters
+    parameters = layout.read(checkpoint, recognition, Overrides(), dynamic=True).parameters
     for site, factor in zip(recognition.sites, parameters.factors, strict=True):
         alpha, gamma = (checkpoint.read(site.tensors[role]).double() for role in ("dynamic_alpha_fn", "norm.gamma"))
         each = [one[:, VIEWS:] * (1 + gamma)[:, None] for one in (alpha if constrained else [alpha])]
@@ -93,7 +93,7 @@ def test_random_inputs_see_the_norm_weight_plus_one(tmp_path, constrained: bool)
 def test_static_parts_are_the_columns_behind_the_views(tmp_path, constrained: bool):
     checkpoint = opened(tmp_path, constrained=constrained)
     layout, recognition = recognise(checkpoint)
-    reading = layout.read(checkpoint, recognition, Settings(), dynamic=False)
+    reading = layout.read(checkpoint, recognition, Overrides(), dynamic=False)
     for i, site in enumerate(recognition.sites):
         assert torch.equal(reading.parameters.base[i], checkpoint.read(site.tensors["static_alpha"])[:, VIEWS:])
     assert reading.parameters.recipe.proposals == (PROPOSALS if constrained else 1)
@@ -110,7 +110,7 @@ def test_a_matrix_without_a_view_is_refused(tmp_path, shape):
     checkpoint = opened(tmp_path, constrained=False, changed=changed)
     layout, recognition = recognise(checkpoint)
     with pytest.raises(LayoutError, match=r"expected \[n, v \+ n\] for n streams and v >= 1 views"):
-        layout.read(checkpoint, recognition, Settings(), dynamic=False)
+        layout.read(checkpoint, recognition, Overrides(), dynamic=False)
 
 
 def test_fractions_are_refused(tmp_path):
@@ -118,4 +118,4 @@ def test_fractions_are_refused(tmp_path):
     checkpoint = opened(tmp_path, constrained=False, changed=changed)
     layout, recognition = recognise(checkpoint)
     with pytest.raises(LayoutError, match="splits its features into 2 fractions"):
-        layout.read(checkpoint, recognition, Settings(), dynamic=False)
+        layout.read(checkpoint, recognition, Overrides(), dynamic=False)

@@ -8,8 +8,8 @@ from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, hyper_connecti
 
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
-from mhcdiag.layouts import LAYOUTS
-from mhcdiag.layouts.smell import smelling_keys, smells
+from mhcdiag.layouts import LAYOUTS, find_mixers, is_mixer_name
+from mhcdiag.tensorfiles import open_checkpoint
 
 
 def test_every_layout_has_a_name_of_its_own_and_a_source():
@@ -22,8 +22,8 @@ def test_every_layout_has_a_name_of_its_own_and_a_source():
     ["layers.0.hc_fn", "model.mhc.0.phi", "blocks.3.H_res_logits", "a.b_res", "streams", "x.stream0.w",
      "hyper_connection.w", "self_attn.static_alpha", "attn-hc", "decoder.layers.0.mapping_proj.weight"],
 )  # fmt: skip
-def test_what_smells_of_a_mixer(name: str):
-    assert smells(name)
+def test_what_looks_like_a_mixer(name: str):
+    assert is_mixer_name(name)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,13 @@ def test_what_smells_of_a_mixer(name: str):
     ["model.layers.0.self_attn.q_proj.weight", "downstream.weight", "hcx", "upstreams", "mlp.h_residual", "hca.kv"],
 )
 def test_what_does_not(name: str):
-    assert not smells(name)
+    assert not is_mixer_name(name)
 
 
-def test_switched_off_keys_do_not_smell():
+def test_switched_off_keys_do_not_look_like_mixers(tmp_path):
     config = {"mhc": False, "hc_mult": None, "text_config": {"hc_count": 4, "hidden_size": 8}, "upstream": 1}
-    assert smelling_keys(config) == ["text_config.hc_count"]
+    checkpoint = open_checkpoint(write(tmp_path, {"layers.0.w": torch.zeros(2)}, config=config))
+    assert find_mixers(checkpoint).config_keys == ("text_config.hc_count",)
 
 
 def test_an_ordinary_model_is_plain(tmp_path):

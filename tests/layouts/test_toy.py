@@ -12,7 +12,7 @@ import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.families.toy import METADATA_KEY
-from mhcdiag.layouts.interface import Settings
+from mhcdiag.layouts.interface import Overrides
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.toy.runfolder import config_of, named_tensors, write_checkpoint
 from mhcdiag.toy.settings import ToySettings
@@ -93,7 +93,7 @@ def test_each_token_is_mapped_as_described(tmp_path: Path, topology: str):
     tensors = {name: values.double().numpy() for name, values in load_file(path).items()}
     checkpoint = open_checkpoint(path)
     layout, recognition = recognise(checkpoint)
-    source = layout.read(checkpoint, recognition, Settings(), dynamic=True).parameters.random(tokens=5, seed=3)
+    source = layout.read(checkpoint, recognition, Overrides(), dynamic=True).parameters.random(tokens=5, seed=3)
     found = source.chunk(0, 5).numpy()
     for site, sampler in enumerate(source.samplers):
         prefix = f"blocks.{site // 2}.{('attn', 'ffn')[site % 2]}.hc."
@@ -113,7 +113,7 @@ def test_projections_are_drawn_in_the_order_of_the_stored_matrix(tmp_path: Path,
     path = written(tmp_path, topology)
     checkpoint = open_checkpoint(path)
     layout, recognition = recognise(checkpoint)
-    factors = layout.read(checkpoint, recognition, Settings(), dynamic=True).parameters.factors
+    factors = layout.read(checkpoint, recognition, Overrides(), dynamic=True).parameters.factors
     weight = load_file(path)[f"blocks.0.attn.hc.{role}"].double().numpy()
     if topology == "mhc":
         weight = weight.reshape(3, 3, -1).swapaxes(0, 1).reshape(9, -1)
@@ -137,9 +137,9 @@ def _permuted(logits: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("settings", "iterations", "eps"),
-    [(Settings(), 20, 1e-6), (Settings(sinkhorn_iters=3), 3, 1e-6), (Settings(sinkhorn_eps=0.0), 20, 0.0)],
+    [(Overrides(), 20, 1e-6), (Overrides(sinkhorn_iters=3), 3, 1e-6), (Overrides(sinkhorn_eps=0.0), 20, 0.0)],
 )
-def test_the_users_sinkhorn_settings_count(tmp_path: Path, settings: Settings, iterations: int, eps: float):
+def test_the_users_sinkhorn_settings_count(tmp_path: Path, settings: Overrides, iterations: int, eps: float):
     checkpoint = open_checkpoint(written(tmp_path, "mhc"))
     layout, recognition = recognise(checkpoint)
     recipe = layout.read(checkpoint, recognition, settings, dynamic=False).parameters.recipe

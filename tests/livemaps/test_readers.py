@@ -9,7 +9,7 @@ from packages import lucidrains_stacks, transformers_hooks
 from packages.transformers_models import DEEPSEEK_V4, deepseek_v4, hy_v4, mixers
 
 from mhcdiag.livemaps import live_sites
-from mhcdiag.livemaps.transformers_families import Megatron
+from mhcdiag.livemaps.mixer_outputs import MEGATRON
 
 
 def caught(model: torch.nn.Module, run: Callable[[], object]) -> dict[str, np.ndarray]:
@@ -64,7 +64,7 @@ def test_megatron_style_modules_return_their_mapping():
 
     model = Mixer()
     [site] = live_sites(model)
-    assert isinstance(site.reader, Megatron)
+    assert site.reader is MEGATRON
     found = caught(model, lambda: model(torch.ones(1, 1, 6)))
     np.testing.assert_array_equal(found[""][0], np.arange(9.0).reshape(3, 3))
 

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from mhcdiag.mappings.bounds import entry_bounds
 from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, LogSinkhorn, SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import GateActivation, Orientation, SiteGates, Stack
 from mhcdiag.mappings.parametric import Activation, Blend, BlendTarget, ParametricStack, Recipe
-from mhcdiag.measures.bounds import entry_bounds
 from mhcdiag.results.gain import Direction
 from mhcdiag.weight_readers.alternatives import given_maps
 from mhcdiag.weight_readers.first_site import EmbeddingMaps, fold_streams
-from mhcdiag.weight_readers.observed import Gate, SiteGates
 
 SITES, STREAMS, WIDTH, TOKENS = 2, 3, 5, 7
 SOURCE, TARGET = Orientation.SOURCE_ROWS, Orientation.TARGET_ROWS
@@ -220,12 +219,12 @@ class TestEntryBounds:
 @pytest.mark.parametrize(
     ("gate", "weights"),
     [
-        (Gate.NONE, abs),
-        (Gate.SIGMOID, lambda x: 1 / (1 + np.exp(-x))),
-        (Gate.SOFTMAX, lambda x: np.exp(x) / np.exp(x).sum()),
+        (GateActivation.NONE, abs),
+        (GateActivation.SIGMOID, lambda x: 1 / (1 + np.exp(-x))),
+        (GateActivation.SOFTMAX, lambda x: np.exp(x) / np.exp(x).sum()),
     ],
 )
-def test_gates_become_weights(gate: Gate, weights):
+def test_gates_become_weights(gate: GateActivation, weights):
     pre, post = draw(2, STREAMS)
     gates = SiteGates(pre=torch.tensor(pre), post=torch.tensor(post), gate=gate)
     np.testing.assert_allclose(gates.reads(), weights(pre))

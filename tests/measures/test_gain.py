@@ -11,8 +11,8 @@ from kernel_cases import ALL_KERNELS
 from reference import reference
 
 from mhcdiag.kernels.composite.interface import ChunkGains, Kernel, Outputs
+from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.kernels.composite.scaled import Scaled
-from mhcdiag.kernels.reference import Reference
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Stack
 from mhcdiag.measures import reductions as quantiles_module
 from mhcdiag.measures.gain import SPAN_TOKENS, measure_gains
@@ -245,11 +245,11 @@ def test_collectors_of_several_ranks_hold_what_one_would(split: tuple[int, ...],
     values = torch.rand(2, 300, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for limit in (299, 300):
         monkeypatch.setattr(quantiles_module, "EXACT_TOKENS", limit)
-        whole, mine, other = (quantiles_module.quantiles_for(300, Reference()) for _ in range(3))
+        whole, mine, other = (quantiles_module.quantiles_for(300, ReferenceKernel()) for _ in range(3))
         for i, chunk in enumerate(values.split(100, dim=-1)):
             for collector in (whole, mine if i in split else other):
                 collector.add(Scaled(chunk, None), start=100 * i)
-        assert quantiles_module.merged([mine, other]).result(Reference()) == whole.result(Reference())
+        assert quantiles_module.merged([mine, other]).result(ReferenceKernel()) == whole.result(ReferenceKernel())
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("no"), RuntimeError("not enough memory: x")])
@@ -257,14 +257,14 @@ def test_a_chunk_that_does_not_fit_is_halved_and_the_record_says_so(error: Excep
     maps = random_maps(3, 2, 101)
     maps[..., :50] *= 1e200  # one half needs exponents, the other does not
     whole = measure_gains(Maps(maps), exact_side=None)
-    plain = Reference.chunk_gains
+    plain = ReferenceKernel.chunk_gains
 
-    def small_memory(self: Reference, maps: torch.Tensor, outputs: Outputs) -> ChunkGains:
+    def small_memory(self: ReferenceKernel, maps: torch.Tensor, outputs: Outputs) -> ChunkGains:
         if maps.shape[-1] > 40:
             raise error
         return plain(self, maps, outputs)
 
-    monkeypatch.setattr(Reference, "chunk_gains", small_memory)
+    monkeypatch.setattr(ReferenceKernel, "chunk_gains", small_memory)
     parts = measure_gains(Maps(maps), exact_side=None)
     assert parts.piece == 26
     assert whole.piece == CHUNK_TOKENS
@@ -278,14 +278,14 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     def broken(*_arguments: object) -> ChunkGains:
         raise RuntimeError("shapes disagree")
 
-    monkeypatch.setattr(Reference, "chunk_gains", broken)
+    monkeypatch.setattr(ReferenceKernel, "chunk_gains", broken)
     with pytest.raises(RuntimeError, match="shapes disagree"):
         measure_gains(Maps(random_maps(3, 2, 101)), exact_side=None)
 
 
 def test_many_tokens_take_the_histogram():
     for tokens, kind in ((quantiles_module.EXACT_TOKENS, ExactQuantiles), (65_537, HistogramQuantiles)):
-        assert isinstance(quantiles_module.quantiles_for(tokens, Reference()), kind)
+        assert isinstance(quantiles_module.quantiles_for(tokens, ReferenceKernel()), kind)
 
 
 @dataclass

@@ -17,12 +17,14 @@ from torch import nn
 
 from mhcdiag import Monitor
 from mhcdiag.errors import GainAlarmError, OutputError, SettingError
-from mhcdiag.kernels import choice
-from mhcdiag.kernels.reference import Reference
+from mhcdiag.kernels.choice import Implementation
+from mhcdiag.kernels.composite import dispatch
+from mhcdiag.kernels.composite.reference import ReferenceKernel
 from mhcdiag.monitor import reducing
 from mhcdiag.monitor.catching import spread
 from mhcdiag.results.gain import LiveGains
-from mhcdiag.usecases.spikes import LogOptions, read_table
+from mhcdiag.usecases.log_judging import read_table
+from mhcdiag.usecases.options import LogOptions
 
 SITES, STREAMS = 6, 3
 
@@ -307,7 +309,8 @@ def test_a_step_without_a_pass_gives_no_report_and_says_so(caplog: pytest.LogCap
 @pytest.mark.parametrize("is_cuda", [False, True])
 def test_on_a_gpu_one_program_takes_the_place_of_many(is_cuda: bool, monkeypatch: pytest.MonkeyPatch):
     """No GPU is needed to see what would be chosen there."""
-    of_gpu = Reference()
-    monkeypatch.setattr(choice, "_triton", lambda: of_gpu)
+    of_gpu = ReferenceKernel()
+    triton = Implementation(name="triton", load=lambda: of_gpu, device="cuda")
+    monkeypatch.setattr(dispatch, "KERNELS", (triton, *dispatch.KERNELS))
     maps = SimpleNamespace(is_cuda=is_cuda, dtype=torch.bfloat16, shape=(60, 4, 4, 256))
     assert (reducing._kernel_for(maps) is of_gpu) == is_cuda

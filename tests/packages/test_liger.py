@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.interface import Settings
+from mhcdiag.layouts.interface import Overrides
 from mhcdiag.tensorfiles import open_checkpoint
 
 STREAMS, ITERATIONS = 4, 3  # its kernels need a power of 2
@@ -57,7 +57,7 @@ def test_the_kernels_apply_what_we_read(folder: Path):
     checkpoint = open_checkpoint(folder / "model.safetensors")
     layout, recognition = recognise(checkpoint)
     assert layout.name == "liger"
-    parameters = layout.read(checkpoint, recognition, Settings(sinkhorn_iters=ITERATIONS), dynamic=True).parameters
+    parameters = layout.read(checkpoint, recognition, Overrides(sinkhorn_iters=ITERATIONS), dynamic=True).parameters
     pushed = load_file(folder / "pushed.safetensors")
     for site, (before, after) in enumerate(zip(pushed["before"], pushed["after"], strict=True)):
         phi = checkpoint.read(f"{site}.phi")

@@ -7,7 +7,7 @@ import pytest
 from plots.gain_results import hc, measured
 
 from mhcdiag.plots.depth_profile import depth_figure, depth_tips
-from mhcdiag.plots.gain_panel import Panel
+from mhcdiag.plots.gain_panel import GainPanel
 from mhcdiag.plots.inline_svg import Tip, inline_svg
 from mhcdiag.plots.mapping_matrices import matrix_figure, matrix_tips
 
@@ -15,11 +15,11 @@ RESULT = measured(hc(13, streams=3))
 
 
 def svg(prefix: str = "f1", **arguments) -> str:
-    return inline_svg(depth_figure(RESULT, Panel.SINGLE), prefix=prefix, **arguments)
+    return inline_svg(depth_figure(RESULT, GainPanel.SINGLE), prefix=prefix, **arguments)
 
 
 def test_it_is_one_element_whose_references_all_resolve():
-    text = svg(tips=list(depth_tips(RESULT, Panel.SINGLE)))
+    text = svg(tips=list(depth_tips(RESULT, GainPanel.SINGLE)))
     root = ElementTree.fromstring(text.replace("xlink:href", "href"))
     assert root.tag == "svg"
     identifiers = [element.get("id") for element in root.iter() if element.get("id")]
@@ -49,7 +49,7 @@ def test_letters_stay_text_and_there_is_no_ground():
 
 
 def test_every_site_has_a_tooltip_over_its_place():
-    root = ElementTree.fromstring(svg(tips=list(depth_tips(RESULT, Panel.SINGLE))).replace("xlink:href", "href"))
+    root = ElementTree.fromstring(svg(tips=list(depth_tips(RESULT, GainPanel.SINGLE))).replace("xlink:href", "href"))
     boxes = [each for each in root.iter("rect") if each.find("title") is not None]
     assert len(boxes) == 13
     lefts = [float(box.get("x")) for box in boxes]

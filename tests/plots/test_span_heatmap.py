@@ -4,7 +4,7 @@ import pytest
 from matplotlib.axes import Axes
 from plots.gain_results import hc, identity, measured
 
-from mhcdiag.plots.gain_curve import gain_figure
+from mhcdiag.plots.gain_figure import gain_figure
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.numbers import log10_of
 

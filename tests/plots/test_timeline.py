@@ -5,11 +5,12 @@ import pytest
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.plots.timeline import timeline_figure
-from mhcdiag.usecases.spikes import LogOptions, compare, spikes
+from mhcdiag.usecases.options import LogOptions
+from mhcdiag.usecases.spikes import compare, spikes
 
 
 def result(path, loss, **others):
-    return spikes(str(write_jsonl(path, loss, **others)), LogOptions())
+    return spikes(str(write_jsonl(path, loss, **others)))
 
 
 def test_one_panel_per_series_the_loss_first(tmp_path):
@@ -63,7 +64,7 @@ def test_the_gap_of_two_runs_and_where_it_opens(tmp_path):
     loss[500:] += 0.3
     first, second = write_jsonl(tmp_path / "a.jsonl", loss), write_jsonl(tmp_path / "b.jsonl", healthy())
     comparison = compare(str(first), str(second), LogOptions())
-    figure = timeline_figure([spikes(str(first), LogOptions())], comparison=comparison)
+    figure = timeline_figure([spikes(str(first))], comparison=comparison)
     losses, gap = figure.axes[-2:]
     theirs, ours = losses.lines[:2]
     np.testing.assert_allclose(ours.get_ydata() - theirs.get_ydata(), loss - healthy(), atol=1e-4)

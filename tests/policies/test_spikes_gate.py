@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from mhcdiag.cli.options import parse_kinds, parse_steps
+from mhcdiag.cli.options import parse_kinds
 from mhcdiag.errors import SettingError
 from mhcdiag.policies.verdicts import DEFAULT_FAIL_ON, SpikeGate, judge, mostly_unreadable, tripping_event, trips
 from mhcdiag.results.spikes import BinnedCurve, Event, EventKind, LogResult, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.options import parse_steps
+from mhcdiag.usecases.spikes import spikes
 
 
 def verdict(folder: Path, losses: list[object], gate: SpikeGate | None = None) -> Verdict:
     path = folder / "log.jsonl"
     path.write_text("".join(json.dumps({"step": i, "loss": one}) + "\n" for i, one in enumerate(losses)))
-    return judge(spikes(str(path), LogOptions(log_format="jsonl")), gate or SpikeGate()).verdict
+    return judge(spikes(str(path), log_format="jsonl"), gate or SpikeGate()).verdict
 
 
 def test_enough_clean_points_pass(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_the_event_that_trips_is_the_first_that_counts(tmp_path: Path) -> None:
     losses[301] = float("nan")
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps({"step": i, "loss": one}) + "\n" for i, one in enumerate(losses)))
-    result = spikes(str(path), LogOptions(log_format="jsonl"))
+    result = spikes(str(path), log_format="jsonl")
     starts = {
         301: SpikeGate(),
         151: SpikeGate(max_spikes=0),

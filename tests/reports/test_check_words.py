@@ -28,7 +28,6 @@ from mhcdiag.reports.check_words import (
     decision_text,
     input_facts,
     input_remarks,
-    limit_text,
     measured_text,
     number_text,
     place_text,
@@ -109,7 +108,7 @@ def test_single_numbers() -> None:
     assert [number_text(one) for one in (0.0, 3.0, 264.61, 1e6, 2e7, -7.0)] == [
         "0", "3", "264.6", "1.000e6", "2.000e7", "-7",
     ]  # fmt: skip
-    assert limit_text(outcome(limit=12.5)) == "<= 12.50"
+    assert measured_text(outcome(value=None, limit=12.5)) == "missing, limit <= 12.50"
 
 
 def test_a_sentence_says_what_how_much_where_and_why() -> None:

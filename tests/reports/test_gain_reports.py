@@ -10,8 +10,10 @@ from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
 
 import mhcdiag
 from mhcdiag.policies.verdicts import judge_gain
-from mhcdiag.reports.gain_console import gain_json, gain_report, verdict_line
-from mhcdiag.reports.text import BLOCKS, in_bytes, log_range, sparkline
+from mhcdiag.reports.console import BLOCKS, log_range, sparkline
+from mhcdiag.reports.gain_console import gain_report, verdict_line
+from mhcdiag.reports.json_documents import gain_json
+from mhcdiag.reports.text import in_bytes
 from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import Huge, number
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from trainlogs import healthy, spiky, write_jsonl
 
 from mhcdiag.policies.verdicts import SpikeGate, judge
+from mhcdiag.reports.json_documents import COLUMNS, spikes_csv, spikes_json
 from mhcdiag.reports.spikes_console import log_report, verdict_line
-from mhcdiag.reports.spikes_json import COLUMNS, spikes_csv, spikes_json
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.spikes import JudgedLog, SpikesReport
-from mhcdiag.usecases.spikes import LogOptions, spikes
+from mhcdiag.usecases.spikes import spikes
 
 EVENT_KEYS = {
     "kind", "run", "line", "start", "peak", "end", "value", "baseline", "z", "points", "duration", "area", "recovered",
@@ -34,7 +34,7 @@ def judged(tmp_path: Path) -> JudgedLog:
     norm[497:503] += 2.0
     loss = spiky()
     loss[700:] = np.nan
-    return judge(spikes(str(write_jsonl(tmp_path / "run.jsonl", loss, grad_norm=norm)), LogOptions()), SpikeGate())
+    return judge(spikes(str(write_jsonl(tmp_path / "run.jsonl", loss, grad_norm=norm))), SpikeGate())
 
 
 def report(*logs: JudgedLog | Unreadable) -> SpikesReport:
@@ -122,11 +122,11 @@ def test_control_characters_are_escaped_on_the_terminal_and_in_json(judged: Judg
 
 def test_the_verdict_line_of_a_clean_log_says_so(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "calm.jsonl", healthy())
-    line = verdict_line(judge(spikes(str(path), LogOptions()), SpikeGate())).plain
+    line = verdict_line(judge(spikes(str(path)), SpikeGate())).plain
     assert line == f"PASS  {path}  no events"
 
 
 def test_the_verdict_line_of_a_short_log_does_not_sound_clean(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "short.jsonl", healthy(31))
-    line = verdict_line(judge(spikes(str(path), LogOptions()), SpikeGate())).plain
+    line = verdict_line(judge(spikes(str(path)), SpikeGate())).plain
     assert line == f"PASS  {path}  no events; too short to judge spikes"

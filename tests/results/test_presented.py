@@ -27,10 +27,11 @@ from mhcdiag.results.presented import Brief, Presented
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.toy import ToyRun
 from mhcdiag.results.trend import TrendResult
-from mhcdiag.usecases.check import CheckOptions, CheckpointReader, find_inputs, make_plan, run_check
+from mhcdiag.usecases.check import CheckpointReader, find_inputs, make_plan, run_check
 from mhcdiag.usecases.cost import Sizes, cost_of
+from mhcdiag.usecases.options import CheckOptions
 from mhcdiag.usecases.spikes import LogOptions, spikes
-from mhcdiag.usecases.trend import TrendOptions, trend
+from mhcdiag.usecases.trend import trend
 
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 MODULES = [
@@ -75,7 +76,7 @@ def made() -> dict[type, Any]:
         mhcdiag.health(path),
         mhcdiag.inspect(path),
         spikes(str(SAMPLES / "logs" / "diverged.log")),
-        trend([str(SAMPLES / "runs" / "hc")], TrendOptions(inputs="static")),
+        trend([SAMPLES / "runs" / "hc"], inputs="static"),
         report,
     )
     return {type(one): one for one in found}

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 import mhcdiag
 from mhcdiag.cli.main import run
 from mhcdiag.policies.verdicts import judge_gain
-from mhcdiag.reports.gain_console import gain_json
+from mhcdiag.reports.json_documents import gain_json
 from mhcdiag.results.documents import COMMANDS, schema
 from mhcdiag.results.gain import NonFinite
 from mhcdiag.results.numbers import Huge

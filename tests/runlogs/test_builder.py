@@ -7,12 +7,12 @@ import pytest
 
 from mhcdiag.runlogs import builder as module
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import Record
+from mhcdiag.runlogs.interface import LogRecord
 
 NAN, INF = float("nan"), float("inf")
 
 
-def filled(*records: Record, ranks: list[int | None] | None = None) -> TableBuilder:
+def filled(*records: LogRecord, ranks: list[int | None] | None = None) -> TableBuilder:
     table = TableBuilder()
     for record, rank in zip(records, ranks or [None] * len(records), strict=True):
         table.add(record, rank=rank)
@@ -21,10 +21,10 @@ def filled(*records: Record, ranks: list[int | None] | None = None) -> TableBuil
 
 def test_series_that_come_and_go_are_padded():
     table = filled(
-        Record(line=3, step=1.0, values={"a": 1.0}),
-        Record(line=5, values={"b": 2.0}),
-        Record(line=8, step=3.0, values={"a": 3.0}, total_steps=9.0),
-        Record(line=9, step=4.0, values={"c": 5.0}),
+        LogRecord(line=3, step=1.0, values={"a": 1.0}),
+        LogRecord(line=5, values={"b": 2.0}),
+        LogRecord(line=8, step=3.0, values={"a": 3.0}, total_steps=9.0),
+        LogRecord(line=9, step=4.0, values={"c": 5.0}),
     )
     assert (table.rows, table.line.tolist(), list(table.series)) == (4, [3, 5, 8, 9], ["a", "b", "c"])
     np.testing.assert_array_equal(table.column("a"), [1.0, NAN, 3.0, NAN])
@@ -42,29 +42,29 @@ def test_nothing_told():
 
 
 def test_ranks_are_padded_on_both_sides():
-    records = [Record(line=n, values={"a": 1.0}) for n in range(5)]
+    records = [LogRecord(line=n, values={"a": 1.0}) for n in range(5)]
     assert filled(*records, ranks=[None, None, 3, 0, None]).ranks().tolist() == [-1, -1, 3, 0, -1]
 
 
 def test_records_without_values_are_counted_only():
     table = filled(
-        Record(line=1, values={}, garbled=True),
-        Record(line=2, values={"a": 1.0}, garbled=True),
-        Record(line=3, values={}, step=7.0),
+        LogRecord(line=1, values={}, garbled=True),
+        LogRecord(line=2, values={"a": 1.0}, garbled=True),
+        LogRecord(line=3, values={}, step=7.0),
     )
     assert (table.garbled, table.rows) == (2, 1)
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_values_that_are_not_finite_are_remembered(value: float):
-    table = filled(Record(line=1, values={"a": 1.0, "b": value}), Record(line=2, values={"a": value, "b": value}))
+    table = filled(LogRecord(line=1, values={"a": 1.0, "b": value}), LogRecord(line=2, values={"a": value, "b": value}))
     assert {name: rows.tolist() for name, rows in table.strange.items()} == {"b": [0, 1], "a": [1]}
 
 
 def test_blocks_stand_between_records():
-    table = filled(Record(line=1, step=7.0, values={"a": 1.0}))
+    table = filled(LogRecord(line=1, step=7.0, values={"a": 1.0}))
     table.add_block([2, 3], {"b": array("d", [4.0, 5.0]), "a": array("d", [2.0, 3.0])})
-    table.add(Record(line=4, step=9.0, values={"b": 6.0}))
+    table.add(LogRecord(line=4, step=9.0, values={"b": 6.0}))
     np.testing.assert_array_equal(table.column("a"), [1.0, 2.0, 3.0, NAN])
     np.testing.assert_array_equal(table.column("b"), [NAN, 4.0, 5.0, 6.0])
     np.testing.assert_array_equal(table.steps(), [7.0, NAN, NAN, 9.0])
@@ -74,7 +74,9 @@ def test_blocks_stand_between_records():
 def test_a_thousand_series_are_kept(monkeypatch: pytest.MonkeyPatch):
     assert module.MOST_SERIES == 1000
     monkeypatch.setattr(module, "MOST_SERIES", 2)
-    table = filled(Record(line=1, values={"a": 1.0, "b": NAN, "c": NAN}), Record(line=2, values={"d": 1.0, "a": 2.0}))
+    table = filled(
+        LogRecord(line=1, values={"a": 1.0, "b": NAN, "c": NAN}), LogRecord(line=2, values={"d": 1.0, "a": 2.0})
+    )
     table.add_block([3], {"e": array("d", [1.0]), "b": array("d", [2.0])})
     assert (list(table.series), table.dropped_series, list(table.strange)) == (["a", "b"], 3, ["b"])
     np.testing.assert_array_equal(table.column("b"), [NAN, NAN, 2.0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mhcdiag.runlogs.detection import best_text_format, record_worth, sample_lines, score, unknown
 from mhcdiag.runlogs.formats import GENERIC, TEXT_FORMATS
-from mhcdiag.runlogs.interface import Keys, Record
+from mhcdiag.runlogs.interface import Keys, LogRecord
 
 KEYS = Keys()
 LINES = (
@@ -84,7 +84,7 @@ def test_lines_of_one_format_end_the_others_at_once():
     ],
 )
 def test_what_a_record_is_worth(values, preferred, worth):
-    assert record_worth(Record(line=1, values=values), preferred) == worth
+    assert record_worth(LogRecord(line=1, values=values), preferred) == worth
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,7 @@ def test_what_a_record_is_worth(values, preferred, worth):
         (b"a" * 6 + b"\x7f\x80\xff\x08", "binary data"),
         (b"a" * 6 + b"\t\r\x1b~", "no training records"),
         (b"a" * 6 + b"\x0e\x1a\x0e\x1a", "binary data"),
+        (b"a" * 6 + b"\x1b" * 4, "no training records"),
         (b"a" * 4096 + b"\x00" * 9000, "no training records"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from mhcdiag.runlogs.documents import objects_of_list, opens_document
-from mhcdiag.runlogs.interface import Sample
+from mhcdiag.runlogs.interface import LogSample
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ from mhcdiag.runlogs.interface import Sample
         (b'{"step": 1, "loss": 2.5}', False),
         (b'{"loss": 2.5}\n  \n', False),
         (b'{"vocab": 97}', True),
+        (b'{"vocab": 97}\n', True),
         (b'{"vocab": 97}\n{"a": 1}', False),
         (b'{"a": {}}\n{"a": 1}', False),
         (b'{"a": {}}\n{"a": {}}', True),
@@ -30,7 +31,7 @@ from mhcdiag.runlogs.interface import Sample
     ],
 )
 def test_a_document_does_not_end_on_its_first_line(head: bytes, document: bool):
-    assert opens_document(Sample(path="x", head=head, pieces=())) == document
+    assert opens_document(LogSample(path="x", head=head, pieces=())) == document
 
 
 @pytest.mark.parametrize(

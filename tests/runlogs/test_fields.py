@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mhcdiag.runlogs.fields import (
+from mhcdiag.runlogs.grammar import (
     LONGEST_TEXT,
     comma_fields,
     json_fields,

@@ -112,3 +112,67 @@ def test_a_growing_log_reads_as_the_whole(tmp_path):
     path = tmp_path / "train.log"
     path.write_bytes(LOGS["megatron"])
     assert len(read_log(str(path)).step) == len(rows_of(LOGS["megatron"], "megatron", 3))
+
+
+RECORD, NOISE = b"iter 7: loss 2.5, time 1ms\n", b"downloading shard 17\n"
+
+
+def recognised_at(log: bytes) -> int | None:
+    """Number of the line with which the format is known."""
+    reader = LineReader()
+    for number, line in enumerate(log.splitlines(keepends=True), start=1):
+        reader.feed(line)
+        if reader.format is not None:
+            return number
+    return None
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (RECORD * 12, 12),
+        (NOISE * 4 + RECORD * 8 + NOISE * 13, 12),
+        (NOISE * 5 + RECORD * 7 + NOISE * 13, None),
+        (NOISE * 5 + RECORD * 20, 25),
+        (NOISE * 18 + RECORD * 32, 50),
+        (NOISE * 93 + RECORD * 107, 200),
+        (NOISE * 1593 + RECORD * 8 + NOISE * 399, 2000),
+        (RECORD + NOISE * 1998, None),
+        (RECORD + NOISE * 1999, 2000),
+        (NOISE * 2000 + RECORD * 12, 2012),
+    ],
+)
+def test_eight_losses_make_sure_and_two_thousand_lines_must_do(log: bytes, line: int | None):
+    assert recognised_at(log) == line
+
+
+def test_rows_that_waited_are_not_lost():
+    reader = LineReader()
+    rows = reader.feed(NOISE * 5 + RECORD * 20)
+    assert [row.line for row in rows] == list(range(6, 26))
+    assert (reader.loss_lines, reader.lines) == (20, 25)
+
+
+class TestNames:
+    """Names are settled as they come, and stay."""
+
+    @staticmethod
+    def rows(text: str, **options: str) -> list[Row]:
+        reader = LineReader(log_format="jsonl", **options)
+        return [entry for entry in [*reader.feed(text.encode()), *reader.close()] if isinstance(entry, Row)]
+
+    def test_the_first_loss_stays_the_loss(self):
+        first, second = self.rows('{"step": 1, "ce_loss": 2.5}\n{"step": 2, "loss": 9, "ce_loss": 2.25}\n')
+        assert (first.values, second.values) == ({"loss": 2.5}, {"log/loss": 9.0, "loss": 2.25})
+
+    def test_the_users_loss_may_come_late(self):
+        first, second = self.rows('{"step": 1, "loss": 9}\n{"step": 2, "loss": 9, "ce": 2.5}\n', loss_key="ce")
+        assert (first.values, second.values) == ({"log/loss": 9.0}, {"log/loss": 9.0, "loss": 2.5})
+
+    def test_what_is_no_number_of_the_run(self):
+        (row,) = self.rows('{"step": 1, "loss": NaN, "lr": 0.5}\n')
+        assert (row.nan, row.line, row.rank, repr(row.total_steps)) == ({"loss"}, 1, None, "nan")
+
+    def test_the_step_by_name(self):
+        rows = self.rows('{"global_step": 5, "loss": 2.5}\n{"global_step": 7, "step": 1, "loss": 2.5}\n')
+        assert [(row.step, sorted(row.values)) for row in rows] == [(5, ["loss"]), (7, ["loss", "step"])]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
+from mhcdiag.runlogs.textpass import MessageReader, may_hold_messages
 
 LINES = [
     (

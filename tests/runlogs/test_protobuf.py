@@ -3,7 +3,7 @@
 import pytest
 from runlogs.wire import message, varint
 
-from mhcdiag.runlogs.eventfile import fields, read_varint
+from mhcdiag.runlogs.protobuf import fields, read_varint
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 129, 300, 16383, 16384, 2**32, 2**63 - 1, 2**63, 2**64 - 1])

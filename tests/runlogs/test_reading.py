@@ -211,7 +211,7 @@ def test_without_the_fast_parser_the_table_is_the_same(read, monkeypatch):
     import json
 
     from mhcdiag.runlogs import records
-    from mhcdiag.runlogs.formats import jsonl
+    from mhcdiag.runlogs.formats import json_lines
 
     log = (
         "".join(f'{{"step": {n}, "loss": {n / 7}, "big": {10**400 if n == 3 else n}}}\n' for n in range(13))
@@ -219,7 +219,7 @@ def test_without_the_fast_parser_the_table_is_the_same(read, monkeypatch):
     )
     fast = read(log)
     monkeypatch.setattr(records, "loads_strictly", json.loads)
-    monkeypatch.setattr(jsonl, "loads_strictly", json.loads)
+    monkeypatch.setattr(json_lines, "loads_strictly", json.loads)
     slow = read(log)
     assert fast.columns.keys() == slow.columns.keys()
     for name, column in fast.columns.items():

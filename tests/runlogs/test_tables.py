@@ -7,7 +7,7 @@ from runlogs.textchecks import rows_of, same_as_rows
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.grammar import Grammar
-from mhcdiag.runlogs.interface import Keys, LogTable, NanFamily, Record
+from mhcdiag.runlogs.interface import Keys, LogRecord, LogTable, NanFamily
 from mhcdiag.runlogs.tables import finish_table
 
 NAN, INF = float("nan"), float("inf")
@@ -19,7 +19,7 @@ def made(
     """The table of some records, at steps 1, 2, 3 and lines 1, 2, 3."""
     builder = TableBuilder()
     for line, values in enumerate(records, start=1):
-        builder.add(Record(line=line, step=float(line), values=values))
+        builder.add(LogRecord(line=line, step=float(line), values=values))
     builder.garbled, builder.lines = garbled, len(records) + garbled
     form = Grammar(name="made", title="made", rules=(), nan_family=family, preferred={"loss": ("ce",)})
     return finish_table(builder, path="run.log", log_format=form, keys=Keys(loss=loss))
@@ -99,6 +99,18 @@ class TestJudgement:
         losses = [2.5, 2.5, 0.005, 0.0, 0.0, 0.0, 0.0]
         assert made(*({"ce": loss} for loss in losses), family="huggingface").nan_rows == {}
 
+    def test_the_loss_before_zeros_need_not_be_their_neighbour(self):
+        records = [{"ce": 2.5}, {"ce": 0.005}, {"x": 1.0}, *[{"ce": 0.0}] * 4]
+        assert made(*records, family="huggingface").nan_rows == {}
+
+    def test_a_first_record_has_none_before_it(self):
+        records = [
+            {"grad_norm": NAN, "loss_scale": 2.0},
+            {"ce": 2.5, "loss_scale": 2.0},
+            {"ce": 2.5, "loss_scale": 4.0},
+        ]
+        assert made(*records, family="megatron").nan_rows["loss"].tolist() == [True, False, False]
+
     def test_values_that_are_finite_stay(self):
         table = made({"ce": 2.5, "x": NAN}, {"ce": 2.0, "x": 1.0})
         assert table.columns["loss"].tolist() == [2.5, 2.0]
@@ -108,7 +120,7 @@ class TestJudgement:
 
 def test_totals_ranks_and_dropped_series():
     builder = TableBuilder()
-    builder.add(Record(line=1, step=1.0, values={"ce": 2.5}, total_steps=9.0), rank=3)
+    builder.add(LogRecord(line=1, step=1.0, values={"ce": 2.5}, total_steps=9.0), rank=3)
     builder.dropped_series, builder.lines = 7, 1
     builder.notes.append("damaged")
     form = Grammar(name="made", title="made", rules=())

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from mhcdiag.runlogs.formats.frameworks import OLMO
-from mhcdiag.runlogs.formats.jsonl import JSONL
-from mhcdiag.runlogs.formats.small_trainers import NANOGPT
-from mhcdiag.runlogs.interface import Keys, Record, ScalerEvent, TextFormat
+from mhcdiag.runlogs.formats.framework_consoles import OLMO
+from mhcdiag.runlogs.formats.json_lines import JSONL
+from mhcdiag.runlogs.formats.nanogpt_consoles import NANOGPT
+from mhcdiag.runlogs.interface import Keys, LogRecord, ScalerEvent, TextFormat
 from mhcdiag.runlogs.lines import Lines
 from mhcdiag.runlogs.textpass import HALF_WRITTEN, TextPass
 
@@ -17,7 +17,7 @@ def passed(whole: list[str], last: list[str], log_format: TextFormat = NANOGPT) 
     text = TextPass(log_format.parser(Keys()))
     found = list(text.feed(Lines(numbers=range(1, len(whole) + 1), texts=[line.encode() for line in whole])))
     found += text.finish(Lines(numbers=[len(whole) + 1][: len(last)], texts=[line.encode() for line in last]))
-    return [one.item.step if isinstance(one.item, Record) else one.item.kind for one in found], text.notes
+    return [one.item.step if isinstance(one.item, LogRecord) else one.item.kind for one in found], text.notes
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_open_record_comes_at_the_end_with_its_rank():
     lines = Lines(numbers=[1, 2], texts=[b"3: [step=1/9]", b"3:     train/CrossEntropyLoss=2.5"])
     assert list(text.feed(lines)) == []
     (found,) = text.finish(Lines(numbers=(), texts=[]))
-    assert isinstance(found.item, Record)
+    assert isinstance(found.item, LogRecord)
     assert found.item.step == 1
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles.element_types import clean_names
+from mhcdiag.tensorfiles.names import clean_names
 
 
 @pytest.mark.parametrize(

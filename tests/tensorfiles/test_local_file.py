@@ -11,7 +11,7 @@ from tensorfiles.builders import SOUND, file_of, index_of, with_tensors
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.tensorfiles import open_checkpoint
-from mhcdiag.tensorfiles.local_file import LocalFile
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from tensorfiles.range_server import Site, serve
 
 import mhcdiag
 from mhcdiag.errors import ContainerError
-from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.tensorfiles import http_client, open_checkpoint, remote_file
 from mhcdiag.tensorfiles.containers import remote as remote_checkpoint
-from mhcdiag.tensorfiles.stores import http as http_client
-from mhcdiag.tensorfiles.stores import ranges as remote_file
 
 SECRET = "hf_verysecret"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhcdiag.tensorfiles.local_file import row_range
+from mhcdiag.namedtensors import row_range
 
 ends = st.none() | st.integers(-9, 9)
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mhcdiag.errors import InputError
-from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_checkpoint
+from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run
 
 
 def checkpoint(path: Path, metadata: dict[str, str] | None = None) -> str:
@@ -45,13 +45,13 @@ def test_configuration_tells_the_step_where_nothing_else_does(tmp_path: Path):
     assert [each.step for each in find_checkpoints(paths)] == [3, 5]
 
 
-def test_a_missing_step_is_told(tmp_path: Path):
+def test_a_missing_step_is_refused(tmp_path: Path):
     paths = [checkpoint(tmp_path / name) for name in ("step_1.safetensors", "final.safetensors")]
     with pytest.raises(InputError, match=r"final\.safetensors: no step in its name, its metadata"):
         find_checkpoints(paths)
 
 
-def test_equal_steps_are_told(tmp_path: Path):
+def test_equal_steps_are_refused(tmp_path: Path):
     paths = [checkpoint(tmp_path / name) for name in ("a/step_5.safetensors", "b/step_5.safetensors")]
     with pytest.raises(InputError, match=r"step 5, as .*expected one checkpoint per step"):
         find_checkpoints(paths)
@@ -62,7 +62,7 @@ def test_one_checkpoint_is_no_trend(tmp_path: Path):
         find_checkpoints([checkpoint(tmp_path / "step_5.safetensors")])
 
 
-def test_a_folder_without_checkpoints_is_told(tmp_path: Path):
+def test_a_folder_without_checkpoints_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="a folder without checkpoints"):
         find_checkpoints([str(tmp_path)])
@@ -121,13 +121,14 @@ def test_the_name_has_the_word_then_the_folder_then_metadata_then_configuration(
 
 @pytest.mark.parametrize(
     ("name", "is_one"),
-    [("a.safetensors", True), ("a.pt", True), ("a.pth", True), ("a.bin", True), ("a.log", False), ("a.npz", False),
+    [("a.safetensors", True), ("a.pt", True), ("a.pth", True), ("a.bin", True), ("a.log", False), ("a.npz", True),
+     ("a.ckpt", True), ("a.gguf", True), ("a.metadata", False), (".metadata", True),
      ("a", False), ("pt", False)],
 )  # fmt: skip
 def test_a_missing_path_is_a_checkpoint_by_its_name_and_a_folder_always(tmp_path: Path, name: str, is_one: bool):
-    assert is_checkpoint(str(tmp_path / name)) is is_one
+    assert is_run(str(tmp_path / name)) is is_one
     (tmp_path / name).mkdir()
-    assert is_checkpoint(str(tmp_path / name))
+    assert is_run(str(tmp_path / name))
 
 
 def test_files_of_a_folder_count_before_its_folders(tmp_path: Path):

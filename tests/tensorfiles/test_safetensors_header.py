@@ -14,9 +14,9 @@ from tensorfiles.builders import SOUND, file_of, raw_file, with_field
 from mhcdiag.errors import ContainerError
 from mhcdiag.tensorfiles import open_checkpoint, safetensors_header
 from mhcdiag.tensorfiles.element_types import BITS
-from mhcdiag.tensorfiles.local_file import LocalFile
 from mhcdiag.tensorfiles.places import HEADER_LIMIT
 from mhcdiag.tensorfiles.safetensors_header import read_header
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 A = json.dumps(SOUND["a"])
 B = json.dumps(SOUND["b"])

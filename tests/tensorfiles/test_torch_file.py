@@ -2,14 +2,17 @@
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
 import pickle
+import time
 import types
 import warnings
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +336,32 @@ def test_a_nested_tensor_is_refused(save: Save, tmp_path: Path) -> None:
     save({"w": nested}, tmp_path / "model.pt")
     with pytest.raises(ContainerError, match="tensor 'w' is a nested tensor; expected a plain dense tensor"):
         open_checkpoint(tmp_path / "model.pt")
+
+
+def test_files_are_loaded_by_several_threads_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names that torch allows are one list of the process: who ends first must not take them from the others."""
+    paths = [tmp_path / f"{i}.pt" for i in range(3)]
+    for path in paths:
+        save_zip({"w": torch.ones(3), "loss": np.float64(1.5)}, path)
+    before = set(torch.serialization.get_safe_globals())
+    load, turns = torch.load, itertools.count()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.1 * next(turns))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", slow)
+    with ThreadPoolExecutor(len(paths)) as pool:
+        found = list(pool.map(lambda path: open_checkpoint(path).read("w").tolist(), paths))
+    assert found == [[1, 1, 1]] * 3
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_what_torch_allows_is_as_it_was_afterwards(save: Save, tmp_path: Path) -> None:
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    before = dict(_get_allowed_globals())
+    save({"w": torch.ones(3)}, tmp_path / "model.pt")
+    open_checkpoint(tmp_path / "model.pt")
+    assert _get_allowed_globals() == before
+    assert before["torch._utils._rebuild_nested_tensor"] is torch._utils._rebuild_nested_tensor

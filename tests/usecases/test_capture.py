@@ -72,6 +72,29 @@ def test_the_command_says_what_it_wrote(
     assert "6 sites, 3 streams, 11 tokens" in capsys.readouterr().out
 
 
+def test_a_model_that_is_loaded_gives_the_same_and_keeps_its_modes(model_path: Path, text: Path, tmp_path: Path):
+    from transformers import DeepseekV4ForCausalLM
+
+    model = DeepseekV4ForCausalLM.from_pretrained(model_path)
+    model.train()
+    model.model.layers[0].eval()
+    before = [module.training for module in model.modules()]
+    read, loaded = tmp_path / "read.safetensors", tmp_path / "loaded.safetensors"
+    capture(model_path, text, read, length=23)
+    found = mhcdiag.capture(model, text, loaded, length=23)
+    assert isinstance(found, mhcdiag.Captured)
+    assert read.read_bytes() == loaded.read_bytes()
+    assert [module.training for module in model.modules()] == before
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_loaded_model_needs_a_tokenizer_from_somewhere(model_path: Path, text: Path, tmp_path: Path):
+    model, out = deepseek_v4(layers=3, hidden=20, streams=3, seed=1), tmp_path / "maps.safetensors"
+    with pytest.raises(SettingError, match="DeepseekV4ForCausalLM was not loaded from a directory: give tokenizer="):
+        capture(model, text, out)
+    assert capture(model, text, out, tokenizer=model_path).tokens == 53
+
+
 def test_a_model_that_mixes_nothing_is_refused(text: Path, tmp_path: Path):
     save_model(hy_v4(layers=2, hidden=16, streams=3, seed=1), tmp_path / "model")
     with pytest.raises(LayoutError, match="HYV4ForCausalLM holds no module that mixes streams"):
@@ -140,7 +163,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path):
     script = f"""
 import resource, signal
 from pathlib import Path
-from mhcdiag.capture.writer import MapShape, MapWriter
+from mhcdiag.usecases.capture import MapShape, MapWriter
 from mhcdiag.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))

@@ -13,7 +13,7 @@ from mhcdiag.policies.verdicts import TrendGate, judge_trend
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.usecases.trend import ASSUMED_RMS, TrendOptions, trend
+from mhcdiag.usecases.trend import ASSUMED_RMS, trend
 
 SITES = 3
 RATE = 0.002
@@ -76,7 +76,7 @@ def test_the_overflow_of_fp16_follows_the_logged_size_of_the_streams(tmp_path: P
 def test_a_size_that_is_given_scales_the_gain_at_which_fp16_ends(tmp_path: Path):
     gains = [math.exp(0.05 * 10 * at) for at in range(1, 8)]
     log = log_of(tmp_path / "train.jsonl", gains, stream_rms=7.0)
-    given = trend([log], TrendOptions(stream_rms=FP16_LARGEST / 2)).trends[Direction.FORWARD].crossings
+    given = trend([log], stream_rms=FP16_LARGEST / 2).trends[Direction.FORWARD].crossings
     assert next(each.limit for each in given if each.name == "fp16") == pytest.approx(2 * gains[-1])
     assert next(each.expected for each in given if each.name == "fp16") == pytest.approx(70 + math.log(2) / 0.05)
 
@@ -199,10 +199,15 @@ def test_the_levels_and_ranges_that_are_projected(tmp_path: Path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("rms", [0.0, -1.0, math.nan])
-def test_a_size_that_is_none_leaves_the_range_as_the_limit(tmp_path: Path, rms: float):
+@pytest.mark.parametrize("rms", [0.0, -1.0, math.nan, math.inf])
+def test_a_size_that_is_none_is_refused(tmp_path: Path, rms: float):
     log = log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])
-    found = trend([log], TrendOptions(stream_rms=rms)).trends[Direction.FORWARD].crossings
+    with pytest.raises(SettingError, match=f"stream_rms {rms}: expected a number above 0"):
+        trend([log], stream_rms=rms)
+
+
+def test_without_a_size_the_range_is_the_limit(tmp_path: Path):
+    found = trend([log_of(tmp_path / "train.jsonl", [1.0, 2.0, 4.0])]).trends[Direction.FORWARD].crossings
     assert next(one.limit for one in found if one.name == "fp16") == FP16_LARGEST
 
 
@@ -210,7 +215,7 @@ def test_the_size_of_the_streams_is_the_newest_unless_one_is_given(tmp_path: Pat
     path = tmp_path / "train.jsonl"
     rows = [{"step": 10 * at, "loss": 3.0, "gain_forward": 1.0, "stream_rms": float(at)} for at in range(1, 6)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    newest, given = trend([str(path)]), trend([str(path)], TrendOptions(stream_rms=7.5))
+    newest, given = trend([str(path)]), trend([str(path)], stream_rms=7.5)
     assert (newest.stream_rms, given.stream_rms) == (5.0, 7.5)
     assert (newest.notes, given.notes) == ((), ())
 
@@ -227,7 +232,7 @@ def test_the_log_of_checkpoints_tells_the_size_and_its_events(tmp_path: Path):
     rows = [{"step": 10 * at, "loss": 3.0, "stream_rms": float(at)} for at in range(1, 16)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert trend([run]).log is None
-    result = trend([run], TrendOptions(log=str(path)))
+    result = trend([run], log=path)
     assert result.log is not None
     assert (result.log.path, result.stream_rms) == (str(path), 15.0)
     assert (result.path, [point.step for point in result.points]) == (run, list(range(100, 1500, 200)))

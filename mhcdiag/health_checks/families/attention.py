@@ -3,23 +3,13 @@
 from collections.abc import Mapping
 from math import isnan
 
-from mhcdiag.health_checks.interface import Outcome, Subject, above, largest, not_checkable, smallest
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, largest, not_checkable, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.query_key import LogitBound, logit_bound
 
-NAME = "attention"
-FORMULA = (
-    "per head s = sigma1(W_q^T W_k) / sqrt(d_head), the norm before folded in; |logit| <= d s for inputs of RMS 1, "
-    "d sigma1(W_q) sigma1(W_k) / sqrt(d_head) where positions rotate q and k, sqrt(d_head) max |g_q| max |g_k| behind "
-    "QK norms of weights g; effective rank exp(entropy of singular values)"
-)
-SOURCE = "arXiv 2309.14322 (runs above 1e4 diverged), 2507.20534 (QK-clip), 2606.28116 (spectrum of W_q^T W_k)"
-BASIS = Basis.BOUND
-THRESHOLDS = {"bound_note": 1e4, "bound_warn": 1e6, "growth_warn": 4.0, "rank_note": 1.5}
 
-
-def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`; a small bound clears a model, a large one condemns none."""
+def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """A small bound clears a model, a large one condemns none."""
     if subject.plain is None:
         return not_checkable("read for models with one residual stream only")
     if subject.plain.unread_attention:
@@ -27,6 +17,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     found = [logit_bound(block) for block in subject.plain.attention()]
     blocks = [each.block for each in found]
     bounds = [each.largest for each in found]
+    # NaN is the worst; `max` would drop it unless it came first.
     worst = max(range(len(found)), key=lambda i: bounds[i] if bounds[i] == bounds[i] else float("inf"))
     broken = [each.block for each in found if isnan(each.spectral)]
     if broken:
@@ -51,6 +42,7 @@ def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             what="the bound is {value} times that of the earlier checkpoint (> {limit})",
             advice="attention logits are growing: watch the largest one, lower the learning rate or add QK norms",
         )  # fmt: skip
+    # Hybrid models have blocks without attention: numbers per site are only those of all sites.
     whole = len(found) == len(subject.sites)
     per_site = {"bound": tuple(bounds), "spectral": tuple(each.spectral for each in found)}
     return Outcome(
@@ -75,4 +67,26 @@ def _growth(subject: Subject, found: list[LogitBound]) -> dict[str, float]:
     if subject.earlier is None or subject.earlier.plain is None:
         return {}
     earlier = {bound.block: bound.largest for bound in map(logit_bound, subject.earlier.plain.attention())}
-    return {each.block: each.largest / max(earlier[each.block], 1e-300) for each in found if each.block in earlier}
+    return {each.block: each.largest / max(earlier[each.block], TINY) for each in found if each.block in earlier}
+
+
+CHECK = HealthCheck(
+    name="attention",
+    formula=(
+        "per head s = sigma1(W_q^T W_k) / sqrt(d_head), the norm before folded in; |logit| <= d s for inputs of RMS "
+        "1, d sigma1(W_q) sigma1(W_k) / sqrt(d_head) where positions rotate q and k, sqrt(d_head) max |g_q| max |g_k| "
+        "behind QK norms of weights g; effective rank exp(entropy of singular values)"
+    ),
+    source="arXiv 2309.14322 (runs above 1e4 diverged), 2507.20534 (QK-clip), 2606.28116 (spectrum of W_q^T W_k)",
+    basis=Basis.BOUND,
+    thresholds={
+        # Runs whose largest logit passed 1e4 diverged (arXiv 2309.14322). A bound is not reached: real logits are often
+        # ten times smaller, so that the same number is only a note here, and a warning a hundred times above.
+        "bound_note": 1e4,
+        "bound_warn": 1e6,
+        # Rules of thumb.
+        "growth_warn": 4.0,
+        "rank_note": 1.5,
+    },
+    run=_run,
+)

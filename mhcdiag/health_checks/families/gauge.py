@@ -5,23 +5,15 @@ from math import log
 
 import torch
 
-from mhcdiag.health_checks.interface import Outcome, Subject
-from mhcdiag.health_checks.products import prefixes
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, prefixes
 from mhcdiag.results.health import Basis, Finding, Severity
 
-NAME = "gauge"
-FORMULA = (
-    "ln of the forward gain of the first site (all streams are equal there: a rescaling, not an amplification) and of "
-    "all later ones; K_ij = H_pre,j P(i+1, j-1) H_post,i and its effective rank exp(entropy of singular values)"
-)
-SOURCE = "arXiv 2512.24880 Figure 8: the first H of HC is I + u 1^T"
-BASIS = Basis.MEASURED
-THRESHOLDS = {"first_share_note": 0.5}
 _CALM = log(2)
+"""ln of the gain up to which there is nothing to share out."""
 
 
-def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`."""
+def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """All streams are equal before the first site of HC: what it does to them is a rescaling of the embedding."""
     whole = _log_gain(subject.maps)
     first = _log_gain(subject.maps[:1])
     later = _log_gain(subject.maps[1:]) if len(subject.sites) > 1 else 0.0
@@ -49,6 +41,7 @@ def _kernel_rank(subject: Subject) -> float:
     pre = torch.stack([site.reads() for site in subject.gates])
     post = torch.stack([site.writes() for site in subject.gates])
     count = maps.shape[0]
+    # Unlike the composite gain, K does not change where a site's mapping is absorbed into its neighbours' pre and post.
     kernel = torch.zeros(count, count, dtype=torch.float64)
     for i in range(count - 1):
         carried = post[i]
@@ -56,5 +49,22 @@ def _kernel_rank(subject: Subject) -> float:
             kernel[j, i] = pre[j] @ carried
             carried = maps[j] @ carried
     values = torch.linalg.svdvals(kernel)
-    shares = values / values.sum().clamp(min=1e-300)
-    return float(torch.exp(-(shares * shares.clamp(min=1e-300).log()).sum()))
+    shares = values / values.sum().clamp(min=TINY)
+    return float(torch.exp(-(shares * shares.clamp(min=TINY).log()).sum()))
+
+
+CHECK = HealthCheck(
+    name="gauge",
+    formula=(
+        "ln of the forward gain of the first site (all streams are equal there: a rescaling, not an amplification) "
+        "and of all later ones; K_ij = H_pre,j P(i+1, j-1) H_post,i and its effective rank exp(entropy of singular "
+        "values)"
+    ),
+    source="arXiv 2512.24880 Figure 8: the first H of HC is I + u 1^T",
+    basis=Basis.MEASURED,
+    thresholds={
+        # The rescaling of the first site explains most of the gain.
+        "first_share_note": 0.5,
+    },
+    run=_run,
+)

@@ -7,19 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.health_checks.interface import Outcome, Subject, not_checkable
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, model_finding, not_checkable
+from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.observed import SiteActivations, SiteGates
-
-NAME = "streams"
-FORMULA = (
-    "dead read: H_pre of a stream < 0.01 of the site's sum at every site; dead write: H_post < 0.01 of the mean; "
-    "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; input-independent parts; "
-    "mean cosine of pairs of streams per depth, where they were captured"
-)
-SOURCE = "arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams); 2606.03483 (stream collapse)"
-BASIS = Basis.HEURISTIC
-THRESHOLDS = {"dead": 0.01, "effective": 1.5, "dominant": 0.7, "copies": 0.99, "apart": 0.9}
+from mhcdiag.weight_readers.records import SiteActivations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +22,8 @@ class _Part:
     findings: tuple[Finding, ...] = ()
 
 
-def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`; streams that start and stay alike are no sign of mixing, so that only a rise is a warning."""
+def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """Two halves that need different things: pre and post weights, or captured streams."""
     if subject.maps.shape[1] < 2:
         return not_checkable("there is one stream")
     if subject.gates is None and not subject.activations:
@@ -51,20 +42,20 @@ def _weights(gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
     post = torch.stack([site.writes() for site in gates])
     unread = (pre < limits["dead"] * pre.sum(dim=1, keepdim=True)).all(dim=0)
     unwritten = (post < limits["dead"] * post.mean()).all(dim=0)
-    share = pre.square().sum(dim=0) / pre.square().sum().clamp(min=1e-300)
-    effective = float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
+    share = pre.square().sum(dim=0) / pre.square().sum().clamp(min=TINY)
+    effective = float(torch.exp(-(share * share.clamp(min=TINY).log()).sum()))
     findings = []
     for dead, verb in ((unread, "read"), (unwritten, "written to")):
         streams = [str(i) for i in range(len(dead)) if dead[i]]
         if streams:
             what = f"stream {', '.join(streams)} is never {verb} (under {limits['dead']:g} at every site)"
-            findings.append(_finding(Severity.WARN, what, "it carries nothing: fewer streams would do"))
+            findings.append(model_finding(Severity.WARN, what, "it carries nothing: fewer streams would do"))
     if effective < limits["effective"]:
         what = f"{effective:.2f} of {len(share)} streams are read effectively (< {limits['effective']:g})"
-        findings.append(_finding(Severity.WARN, what, "one stream does the work of all"))
+        findings.append(model_finding(Severity.WARN, what, "one stream does the work of all"))
     elif float(share.max()) > limits["dominant"]:
         what = f"stream {int(share.argmax())} has {float(share.max()):.0%} of what is read"
-        findings.append(_finding(Severity.NOTE, what, "the others hardly matter"))
+        findings.append(model_finding(Severity.NOTE, what, "the others hardly matter"))
     return _Part(
         overall={"effective_streams": effective, "largest_share": float(share.max())},
         per_site={"largest_pre": tuple(pre.amax(dim=1).tolist()), "largest_post": tuple(post.amax(dim=1).tolist())},
@@ -73,7 +64,7 @@ def _weights(gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
 
 
 def _copies(sites: Sequence[str], activations: Sequence[SiteActivations], limits: Mapping[str, float]) -> _Part:
-    """Streams after each site where they were captured, else before it."""
+    """Streams after each site where they were captured, else before it; only a rise over depth is a warning."""
     cosines = [_cosine(site.x_in if site.x_out is None else site.x_out) for site in activations]
     apart = min(range(len(cosines)), key=cosines.__getitem__)
     findings: tuple[Finding, ...] = ()
@@ -87,7 +78,7 @@ def _copies(sites: Sequence[str], activations: Sequence[SiteActivations], limits
     elif cosines[apart] > limits["copies"]:
         what = f"streams are copies of one another at every site (mean cosine at least {cosines[apart]:.4f})"
         advice = "an equal start and equal writes do that too, so it says nothing of mixing; fewer streams would do"
-        findings = (_finding(Severity.NOTE, what, advice),)
+        findings = (model_finding(Severity.NOTE, what, advice),)
     return _Part(
         overall={"smallest_cosine": cosines[apart], "last_cosine": cosines[-1]},
         per_site={"cosine": tuple(cosines)},
@@ -97,7 +88,7 @@ def _copies(sites: Sequence[str], activations: Sequence[SiteActivations], limits
 
 def _cosine(x: Float[Tensor, "token stream width"]) -> float:
     """Mean over tokens and pairs of different streams."""
-    unit = x.double() / x.double().norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    unit = x.double() / x.double().norm(dim=-1, keepdim=True).clamp(min=TINY)
     gram = unit @ unit.mT
     streams = x.shape[1]
     return float(
@@ -105,5 +96,26 @@ def _cosine(x: Float[Tensor, "token stream width"]) -> float:
     )
 
 
-def _finding(severity: Severity, what: str, advice: str) -> Finding:
-    return Finding(severity=severity, what=what, site="", sites=0, advice=advice)
+CHECK = HealthCheck(
+    name="streams",
+    formula=(
+        "dead read: H_pre of a stream < 0.01 of the site's sum at every site; dead write: H_post < 0.01 of the mean; "
+        "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; input-independent "
+        "parts; mean cosine of pairs of streams per depth, where they were captured"
+    ),
+    source="arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams); 2606.03483 (stream collapse)",
+    basis=Basis.HEURISTIC,
+    thresholds={
+        # A hundredth of an even share or less, at every site.
+        "dead": 0.01,
+        # DeepSeek-V4-Flash reads about 2 of its 4 streams (arXiv 2609.05309) and is sound.
+        "effective": 1.5,
+        # A rule of thumb, and a note only.
+        "dominant": 0.7,
+        # Streams of Identity-HC, which never mixes, stay at 0.99 from an equal start with nearly equal writes: only a
+        # rise from clearly different streams is a sign of mixing.
+        "copies": 0.99,
+        "apart": 0.9,
+    },
+    run=_run,
+)

@@ -4,22 +4,13 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import median
 
-from mhcdiag.health_checks.interface import Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.plain_weights import Writer
-
-NAME = "writers"
-FORMULA = (
-    "per output projection W: sigma1(W) by subspace iteration; RMS of the output per unit RMS of an isotropic input, "
-    "|W|_F / sqrt(outputs); each over the median of its kind (attention, feed-forward)"
-)
-SOURCE = "drift of weight norms: arXiv 2407.05872; scaled start 1/sqrt(2N) of GPT-2"
-BASIS = Basis.HEURISTIC
-THRESHOLDS = {"spectral_note": 10.0, "spectral_warn": 100.0, "silent": 0.01}
+from mhcdiag.weight_readers.records import Writer
 
 
-def run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
-    """See `Check`; experts are not read."""
+def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
+    """Output projections outside experts, which are too large to read and too many to compare."""
     if subject.plain is None:
         return not_checkable("read for models with one residual stream only")
     writers = list(subject.plain.writers())
@@ -62,7 +53,7 @@ def _over_median(writers: Sequence[Writer], values: Sequence[float]) -> list[flo
         kind: median(value for writer, value in zip(writers, values, strict=True) if writer.kind == kind)
         for kind in {writer.kind for writer in writers}
     }
-    return [value / max(middle[writer.kind], 1e-300) for writer, value in zip(writers, values, strict=True)]
+    return [value / max(middle[writer.kind], TINY) for writer, value in zip(writers, values, strict=True)]
 
 
 def _by_kind(writers: Sequence[Writer], sites: int) -> dict[str, tuple[float, ...]]:
@@ -74,3 +65,21 @@ def _by_kind(writers: Sequence[Writer], sites: int) -> dict[str, tuple[float, ..
             found[f"{name}_rms"] = tuple(writer.rms for writer in of_kind)
             found[f"{name}_spectral"] = tuple(writer.spectral for writer in of_kind)
     return found
+
+
+CHECK = HealthCheck(
+    name="writers",
+    formula=(
+        "per output projection W: sigma1(W) by subspace iteration; RMS of the output per unit RMS of an isotropic "
+        "input, |W|_F / sqrt(outputs); each over the median of its kind (attention, feed-forward)"
+    ),
+    source="drift of weight norms: arXiv 2407.05872; scaled start 1/sqrt(2N) of GPT-2",
+    basis=Basis.HEURISTIC,
+    thresholds={
+        # Rules of thumb, over the median of all blocks: the start of GPT-2, 1/sqrt(2N), scales all of them alike.
+        "spectral_note": 10.0,
+        "spectral_warn": 100.0,
+        "silent": 0.01,
+    },
+    run=_run,
+)

@@ -11,13 +11,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.choice import share, widened
 from mhcdiag.kernels.composite import cpu_loops, cpu_selection
 from mhcdiag.kernels.composite.cpu_loops import BLOCK, FORWARD_NORM, MAXIMUM, MINIMUM, SUM
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.composite.quantiles import BINS, ZERO, OctaveCounts, octave_counts, order_statistics
-from mhcdiag.kernels.composite.scaled import Scaled, widened
-from mhcdiag.kernels.reference import Reference
-from mhcdiag.kernels.threads import share
+from mhcdiag.kernels.composite.interface import (
+    BINS,
+    KEYS,
+    ZERO,
+    ChunkGains,
+    KindGains,
+    Maps,
+    OctaveCounts,
+    Outputs,
+    is_safe,
+    octave_counts,
+    order_statistics,
+)
+from mhcdiag.kernels.composite.reference import ReferenceKernel
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.results.gain import Kind, SpanKey
 
 TINY = sys.float_info.min
@@ -48,7 +59,7 @@ class NumbaKernel:
         norms = reduced[..., FORWARD_NORM]
         lowest, highest = float(norms[..., MINIMUM].min()), float(norms[..., MAXIMUM].max())
         if not (finite.all() and is_safe(lowest, highest, maps.dtype)):
-            return Reference().chunk_gains(maps, outputs)
+            return ReferenceKernel().chunk_gains(maps, outputs)
         kinds = {}
         for k, kind in enumerate(Kind):
             matrices = entry_sums[:, k].sum(axis=0).reshape(sites, streams, streams) if entry_sums.size else None
@@ -72,7 +83,7 @@ class NumbaKernel:
         share(loop, blocks, (sums, extremes))
         lowest, highest = float(extremes[:, 0].min()), float(extremes[:, 1].max())
         if not is_safe(lowest, highest, maps.dtype):
-            return Reference().span_sums(maps)
+            return ReferenceKernel().span_sums(maps)
         total = sums.sum(axis=0)
         return {key: _plain(total[..., k]) for k, key in enumerate(KEYS)}
 

@@ -14,15 +14,19 @@ from typing import Any
 import numba
 import numpy
 
+# All constants stand in this file: Numba compiles them in, and renews its cache only where this very file has changed.
 BLOCK = 128
 """Tokens of one block: memory is then read in runs of two pages a site (n = 4, float32), which pays more than keeping
 the mappings of 122 sites in a core's second-level cache would."""
 KEYS = 4
-"""Directions times definitions: forward amax, forward norm, backward amax, backward norm."""
+"""Directions times definitions: forward amax, forward norm, backward amax, backward norm, as in `interface.KEYS`."""
 FORWARD_NORM = 1
+"""The key that bounds all entries of a product, by which the caller judges whether it was safe."""
 SUM, MAXIMUM, MINIMUM = range(3)
+"""Places of the reduced numbers."""
 
-# Sums may be reordered and products fused; NaN and infinity keep their meaning.
+# Without `reassoc` a sum over tokens must be formed one after the other, and is no vector; `contract` fuses products
+# with sums; `nsz` lets -0 be 0. Not `nnan` and `ninf`, which `fastmath=True` has: `_is_finite` would be a constant.
 _FAST = {"contract", "reassoc", "nsz"}
 
 _block = numba.njit(fastmath=_FAST, error_model="numpy", cache=True)
@@ -39,8 +43,18 @@ def _reduce(gains: Any, bits: Any, count: int, extremes: Any, extreme_bits: Any,
     """Sum and largest of each of the `KEYS` gains over the first `count` tokens, and the smallest forward norm.
 
     Non-negative floats sort like the whole numbers with the same bits, and NaN above all: unlike comparisons of floats,
-    those of whole numbers become vectors. Arguments: bits: the gains as whole numbers; extremes, extreme_bits: room for
-    two floats, seen both ways.
+    those of whole numbers become vectors.
+
+    Parameters
+    ----------
+    gains, bits
+        [key, token] of one block, and the same memory as whole numbers.
+    count
+        Tokens that count; those beyond are copies, which change no extreme.
+    extremes, extreme_bits
+        Room for two floats, seen both ways.
+    found
+        Written: [3, KEYS].
     """
     for key in range(KEYS):
         first = key * BLOCK
@@ -72,13 +86,28 @@ def _add_entries(matrices: Any, count: int, found: Any) -> None:
 
 @_block
 def _load(tokens: Any, token_stride: int, entry_stride: int, count: int, room: Any, block: Any, streams: Any) -> None:
-    """One block of the mappings of a site. Arguments: room: as large as the block."""
+    """One block of the mappings of a site, entry after entry, whatever their order in memory.
+
+    Parameters
+    ----------
+    tokens
+        The mappings from the first token of the block on, as a flat buffer with these strides.
+    count
+        Tokens that are there; the others become copies of the last.
+    room
+        Scratch, as large as the block.
+    block
+        Written.
+    streams
+        A tuple of n zeros.
+    """
     n = len(streams)
     entries = n * n
     if token_stride == entries and entry_stride == 1 and count == BLOCK:  # what files hold: matrix after matrix
-        _deal(tokens, n * BLOCK, room, n * BLOCK, streams)
+        # By column first, then each column's entries by row: n places at a time are shuffles of vectors, n * n are not.
+        _deinterleave(tokens, n * BLOCK, room, n * BLOCK, streams)
         for k in range(n):
-            _deal(room[k * n * BLOCK :], BLOCK, block[k * BLOCK :], n * BLOCK, streams)
+            _deinterleave(room[k * n * BLOCK :], BLOCK, block[k * BLOCK :], n * BLOCK, streams)
         return
     if token_stride == 1:  # what is computed here: entry after entry
         for k in range(entries):
@@ -97,11 +126,12 @@ def _load(tokens: Any, token_stride: int, entry_stride: int, count: int, room: A
 
 
 @_block
-def _deal(source: Any, rounds: int, target: Any, stride: int, streams: Any) -> None:
-    """Deal numbers out to n places, `stride` apart, in turn: twice that takes matrices apart, with vectors."""
+def _deinterleave(source: Any, rounds: int, target: Any, stride: int, streams: Any) -> None:
+    """Write every n-th number to a run of its own, the runs `stride` apart."""
     n = len(streams)
     for turn in range(numpy.uint64(rounds)):
         for k in range(n):
+            # Unsigned, as in `_load`.
             target[turn + numpy.uint64(k * stride)] = source[turn * numpy.uint64(n) + numpy.uint64(k)]
 
 
@@ -124,6 +154,7 @@ def _is_finite(block: Any) -> bool:
 @_block
 def _multiply(left: Any, right: Any, out: Any, streams: Any) -> None:
     n = len(streams)
+    # `j` and `k` are unrolled inside the tokens: row i of `left` is then loaded once, and no sum goes through memory.
     for i in range(n):
         for t in range(BLOCK):
             for j in range(n):

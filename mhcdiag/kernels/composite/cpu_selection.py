@@ -1,17 +1,24 @@
-"""Order statistics and logarithmic histograms of rows of non-negative numbers, as loops for Numba."""
+"""Order statistics and logarithmic histograms of rows of non-negative numbers, as loops for Numba.
+
+Two ranks of a row are found by counting: the range of its values, seen as whole numbers, is cut into `PARTS`, and only
+the values of the two parts that hold the ranks are sorted.
+"""
 
 from typing import Any
 
 import numba
 import numpy
 
-from mhcdiag.kernels.composite.quantiles import BINS, bin_bounds
+from mhcdiag.kernels.composite.interface import BINS, bin_bounds
 
+# Tables are handed to the loops, and no constant comes from another file: Numba compiles constants in, and renews its
+# cache only where the file of the loop itself has changed.
 PARTS = 1024
-"""Parts into which the range of a row is cut before values are looked at one by one."""
+"""Parts into which the range of a row is cut: their counts, 4 KB, stay in the first cache."""
 FEW = 64
 """Values up to which sorting by insertion, which allocates nothing, is faster."""
 GUESSES = 1024
+"""Parts of an octave, four to a bin: the bin of a value is its part's first one, or the next."""
 
 _rows = numba.njit(error_model="numpy", cache=True, nogil=True)
 
@@ -54,6 +61,7 @@ def select(first: int, last: int, bits: Any, ranks: Any, found: Any, largest: An
         for t in range(tokens):
             parts[t] = numpy.uint16((values[t] - low) >> shift)
         counts[:] = 0
+        # A loop of its own: the one before becomes vectors, and would not with an increment at a random place in it.
         for t in range(tokens):
             counts[numpy.uint64(parts[t])] += 1
         lower_part, lower_below = _part_of(ranks[0], counts, 0, 0)

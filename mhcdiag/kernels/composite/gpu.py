@@ -9,18 +9,30 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.kernels.choice import widened
 from mhcdiag.kernels.composite.gpu_programs import composite_program, span_program
-from mhcdiag.kernels.composite.interface import KEYS, ChunkGains, KindGains, Maps, Outputs, is_safe
-from mhcdiag.kernels.composite.quantiles import OctaveCounts, octave_counts, order_statistics
-from mhcdiag.kernels.composite.scaled import Scaled, widened
+from mhcdiag.kernels.composite.interface import (
+    KEYS,
+    ChunkGains,
+    KindGains,
+    Maps,
+    OctaveCounts,
+    Outputs,
+    is_safe,
+    octave_counts,
+    order_statistics,
+)
+from mhcdiag.kernels.composite.reference import ReferenceKernel
+from mhcdiag.kernels.composite.scaled import Scaled
 from mhcdiag.kernels.gpu_launch import device_of
-from mhcdiag.kernels.reference import Reference
 from mhcdiag.results.gain import Kind, SpanKey
 
 REGISTERS = 128
 """32-bit registers of a thread that one site's mapping and composite may fill together."""
 SUM, MAXIMUM, MINIMUM = range(3)
+"""Places of the reduced numbers, as `gpu_programs` writes them."""
 FORWARD_NORM = 1
+"""The key that bounds all entries of a product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,7 @@ class TritonKernel:
         edges = torch.stack([norms[..., MINIMUM].min(), norms[..., MAXIMUM].max(), finite.sum()])
         lowest, highest, check = edges.tolist()  # the one place that waits for the device
         if check != 0 or not is_safe(lowest, highest, products):
-            return Reference().chunk_gains(widened(maps), outputs)
+            return ReferenceKernel().chunk_gains(widened(maps), outputs)
         kinds = {
             kind: KindGains(
                 sums=Scaled(reduced[:, k, :, SUM].double().sum(dim=0).T, None),
@@ -86,7 +98,7 @@ class TritonKernel:
         edges = torch.stack([extremes[..., 0].min(), extremes[..., 1].max(), extremes[..., 2].sum()])
         lowest, highest, check = edges.tolist()  # waits for the device
         if check != 0 or not is_safe(lowest, highest, products):
-            return Reference().span_sums(maps)
+            return ReferenceKernel().span_sums(maps)
         total = sums.double().sum(dim=0)
         return {key: Scaled(total[..., k], None) for k, key in enumerate(KEYS)}
 

@@ -5,6 +5,9 @@ them apart into one vector of tokens for each entry; the product of two matrices
 and nothing but mappings and reduced numbers touches memory. Suffixes go down through the sites in a second pass, which
 finds the mappings in the second-level cache. Numbers of streams that are no power of two are padded with zeros: a row
 of zeros has gain 0 and changes no maximum.
+
+Registers have no addresses: what is kept in them is a tuple of vectors, whose entries only unrolled loops
+(`static_range`) can name. Triton knows no lists, and no assignment to an entry, so that tuples grow by `+`.
 """
 
 import triton
@@ -29,6 +32,8 @@ def _load(
     inside = valid[:, None] & ((i < n) & (j < n))[None, :]
     places = rows[:, None] * token_stride + ((i * n + j) * entry_stride)[None, :]
     tile = tl.load(base + places, mask=inside, other=0.0).to(dtype)
+    # Loading entry by entry would read each line of memory n * n times: a tile is read once, and `split`, which halves
+    # the last axis, takes it apart level by level.
     parts = (tile,)
     for level in tl.static_range(0, 6):
         if (entries >> level) > 1:
@@ -44,6 +49,14 @@ def _load(
     for k in tl.static_range(0, entries):
         vectors = vectors + (tl.reshape(parts[k], (tile.shape[0],)),)
     return vectors
+
+
+@triton.jit
+def _broken(mapping, check, side: tl.constexpr):
+    """`check`, or NaN where the mapping holds NaN or infinity."""
+    for k in tl.static_range(0, side * side):
+        check += mapping[k] * 0  # of NaN and infinity NaN; one sum in place of a comparison for each entry
+    return check
 
 
 @triton.jit
@@ -133,7 +146,7 @@ def composite_program(
         H_res of the first token and site; element (l, t, k) lies the strides away.
     reduced
         Written: [program, kind, site, 3, key] in the type of the products: sum, largest and, for the forward norm only,
-        smallest over tokens; keys in the order of `kernels.interface.KEYS`.
+        smallest over tokens; keys in the order of `interface.KEYS`.
     entry_sums, per_token
         Written if wanted: [program, kind, site, entry] and [kind, key, site, token].
     finite
@@ -141,12 +154,11 @@ def composite_program(
     n, side
         Number of streams, and the next power of two.
     """
+    # In 64 bits: ten million tokens of 60 sites have more entries than 32 bits count.
     rows = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
     valid = rows < tokens
-    check = tl.zeros((TOKENS,), dtype)
     prefix = _load(maps, token_stride, entry_stride, rows, valid, n, side, dtype)
-    for k in tl.static_range(0, side * side):
-        check += prefix[k] * 0
+    check = _broken(prefix, tl.zeros((TOKENS,), dtype), side)
     _store(
         prefix, 0, 0, sites, tokens, rows, valid, reduced, entry_sums, per_token, n, side, with_matrices, with_tokens
     )
@@ -157,8 +169,7 @@ def composite_program(
     for site in range(1, sites):
         here += site_stride
         mapping = _load(here, token_stride, entry_stride, rows, valid, n, side, dtype)
-        for k in tl.static_range(0, side * side):
-            check += mapping[k] * 0  # NaN where the mapping holds NaN or infinity
+        check = _broken(mapping, check, side)
         _store(
             mapping, 0, site, sites, tokens, rows, valid, reduced, entry_sums, per_token, n, side, with_matrices,
             with_tokens,
@@ -193,14 +204,6 @@ def _store_span(product, place, valid, low, high, side: tl.constexpr):
     for key in tl.static_range(0, 4):
         tl.store(place + key, tl.sum(tl.where(valid, gains[key], 0.0), axis=0))
     return tl.minimum(low, gains[1]), tl.maximum(high, gains[1])
-
-
-@triton.jit
-def _broken(mapping, check, side: tl.constexpr):
-    """`check`, or NaN where the mapping holds NaN or infinity."""
-    for k in tl.static_range(0, side * side):
-        check += mapping[k] * 0
-    return check
 
 
 @triton.jit

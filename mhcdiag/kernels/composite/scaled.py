@@ -106,7 +106,7 @@ class Scaled:
 def _number(mantissa: float, exponent: float) -> Number:
     if not math.isfinite(mantissa) or mantissa == 0:
         return mantissa
-    if math.log2(mantissa) + exponent < 1023:
+    if math.log2(mantissa) + exponent < 1023:  # `ldexp` raises where the result is no float64
         return math.ldexp(mantissa, int(exponent))
     return from_log2(math.log2(mantissa) + exponent)
 
@@ -127,11 +127,6 @@ def multiply(
     return total
 
 
-def widened(maps: Tensor) -> Tensor:
-    """The element type that products are computed in: float32 for half precision, otherwise that of the mappings."""
-    return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
-
-
 def needs_scaling(maps: Float[Tensor, "site stream stream token"]) -> bool:
     """Whether products over these sites could leave the range of their element type, in either direction."""
     if not maps.numel():
@@ -139,6 +134,8 @@ def needs_scaling(maps: Float[Tensor, "site stream stream token"]) -> bool:
     logs = maps.abs().sum(dim=2).amax(dim=1).log2().abs()
     # NaN and infinity do not overflow any further, and an all-zero mapping stays zero.
     logs = torch.where(logs.isfinite(), logs, torch.zeros_like(logs))
+    # Logarithms of norms add up to more than that of any product of the mappings. 0.4 of the range leaves room for sums
+    # over streams and tokens, and for squares.
     return bool((logs.sum(dim=0) > 0.4 * math.log2(torch.finfo(maps.dtype).max)).any())
 
 

@@ -6,16 +6,19 @@ from typing import Any, ClassVar
 import numba
 import torch
 
-from mhcdiag.kernels.composite.scaled import widened
+from mhcdiag.kernels.choice import share, widened
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, Guard, Matrices, Normalised, SinkhornRule
 from mhcdiag.kernels.sinkhorn.reference import raised, start_of, through_softmax
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, Guard, Matrices, Normalised, SinkhornRule
-from mhcdiag.kernels.threads import share
 
+# As in `composite.cpu_loops`, all constants of the loops stand in their own file.
 BLOCK = 128
 """Tokens that are normalised together: wide enough for vector instructions, small enough for the first cache."""
 ADDED, FLOOR, SKIP = range(3)
 """What eps does in a denominator, as in `Guard`."""
 
+# Divisions bound this loop, not memory: `arcp` allows products with reciprocals. Not `reassoc`: a sum over a line has n
+# terms, one after the other, and tokens are the vectors. `error_model="numpy"` leaves out the checks for a division by
+# zero, which would keep loops from being vectors.
 _whole = numba.njit(cache=True, nogil=True, fastmath={"contract", "arcp", "nsz"}, error_model="numpy")
 
 
@@ -86,6 +89,7 @@ def backward(
         m, begin = block // blocks, block % blocks * BLOCK
         end = min(begin + BLOCK, tokens)
         found[m, :, :, begin:end] = gradient[m, :, :, begin:end]
+        # The matrix is taken back step by step, K = Y s, in place of n^2 kept numbers a step.
         matrix = result[m, :, :, begin:end].copy()
         inner = matrix[0, 0].copy()
         for step in range(steps - 1, -1, -1):
@@ -106,7 +110,7 @@ def backward(
                         entry[t] *= total[t]
 
 
-GUARDS = {Guard.ADDED: ADDED, Guard.FLOOR: FLOOR, Guard.SKIP: SKIP}
+_GUARDS = {Guard.ADDED: ADDED, Guard.FLOOR: FLOOR, Guard.SKIP: SKIP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class NumbaSinkhorn:
         sums = matrix.new_empty(count, rule.steps if keep else 1, streams, tokens)
         result = torch.empty_like(matrix) if keep else matrix
         eps = matrix.new_tensor(rule.eps).numpy()[()]  # a plain float would make every sum a float64
-        fixed = (eps, GUARDS[rule.guard], int(rule.first == COLUMNS), rule.steps)
+        fixed = (eps, _GUARDS[rule.guard], int(rule.first == COLUMNS), rule.steps)
         arguments = (matrix.numpy(), *fixed, sums.numpy(), result.numpy())
         share(forward, count * -(-tokens // BLOCK), arguments)
         if keep:

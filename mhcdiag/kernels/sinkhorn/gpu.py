@@ -1,4 +1,7 @@
-"""Sinkhorn-Knopp on GPUs: one Triton program takes a block of tokens through all iterations."""
+"""Sinkhorn-Knopp on GPUs: one Triton program takes a block of tokens through all iterations.
+
+Twenty iterations in plain torch are a hundred and more operations, each of which reads and writes every matrix.
+"""
 
 from dataclasses import dataclass
 from math import inf
@@ -10,15 +13,17 @@ import triton.language as tl
 
 from mhcdiag.kernels.gpu_launch import device_of
 from mhcdiag.kernels.sinkhorn.gpu_programs import backward_program, forward_program
-from mhcdiag.kernels.sinkhorn.rule import COLUMNS, ROWS, Guard, Matrices, Normalised, SinkhornRule, Start
+from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, Matrices, Normalised, SinkhornRule, Start
 
 WARPS = 4
-GUARDS = {Guard.ADDED: 0, Guard.FLOOR: 1, Guard.SKIP: 2}
+"""Warps of a program: no token needs another one's numbers, so that any number would do."""
+_GUARDS = {Guard.ADDED: 0, Guard.FLOOR: 1, Guard.SKIP: 2}
+"""As `gpu_programs` counts them: a program takes numbers, not enums."""
 
 
 @dataclass(frozen=True, slots=True)
 class TritonSinkhorn:
-    """See `SinkhornKernel`."""
+    """See `SinkhornKernel`; each number of streams is a compilation of its own, with loops over entries unrolled."""
 
     name: ClassVar[str] = "triton"
 
@@ -35,7 +40,7 @@ class TritonSinkhorn:
                 logits, *logits.stride(), tokens,
                 result, starts, sums, rule.eps, rule.limit if rule.limit < inf else 0.0, rule.steps // 2,
                 n=streams, TOKENS=block, dtype=tl.float64 if wide == torch.float64 else tl.float32,
-                softmax=rule.start is Start.SOFTMAX, columns_first=rule.first == COLUMNS, guard=GUARDS[rule.guard],
+                softmax=rule.start is Start.SOFTMAX, columns_first=rule.first == COLUMNS, guard=_GUARDS[rule.guard],
                 shift_columns=COLUMNS in rule.shift, shift_rows=ROWS in rule.shift, cut=rule.limit < inf, keep=keep,
                 num_warps=WARPS,
             )  # fmt: skip

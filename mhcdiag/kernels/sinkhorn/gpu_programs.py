@@ -1,7 +1,8 @@
 """Sinkhorn-Knopp as Triton programs: each token's matrix in registers from the first step to the last.
 
 One program takes `TOKENS` tokens of one matrix. Entry (i, j) is a vector of tokens, loaded once; nothing but logits and
-results touches memory, besides the sums of each step where the gradient will need them.
+results touches memory, besides the sums of each step where the gradient will need them. Tuples grow by `+`, since
+Triton knows neither lists nor assignments to an entry.
 """
 
 import triton
@@ -65,7 +66,7 @@ def _guard(sums, eps, n: tl.constexpr, guard: tl.constexpr):
 def _divide(matrix, sums, n: tl.constexpr, columns: tl.constexpr):
     inverse = ()
     for line in tl.static_range(0, n):
-        inverse = inverse + (1.0 / sums[line],)
+        inverse = inverse + (1.0 / sums[line],)  # one division a line in place of one an entry
     found = ()
     for i in tl.static_range(0, n):
         for j in tl.static_range(0, n):
@@ -156,6 +157,7 @@ def forward_program(
                                    propagate_nan=tl.PropagateNan.ALL)  # fmt: skip
             start = start + (entry,)
         matrix = _shifted_exp(start, n, shift_columns, shift_rows)
+    # Two steps a turn, since which side is normalised must be known while it is compiled; the loop itself stays a loop.
     for pair in range(pairs):
         step = 2 * pair + (1 if softmax else 0)
         earlier: tl.constexpr = (not columns_first) if softmax else columns_first

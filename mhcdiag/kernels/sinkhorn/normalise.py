@@ -1,13 +1,22 @@
 """The Sinkhorn-Knopp iteration behind one function: plain torch, Numba or Triton, with its gradient."""
 
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.kernels.choice import choose_sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import Matrices, Normalised, SinkhornKernel, SinkhornRule
+from mhcdiag.kernels.choice import (
+    COMPILED_STREAMS,
+    MANY_MATRICES,
+    NO_NUMBA,
+    NO_TRITON,
+    Implementation,
+    first_that_runs,
+)
+from mhcdiag.kernels.sinkhorn.interface import Matrices, Normalised, SinkhornKernel, SinkhornRule
+from mhcdiag.kernels.sinkhorn.reference import ReferenceSinkhorn
 
 Logits = Float[Tensor, "*batch row column token"]
 
@@ -56,3 +65,47 @@ class _Differentiable(torch.autograd.Function):
         start, result, sums = ctx.saved_tensors
         kept = Normalised(result=result, start=start, sums=sums)
         return ctx.kernel.backward(gradient, kept, ctx.rule).to(ctx.dtype), None, None
+
+
+@cache
+def _numba() -> SinkhornKernel | None:
+    try:
+        from mhcdiag.kernels.sinkhorn.cpu import NumbaSinkhorn
+    except NO_NUMBA:
+        return None
+    return NumbaSinkhorn()
+
+
+@cache
+def _triton() -> SinkhornKernel | None:
+    try:
+        from mhcdiag.kernels.gpu_launch import try_out
+        from mhcdiag.kernels.sinkhorn.gpu import TritonSinkhorn
+
+        try_out("cuda")
+    except NO_TRITON:
+        return None
+    return TritonSinkhorn()
+
+
+SINKHORN_KERNELS: tuple[Implementation[SinkhornKernel], ...] = (
+    # Any number of streams: its loops over lines are not unrolled, and one compiled form serves all.
+    Implementation(name="numba", load=_numba, device="cpu", more_than=MANY_MATRICES),
+    Implementation(name="triton", load=_triton, device="cuda", streams=COMPILED_STREAMS),
+    Implementation(name="torch", load=ReferenceSinkhorn),
+)
+"""The fastest first."""
+
+
+def choose_sinkhorn(logits: Tensor, *, matrices: int) -> SinkhornKernel:
+    """The implementation for one kind of Sinkhorn-Knopp iteration.
+
+    Parameters
+    ----------
+    logits
+        What is to be normalised, [..., row, column, token].
+    matrices
+        How many of them come in all calls together.
+    """
+    device, streams = logits.device.type, logits.shape[-2]
+    return first_that_runs(SINKHORN_KERNELS, device=device, streams=streams, matrices=matrices)

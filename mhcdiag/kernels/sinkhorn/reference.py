@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mhcdiag.kernels.composite.scaled import widened
-from mhcdiag.kernels.sinkhorn.rule import Guard, Matrices, Normalised, SinkhornRule, Start
+from mhcdiag.kernels.choice import widened
+from mhcdiag.kernels.sinkhorn.interface import Guard, Matrices, Normalised, SinkhornRule, Start
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,41 +4,43 @@ The LayerNorm subtracts the mean, so the projection is centred here, and its bia
 centred Gaussian vector of d numbers has d - 1 free directions, while the norm still divides by d.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import sqrt
 
 from torch import Tensor
 
-from mhcdiag.layouts.block_sites import Modules, find_modules, recognise_modules
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import Modules, find_modules, recognise_modules
+from mhcdiag.layouts.stored_parts import AlphaGates
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 ROLES = (
     "static_alpha", "static_beta", "dynamic_alpha_fn", "dynamic_alpha_scale", "dynamic_beta_fn", "dynamic_beta_scale",
     "layer_norm.weight", "layer_norm.bias", "norm.gamma", "residual_scale", "H_res_logits",
 )  # fmt: skip
 DYNAMIC = ("static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "layer_norm.weight")
+WORDS = ("static_alpha", "static_beta", "dynamic_alpha", "dynamic_beta")
 FOREIGN = {"norm.gamma", "residual_scale", "H_res_logits"}
 
 
-def _modules(checkpoint: NamedTensors, mixers: Sequence[str]) -> Modules:
+def _modules(checkpoint: NamedTensors, mixers: MixerNames) -> Modules:
     modules = find_modules(checkpoint, mixers, probes=("static_alpha", "dynamic_alpha_scale"), roles=ROLES)
     return {} if any(FOREIGN & set(roles) for roles in modules.values()) else modules
 
 
-def _find_dynamic(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_dynamic(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     modules = _modules(checkpoint, mixers)
     if not any("layer_norm.weight" in roles for roles in modules.values()):
         return None
     return recognise_modules(checkpoint, modules, needed=DYNAMIC, model="HC")
 
 
-def _find_static(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_static(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     modules = _modules(checkpoint, mixers)
     if not modules or any({*DYNAMIC[1:], "dynamic_beta_fn"} & set(roles) for roles in modules.values()):
         return None
@@ -61,24 +63,24 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     }
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     del checkpoint
-    if settings.tanh is None:
+    if overrides.tanh is None:
         assumed.append("tanh on the input-dependent part (not stored; --tanh/--no-tanh)")
-    return _unconstrained(settings, tanh=settings.tanh is not False)
+    return _unconstrained(overrides, tanh=overrides.tanh is not False)
 
 
-def _static_recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _static_recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     del checkpoint, assumed
-    return _unconstrained(settings, tanh=False)
+    return _unconstrained(overrides, tanh=False)
 
 
-def _unconstrained(settings: Settings, *, tanh: bool) -> Recipe:
+def _unconstrained(overrides: Overrides, *, tanh: bool) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=True, eps=1e-5),
         activation=Activation.TANH if tanh else Activation.NONE,
         constraint=None,
-        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
     )
 
 
@@ -114,6 +116,9 @@ BYTEDANCE = ParametricLayout(
     roles=("static_alpha", "dynamic_alpha_scale"),
     dynamic_roles=("dynamic_alpha_fn", "layer_norm.weight", "layer_norm.bias"),
     refused=("sinkhorn_iters", "sinkhorn_eps"),
+    predicts=False,  # the mean that LayerNorm takes away is folded into the projection, not taken from given streams
+    words=WORDS,
+    gates=(AlphaGates(),),
 )
 BYTEDANCE_STATIC = ParametricLayout(
     name="bytedance-shc",
@@ -128,4 +133,6 @@ BYTEDANCE_STATIC = ParametricLayout(
     residual=_residual,
     roles=("static_alpha",),
     refused=("tanh", "sinkhorn_iters", "sinkhorn_eps"),
+    words=WORDS,
+    gates=(AlphaGates(),),
 )

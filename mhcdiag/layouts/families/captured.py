@@ -8,7 +8,6 @@ JSON list of the positions that begin a sequence. Per site there may be, for the
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts.checks import refuse_settings, require_layers, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts.checks import refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import CapturedReading, Reading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -49,7 +49,7 @@ class CapturedMaps:
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
+class CapturedFormat:
     """The interchange format."""
 
     name: ClassVar[str] = "captured"
@@ -57,10 +57,13 @@ class Captured:
     tensors: ClassVar[str] = "`layers.{i}.h_res`"
     mixing: ClassVar[str] = "whatever the model did"
     evidence: ClassVar[Evidence] = Evidence.OWN
+    words: ClassVar[tuple[str, ...]] = ()
+    gates: ClassVar[tuple[StoredGates, ...]] = ()
+    module_paths: ClassVar[tuple[str, ...]] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`."""
-        found = {int(match[1]): name for name in mixers if (match := CAPTURED_MAP.match(name))}
+        found = {int(match[1]): name for name in mixers.tensors if (match := CAPTURED_MAP.match(name))}
         if not found:
             return None
         require_layers(checkpoint, sorted(found), count=None, what="h_res")
@@ -70,10 +73,12 @@ class Captured:
             sites=tuple(Site(name=names[i], tensors={"h_res": found[i]}, depth=i) for i in range(len(found))),
         )
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`; checks shapes, and reads nothing before the first chunk is asked for."""
         del dynamic
-        refuse_settings(settings, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
+        refuse_overrides(overrides, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
         names = tuple(site.tensors["h_res"] for site in recognition.sites)
         shapes = [checkpoint.tensors[name].shape for name in names]
         streams = shapes[0][-1] if shapes[0] else 0
@@ -90,8 +95,8 @@ class Captured:
         if not tokens or not streams:
             raise LayoutError(checkpoint.path, found=f"tensor {names[0]} is empty", expected="at least one token")
         stack = Stack(sites=tuple(site.name for site in recognition.sites), tensors=names, streams=streams)
-        return Reading(
-            captured=CapturedMaps(checkpoint=checkpoint, stack=stack, tokens=tokens),
+        return CapturedReading(
+            source=CapturedMaps(checkpoint=checkpoint, stack=stack, tokens=tokens),
             first_tokens=_first_tokens(checkpoint, tokens),
         )
 
@@ -131,3 +136,6 @@ def _json_list(checkpoint: NamedTensors, key: str) -> list[object] | None:
     if not isinstance(value, list):
         raise LayoutError(checkpoint.path, found=f"metadata key '{key}' is no list", expected="a JSON list")
     return value
+
+
+CAPTURED = CapturedFormat()

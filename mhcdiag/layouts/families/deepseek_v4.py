@@ -4,28 +4,35 @@ Per site x is flattened to n*C numbers and RMS-normalised without weight; `fn @ 
 residual entries, row by row. The comb matrix that Sinkhorn makes of the last block is applied as x_new = comb^T x
 (DeepSeek-V4, V4.1, GLM-5.3-Flash): its rows are source streams, and since columns are normalised last, the rows of
 H_res are exact and the backward gain carries the error. nanowhale has the same names and the same Sinkhorn, but was
-trained with x_new = comb x; only the spelling of its head tells it apart.
+trained with x_new = comb x; only the spelling of its head is different.
+
+llama.cpp's conversion keeps mathematics and slices under names of its own. It writes openPangu under the same names,
+the weight of openPangu's norm folded into `fn`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts.block_sites import Blocks, BlockSpelling, Place, group_blocks, model_type, recognise_blocks
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.errors import LayoutError
+from mhcdiag.layouts import checks
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_shape
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.readings import ParametricReading, Reading
+from mhcdiag.layouts.spellings import Blocks, BlockSpelling, SiteIndex, group_blocks, model_type, recognise_blocks
+from mhcdiag.layouts.stored_parts import FusedGates, fused_rows, residual_block, residual_columns, streams_of_fused
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 SPELLING = BlockSpelling(
     patterns=(
@@ -43,6 +50,7 @@ SPELLING = BlockSpelling(
 _NANOWHALE_HEAD = "model.hc_head_fn"
 
 DEFAULT_EPS = 1e-6
+"""hc_eps of the released inference code, whose own inference/config.json leaves the key out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,26 +65,33 @@ class DeepSeekV4:
     model_types: tuple[str, ...]
     """Values of `model_type` in config.json for which the orientation is known."""
     bare_prefix: str
-    """What stands before `layers.N` where no config.json tells the family; "" takes whatever no other family claims."""
+    """What stands before `layers.N` where no config.json names the family; "" takes whatever no other family claims."""
     norm_eps: float
     """eps of the input norm where config.json does not say."""
     orientation: Orientation = Orientation.SOURCE_ROWS
     notes: tuple[str, ...] = ()
     starts_equal: bool = True
     """The streams begin as copies of the embedding."""
+    predicts: bool = True
+    words: tuple[str, ...] = ()
+    """None of its own: all names have `hc`."""
+    gates: tuple[StoredGates, ...] = (FusedGates("base"),)
+    module_paths: tuple[str, ...] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`; layers from `num_hidden_layers` on are MTP layers, and output heads are no sites."""
         blocks = group_blocks(mixers, SPELLING)
         if not blocks.trunks or _is_without_mixing(checkpoint, blocks) or not self._is_mine(checkpoint, blocks):
             return None
         return recognise_blocks(checkpoint, blocks, SPELLING, model=model_type(checkpoint))
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`."""
-        refuse_settings(settings, self.name, "tanh")
+        refuse_overrides(overrides, self.name, "tanh")
         assumed: list[str] = []
-        recipe = self._recipe(checkpoint, settings, assumed)
+        recipe = self._recipe(checkpoint, overrides, assumed)
         streams = _check_shapes(checkpoint, recognition.sites, self._config(checkpoint))
         rows, scales, factors, nonfinite = [], [], [], []
         roles = ("base", "scale", "fn") if dynamic else ("base", "scale")
@@ -102,14 +117,16 @@ class DeepSeekV4:
             scale=torch.stack(scales),
             factors=tuple(factors) if dynamic else None,
         )
-        return Reading(parameters=parameters, assumed=tuple(assumed), notes=self.notes, nonfinite=tuple(nonfinite))
+        return ParametricReading(
+            parameters=parameters, assumed=tuple(assumed), notes=self.notes, nonfinite=tuple(nonfinite)
+        )
 
-    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> torch.Tensor:
+    def projection_of(self, checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
         """The residual projection [n*C, n*n] of one site."""
         return read_float(checkpoint, site.tensors["fn"])[2 * streams :].T
 
     def _config(self, checkpoint: NamedTensors) -> Mapping[str, Any]:
-        return configuration.section(checkpoint, "text_config")
+        return checks.section(checkpoint, "text_config")
 
     def _is_mine(self, checkpoint: NamedTensors, blocks: Blocks) -> bool:
         if _is_nanowhale(checkpoint, blocks):
@@ -121,14 +138,14 @@ class DeepSeekV4:
         claimed = next((f for f in families if f.bare_prefix and f.bare_prefix in blocks.trunks), None)
         return self is (DEEPSEEK_V4 if claimed is None else claimed)
 
-    def _recipe(self, checkpoint: NamedTensors, settings: Settings, assumed: list[str]) -> Recipe:
-        iterations = chosen.iterations(checkpoint, settings, assumed, "hc_sinkhorn_iters")
-        eps = chosen.sinkhorn_eps(checkpoint, settings, assumed, "hc_eps", default=DEFAULT_EPS)
-        norm_eps = configuration.positive(checkpoint, self._config(checkpoint), "rms_norm_eps", "norm_eps")
+    def _recipe(self, checkpoint: NamedTensors, overrides: Overrides, assumed: list[str]) -> Recipe:
+        iterations = checks.iterations(checkpoint, overrides, assumed, "hc_sinkhorn_iters")
+        eps = checks.sinkhorn_eps(checkpoint, overrides, assumed, "hc_eps", default=DEFAULT_EPS)
+        norm_eps = checks.positive(checkpoint, self._config(checkpoint), "rms_norm_eps", "norm_eps")
         if norm_eps is None:
             norm_eps = self.norm_eps
             assumed.append(f"eps of the input norm: {norm_eps:g} (not in config.json)")
-        orientation = settings.orientation
+        orientation = overrides.orientation
         if orientation is None:
             orientation = self.orientation
             if self is NANOWHALE:
@@ -156,6 +173,7 @@ DEEPSEEK_V4 = DeepSeekV4(
     model_types=("deepseek_v4",),
     bare_prefix="",
     norm_eps=1e-6,
+    module_paths=("layers.0.attn_hc.", "layers.0.ffn_hc."),
 )
 DEEPSEEK_V41 = DeepSeekV4(
     name="deepseek-v4.1",
@@ -180,6 +198,7 @@ GLM5_NEXT = DeepSeekV4(
     model_types=("glm5_next", "glm5_next_text"),
     bare_prefix="model.language_model.",
     norm_eps=1e-5,
+    module_paths=("model.language_model.layers.0.attn_hc.", "model.language_model.layers.0.ffn_hc."),
 )
 NANOWHALE = DeepSeekV4(
     name="nanowhale",
@@ -214,24 +233,96 @@ def _is_nanowhale(checkpoint: NamedTensors, blocks: Blocks) -> bool:
 
 def _is_without_mixing(checkpoint: NamedTensors, blocks: Blocks) -> bool:
     """Whether these are Hy-V4's tensors: the same names, but two scales (pre, post) and no residual block."""
-    sites: Mapping[Place, Mapping[str, str]] = next(iter(blocks.trunks.values()))
+    sites: Mapping[SiteIndex, Mapping[str, str]] = next(iter(blocks.trunks.values()))
     roles = next(iter(sites.values()))
     return "scale" in roles and checkpoint.tensors[roles["scale"]].shape == (2,)
 
 
 def _check_shapes(checkpoint: NamedTensors, sites: tuple[Site, ...], config: Mapping[str, Any]) -> int:
     """Check every site's shapes against the number of streams, and return that number."""
-    streams = configuration.integer(checkpoint, config, "hc_mult")
+    streams = checks.integer(checkpoint, config, "hc_mult")
     first = checkpoint.tensors[sites[0].tensors["base"]].shape
     if streams is None:
         streams = isqrt(first[0] + 1) - 1 if len(first) == 1 else 0  # rows = n^2 + 2n
-    rows = streams * (streams + 2)
-    width = configuration.integer(checkpoint, config, "hidden_size", "dim")
+    rows = fused_rows(streams)
+    # `dim` is the spelling of inference/config.json, beside the released weights.
+    width = checks.integer(checkpoint, config, "hidden_size", "dim")
     meaning = f"n * (n + 2) for n = {streams} streams"
     for site in sites:
         require_shape(checkpoint, site.tensors["base"], (rows,), meaning=meaning)
+        # Three factors, in spite of the name: converters that take `.scale` for a quantisation scale break these files.
         require_shape(checkpoint, site.tensors["scale"], (3,), meaning="pre, post, res")
         found = checkpoint.tensors[site.tensors["fn"]].shape
         columns = streams * width if width else streams * (found[-1] // streams) if found and streams else -1
         require_shape(checkpoint, site.tensors["fn"], (rows, columns), meaning=f"{meaning}, n * hidden size")
     return streams
+
+
+_GGUF_SPELLING = BlockSpelling(
+    patterns=(re.compile(r"^(?P<prefix>)blk\.(?P<layer>\d+)\.hc_(?P<kind>attn|ffn)_(?P<role>fn|base|scale)\.weight$"),),
+    excluded=re.compile(r"^output_hc_"),
+    required=("fn", "base", "scale"),
+)
+ARCHITECTURES = re.compile(r"deepseek4|deepseek[_-]?v4|glm5|openpangu|pangu", re.IGNORECASE)
+"""Architectures whose GGUF files have these names and this mathematics."""
+ITERATIONS, EPS = "hyper_connection.sinkhorn_iterations", "hyper_connection.epsilon"
+
+
+def _known_architecture(checkpoint: NamedTensors, found: Recognition) -> Recognition:
+    architecture = str((checkpoint.config or {}).get("general.architecture", ""))
+    if architecture and not ARCHITECTURES.search(architecture):
+        raise LayoutError(
+            checkpoint.path,
+            found=f"a GGUF file of architecture {architecture!r} with DeepSeek-V4's tensor names",
+            expected="deepseek4, glm5 or openpangu",
+            hint="what its mixers compute is not known; nothing was measured",
+        )
+    return found
+
+
+def _gguf_streams(checkpoint: NamedTensors, site: Site) -> int:
+    return streams_of_fused(checkpoint, site, "base")
+
+
+def _gguf_shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
+    rows = streams * (streams + 2)
+    return {"base": (rows,), "scale": (3,), "fn": (rows, INPUTS)}
+
+
+def _gguf_recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
+    return Recipe(
+        norm=InputNorm(per_stream=False, eps=1e-6),
+        activation=Activation.NONE,
+        constraint=SoftmaxSinkhorn(
+            iterations=checks.iterations(checkpoint, overrides, assumed, ITERATIONS),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, EPS, default=1e-6),
+        ),
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
+    )
+
+
+def _gguf_residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    return ResidualPart(
+        base=residual_block(values["base"], streams),
+        scale=values["scale"][2],
+        projection=residual_columns(values, "fn", streams),
+    )
+
+
+GGUF_V4 = ParametricLayout(
+    name="deepseek-v4-gguf",
+    source="llama.cpp's conversion of DeepSeek-V4 and openPangu: fn times norm_gamma, row by row",
+    tensors="`blk.N.hc_attn_{fn,base,scale}.weight`, `hc_ffn_*`",
+    mixing="as `deepseek-v4`; a weighted norm is folded into `fn`",
+    evidence=Evidence.SOURCE,
+    find=_GGUF_SPELLING.find,
+    accept=_known_architecture,
+    streams=_gguf_streams,
+    shapes=_gguf_shapes,
+    recipe=_gguf_recipe,
+    residual=_gguf_residual,
+    roles=("base", "scale"),
+    dynamic_roles=("fn",),
+    starts_equal=True,
+    gates=(FusedGates("base"),),
+)

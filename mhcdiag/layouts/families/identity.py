@@ -4,16 +4,16 @@ Their sites read from and write to the streams, but nothing carries one stream i
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts.checks import refuse_settings, require_layers
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts import checks
+from mhcdiag.layouts.checks import refuse_overrides, require_layers
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 KINDS = {"attn": "attn", "mlp": "ffn", "ffn": "ffn"}
 
@@ -41,20 +41,23 @@ class Identity:
     """Length of the tensor beside it whose name ends in "scale" instead of "base"; None where there is none."""
     mixing: str = "none: reported as `identity`, gain 1 by construction"
     evidence: Evidence = Evidence.PACKAGE
+    words: tuple[str, ...] = ()
+    gates: tuple[StoredGates, ...] = ()
+    module_paths: tuple[str, ...] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`."""
         found: dict[tuple[int, str], str] = {}
-        for name in mixers:
+        for name in mixers.tensors:
             match = self.site.match(name)
             if match is not None and "mtp." not in name:
                 found[int(match["layer"]), KINDS[match["kind"]]] = name
         if not found or not self._rows_fit(checkpoint, next(iter(found.values()))):
             return None
-        config = configuration.section(checkpoint, "text_config")
-        layers = configuration.integer(checkpoint, config, "num_hidden_layers")
+        config = checks.section(checkpoint, "text_config")
+        layers = checks.integer(checkpoint, config, "num_hidden_layers")
         count = layers if layers is not None else max(layer for layer, _ in found) + 1
-        excluded = [name for name in mixers if self.excluded.search(name)]
+        excluded = [name for name in mixers.tensors if self.excluded.search(name)]
         excluded += [found.pop(place) for place in sorted(found) if place[0] >= count]
         for kind in ("attn", "ffn"):
             numbers = [layer for layer, of_kind in found if of_kind == kind]
@@ -65,10 +68,12 @@ class Identity:
         )
         return Recognition(model=self.model, sites=sites, excluded=tuple(sorted(excluded)))
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`; reads no tensor, since there is no mapping to compute."""
         del dynamic
-        refuse_settings(settings, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
+        refuse_overrides(overrides, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
         names = tuple(site.tensors["base"] for site in recognition.sites)
         for name in names:
             if not self._rows_fit(checkpoint, name):
@@ -84,12 +89,12 @@ class Identity:
             streams=rows // self.rows_per_stream,
         )
         note = f"{self.model} never mixes its streams: every H_res is the identity, so the gain is 1 by construction"
-        return Reading(identity_stack=stack, notes=(note,))
+        return UnmixedReading(stack=stack, notes=(note,))
 
     def _rows_fit(self, checkpoint: NamedTensors, name: str) -> bool:
         shape = checkpoint.tensors[name].shape
-        config = configuration.section(checkpoint, "text_config")
-        streams = configuration.integer(checkpoint, config, *self.stream_keys)
+        config = checks.section(checkpoint, "text_config")
+        streams = checks.integer(checkpoint, config, *self.stream_keys)
         if len(shape) != self.rank or shape[0] % self.rows_per_stream:
             return False
         scale = checkpoint.tensors.get(name.removesuffix("base") + "scale")

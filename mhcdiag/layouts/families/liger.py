@@ -1,23 +1,23 @@
 """Liger-Kernel's LigerMHC: an input-major fused projection `phi`, softmax Sinkhorn, applied as stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import find_modules, recognise_modules
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import find_modules, recognise_modules
+from mhcdiag.layouts.stored_parts import FusedGates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     modules = find_modules(
         checkpoint, mixers, probes=("alpha_res",), roles=("phi", "b", "alpha_res", "alpha_pre", "alpha_post")
     )
@@ -26,7 +26,7 @@ def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_fused(checkpoint, site, "b")
+    return stored_parts.streams_of_fused(checkpoint, site, "b")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -34,23 +34,24 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"b": (rows,), "alpha_res": (), "phi": (INPUTS, rows)}
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=SoftmaxSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6),
+            # LigerMHC takes tmax and eps as arguments and stores neither: the layout assumes its defaults.
+            iterations=checks.iterations(checkpoint, overrides, assumed),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-6),
         ),
-        orientation=settings.orientation or Orientation.TARGET_ROWS,
+        orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     return ResidualPart(
-        base=fused.residual_block(values["b"], streams),
+        base=stored_parts.residual_block(values["b"], streams),
         scale=values["alpha_res"],
-        projection=fused.residual_columns(values, "phi", streams, input_major=True),
+        projection=stored_parts.residual_columns(values, "phi", streams, input_major=True),
     )
 
 
@@ -67,4 +68,6 @@ LIGER = ParametricLayout(
     residual=_residual,
     roles=("b", "alpha_res"),
     dynamic_roles=("phi",),
+    words=("alpha_res",),
+    gates=(FusedGates("b"),),
 )

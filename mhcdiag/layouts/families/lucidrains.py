@@ -3,39 +3,41 @@
 Per site x_s is RMS-normalised stream by stream with weight gamma + 1, and alpha[s, :] = dynamic part of stream s +
 `static_alpha`[s, :]. The first v columns feed the branch's v views, the last n mix: x_new[t] = sum_s alpha[s, v + t]
 x_s, so rows are source streams. mHC constrains those n columns by exp and Sinkhorn, rows last: the columns of H_res
-are exact. What the tensors do not tell (tanh, iterations) is assumed aloud.
+are exact. What is not stored (tanh, iterations) is assumed aloud.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts.block_sites import Modules, find_modules, recognise_modules
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts import checks
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_shape
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import ParametricReading
+from mhcdiag.layouts.spellings import Modules, find_modules, recognise_modules
+from mhcdiag.layouts.stored_parts import AlphaGates
 from mhcdiag.mappings.constraints import ExpSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, LogitFactor, logit_factor
 from mhcdiag.mappings.interface import Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors, prefetch
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 ROLES = (
     "static_alpha", "dynamic_alpha_fn", "dynamic_alpha_scale", "pre_branch_scale", "residual_scale", "norm.gamma",
     "static_beta", "dynamic_beta_fn", "dynamic_beta_scale", "h_post_scale",
 )  # fmt: skip
+WORDS = ("static_alpha", "dynamic_alpha", "static_beta", "dynamic_beta", "residual_scale")
 NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
 SOURCE = "package hyper-connections 0.4.11"
 FOREIGN = {"layer_norm.weight", "H_res_logits"}
 """What the original hyper-connections and tokenbender's mHC have beside parameters of the same names."""
 
 
-def _sites(checkpoint: NamedTensors, mixers: Sequence[str]) -> Modules:
+def _sites(checkpoint: NamedTensors, mixers: MixerNames) -> Modules:
     """The modules that hold any of a site's own tensors; none where they belong to another family."""
     modules = find_modules(checkpoint, mixers, probes=ROLES, roles=(*ROLES, *FOREIGN))
     return {} if any(FOREIGN & set(roles) for roles in modules.values()) else modules
@@ -47,6 +49,7 @@ def _streams(checkpoint: NamedTensors, site: Site) -> int:
     shape = checkpoint.tensors[beta].shape if beta is not None else ()
     static_beta = site.tensors.get("static_beta")
     v2_shape = checkpoint.tensors[static_beta].shape if static_beta is not None else ()
+    # mHCv2 keeps an axis of fractions in `static_beta` [n, f, 1]; the others have it in `dynamic_beta_fn` [d, f] alone.
     fractions = v2_shape[1] if len(v2_shape) == 3 else shape[1] if len(shape) == 2 else 1
     if fractions != 1:
         raise LayoutError(
@@ -76,7 +79,7 @@ def _stack(recognition: Recognition, streams: int) -> Stack:
 
 def _assemble(
     checkpoint: NamedTensors, recognition: Recognition, recipe: Recipe, *, scale_role: str, dynamic: bool
-) -> Reading:
+) -> ParametricReading:
     """Read all sites: `static_alpha` and one scale, and for the input-dependent part the projection and gamma."""
     streams = _streams(checkpoint, recognition.sites[0])
     base: list[Tensor] = []
@@ -102,7 +105,7 @@ def _assemble(
         scale=torch.stack(scales),
         factors=tuple(factors) if dynamic else None,
     )
-    return Reading(parameters=parameters, nonfinite=tuple(nonfinite))
+    return ParametricReading(parameters=parameters, nonfinite=tuple(nonfinite))
 
 
 def _projection(checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
@@ -112,6 +115,7 @@ def _projection(checkpoint: NamedTensors, site: Site, streams: int) -> Tensor:
 
 def _residual_columns(alpha: Tensor, gamma: Tensor, streams: int) -> Tensor:
     """The last n columns, of one proposal after the other."""
+    # The package's norm multiplies by gamma + 1, so that gamma starts at 0.
     projection = alpha[..., -streams:] * (gamma + 1)[:, None]
     return torch.cat(list(projection), dim=-1) if projection.ndim == 3 else projection
 
@@ -149,9 +153,13 @@ class HyperConnections:
     mixing: ClassVar[str] = "unconstrained (HC), tanh or not; applied transposed"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
     starts_equal: ClassVar[bool] = False
+    predicts: ClassVar[bool] = True
+    words: ClassVar[tuple[str, ...]] = WORDS
+    gates: ClassVar[tuple[StoredGates, ...]] = (AlphaGates(),)
+    module_paths: ClassVar[tuple[str, ...]] = ("layers.0.",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-        """See `Layout`; told from mHC by `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """See `Layout`; unlike mHC it has `dynamic_alpha_scale` and a two-dimensional `dynamic_alpha_fn`."""
         sites = _sites(checkpoint, mixers)
         if not any("dynamic_alpha_scale" in roles for roles in sites.values()):
             return None
@@ -164,19 +172,21 @@ class HyperConnections:
         """The residual projection [C, logit] of one site, shared by its streams, norm weight folded in."""
         return _projection(checkpoint, site, streams)
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> ParametricReading:
         """See `Layout`."""
-        refuse_settings(settings, self.name, "sinkhorn_iters", "sinkhorn_eps")
-        tanh = True if settings.tanh is None else settings.tanh
+        refuse_overrides(overrides, self.name, "sinkhorn_iters", "sinkhorn_eps")
+        tanh = True if overrides.tanh is None else overrides.tanh
         recipe = Recipe(
             norm=NORM,
             activation=Activation.TANH if tanh else Activation.NONE,
             constraint=None,
-            orientation=settings.orientation or Orientation.SOURCE_ROWS,
+            orientation=overrides.orientation or Orientation.SOURCE_ROWS,
         )
         reading = _assemble(checkpoint, recognition, recipe, scale_role="dynamic_alpha_scale", dynamic=dynamic)
-        assumed = ("tanh on the input-dependent part (not stored; --tanh/--no-tanh)",) if settings.tanh is None else ()
-        return Reading(parameters=reading.parameters, nonfinite=reading.nonfinite, assumed=assumed)
+        assumed = ("tanh on the input-dependent part (not stored; --tanh/--no-tanh)",) if overrides.tanh is None else ()
+        return replace(reading, assumed=assumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +199,13 @@ class ManifoldHyperConnections:
     mixing: ClassVar[str] = "exp Sinkhorn, columns then rows, averaged over proposals; applied transposed"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
     starts_equal: ClassVar[bool] = False
+    predicts: ClassVar[bool] = True
+    words: ClassVar[tuple[str, ...]] = WORDS
+    gates: ClassVar[tuple[StoredGates, ...]] = (AlphaGates(),)
+    module_paths: ClassVar[tuple[str, ...]] = ("layers.0.",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-        """See `Layout`; told from HC by `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """See `Layout`; unlike HC it has `residual_scale` and a three-dimensional `dynamic_alpha_fn`."""
         sites = _sites(checkpoint, mixers)
         with_scale = [roles for roles in sites.values() if "residual_scale" in roles]
         ranks = {
@@ -210,24 +224,30 @@ class ManifoldHyperConnections:
         """The residual projection [C, logit] of one site, shared by its streams, norm weight folded in."""
         return _projection(checkpoint, site, streams)
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> ParametricReading:
         """See `Layout`."""
-        refuse_settings(settings, self.name, "tanh")
+        refuse_overrides(overrides, self.name, "tanh")
         assumed = []
-        iterations = settings.sinkhorn_iters
+        iterations = overrides.sinkhorn_iters
         if iterations is None:
-            config = configuration.section(checkpoint)
-            iterations = configuration.integer(checkpoint, config, "sinkhorn_iters", "mhc_sinkhorn_iters")
+            config = checks.section(checkpoint)
+            iterations = checks.integer(checkpoint, config, "sinkhorn_iters", "mhc_sinkhorn_iters")
         if iterations is None:
             iterations = ExpSinkhorn().iterations
             assumed.append(f"Sinkhorn iterations: {iterations} (not stored; --sinkhorn-iters)")
-        eps = ExpSinkhorn().eps if settings.sinkhorn_eps is None else settings.sinkhorn_eps
+        eps = ExpSinkhorn().eps if overrides.sinkhorn_eps is None else overrides.sinkhorn_eps
         recipe = Recipe(
             norm=NORM,
             activation=Activation.NONE,
             constraint=ExpSinkhorn(iterations=iterations, eps=eps),
-            orientation=settings.orientation or Orientation.SOURCE_ROWS,
+            orientation=overrides.orientation or Orientation.SOURCE_ROWS,
             proposals=checkpoint.tensors[recognition.sites[0].tensors["dynamic_alpha_fn"]].shape[0],
         )
         reading = _assemble(checkpoint, recognition, recipe, scale_role="residual_scale", dynamic=dynamic)
-        return Reading(parameters=reading.parameters, nonfinite=reading.nonfinite, assumed=tuple(assumed))
+        return replace(reading, assumed=tuple(assumed))
+
+
+HYPER_CONNECTIONS = HyperConnections()
+MANIFOLD_HYPER_CONNECTIONS = ManifoldHyperConnections()

@@ -1,23 +1,23 @@
 """MAGI-2: an input-major fused projection, one input norm for both sites of a layer, the paper's order of Sinkhorn."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import sqrt
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import BlockSpelling
+from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.constraints import COLUMNS, ROWS, ExpSinkhorn, Guard
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _SPELLING = BlockSpelling(
     patterns=(
@@ -31,9 +31,8 @@ _SPELLING = BlockSpelling(
 )
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    found = find_blocks(checkpoint, mixers, _SPELLING)
-    return None if found is None else replace(found, sites=tuple(_with_norm(checkpoint, site) for site in found.sites))
+def _with_norms(checkpoint: NamedTensors, found: Recognition) -> Recognition:
+    return replace(found, sites=tuple(_with_norm(checkpoint, site) for site in found.sites))
 
 
 def _with_norm(checkpoint: NamedTensors, site: Site) -> Site:
@@ -42,7 +41,7 @@ def _with_norm(checkpoint: NamedTensors, site: Site) -> Site:
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_square(checkpoint, site, "bias_res")
+    return stored_parts.streams_of_square(checkpoint, site, "bias_res")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -54,7 +53,7 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     }
 
 
-def _recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     tensors = recognition.sites[0].tensors
     if (
         "norm" in tensors
@@ -65,19 +64,21 @@ def _recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settin
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=ExpSinkhorn(
-            iterations=settings.sinkhorn_iters or 20,  # a constant of its code
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-12),
+            iterations=overrides.sinkhorn_iters or 20,  # a constant of its code
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-12),
             first=COLUMNS,
             guard=Guard.ADDED,
             shift=(ROWS, COLUMNS),
         ),
-        orientation=settings.orientation or Orientation.TARGET_ROWS,
+        orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
+    # One norm holds the weights of three modalities in turn; gains are those of the first. Its code adds 1.
     weight = values["norm"][: values["phi_fused"].shape[0]] + 1 if "norm" in values else None
-    projection = fused.residual_columns(values, "phi_fused", streams, input_major=True, weight=weight)
+    projection = stored_parts.residual_columns(values, "phi_fused", streams, input_major=True, weight=weight)
+    # Its code divides the projected input by sqrt(n C), beside alpha.
     scaled = None if projection is None else projection / sqrt(projection.shape[0])
     return ResidualPart(base=values["bias_res"], scale=values["alpha_res"], projection=scaled)
 
@@ -88,11 +89,14 @@ MAGI = ParametricLayout(
     tensors="`block.layers.N.mhc_{phi_fused,alpha_res,bias_res}_attn`, `*_mlp`, `mhc_norm.weight`",
     mixing="exp Sinkhorn, columns then rows, as arXiv 2512.24880 has it; applied as stored",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_SPELLING.find,
+    accept=_with_norms,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
     residual=_residual,
     roles=("bias_res", "alpha_res"),
     dynamic_roles=("phi_fused", "norm"),
+    words=("bias_res", "alpha_res"),
+    gates=(SeparateGates("bias_res"),),
 )

@@ -8,21 +8,21 @@ chooses the mathematics with it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
-from mhcdiag.mappings.constraints import ROWS, Constraint, ExpSinkhorn, Guard, SoftmaxSinkhorn
+from mhcdiag.layouts.spellings import BlockSpelling
+from mhcdiag.layouts.stored_parts import FusedGates
+from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard, SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
-from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.interface import Constraint, Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _ROLES = r"(?P<role>mapping_proj|bias|alpha_res|alpha_pre|alpha_post|norm)(?:\.weight)?$"
 _LAYERS = r"^(?P<prefix>(?:.*\.)?)layers\.(?P<layer>\d+)\."
@@ -41,16 +41,8 @@ DEV_KEYS = ("enable_mhc_connections", "mhc_num_residual_streams", "use_fused_mhc
 MAIN_KEYS = ("enable_hyper_connections", "num_residual_streams")
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    return find_blocks(checkpoint, mixers, _MEGATRON)
-
-
-def _find_bridge(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    return find_blocks(checkpoint, mixers, _BRIDGE)
-
-
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_fused(checkpoint, site, "bias")
+    return stored_parts.streams_of_fused(checkpoint, site, "bias")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -58,10 +50,10 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"bias": (rows,), "alpha_res": (1,), "mapping_proj": (rows, INPUTS), "norm": (INPUTS,)}
 
 
-def _recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
-    orientation = settings.orientation or _assumed_orientation(checkpoint, recognition, assumed)
-    iterations = chosen.iterations(checkpoint, settings, assumed, *ITERATION_KEYS)
-    eps = chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6)
+def _recipe(checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
+    orientation = overrides.orientation or _assumed_orientation(checkpoint, recognition, assumed)
+    iterations = checks.iterations(checkpoint, overrides, assumed, *ITERATION_KEYS)
+    eps = checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-6)
     constraint: Constraint = SoftmaxSinkhorn(iterations=iterations, eps=eps)
     if orientation is Orientation.TARGET_ROWS:
         constraint = ExpSinkhorn(iterations=iterations, eps=eps, first=ROWS, guard=Guard.FLOOR, shift=(ROWS,))
@@ -90,23 +82,23 @@ def _assumed_orientation(checkpoint: NamedTensors, recognition: Recognition, ass
     return Orientation.TARGET_ROWS
 
 
-def _bridge_recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _bridge_recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=SoftmaxSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed, *ITERATION_KEYS),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, "hc_eps", default=1e-6),
+            iterations=checks.iterations(checkpoint, overrides, assumed, *ITERATION_KEYS),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, "hc_eps", default=1e-6),
         ),
-        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
     )
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     return ResidualPart(
-        base=fused.residual_block(values["bias"], streams),
+        base=stored_parts.residual_block(values["bias"], streams),
         scale=values["alpha_res"],
-        projection=fused.residual_columns(values, "mapping_proj", streams, weight=values.get("norm")),
+        projection=stored_parts.residual_columns(values, "mapping_proj", streams, weight=values.get("norm")),
     )
 
 
@@ -116,13 +108,16 @@ MEGATRON = ParametricLayout(
     tensors="`layers.N.self_attention_hyper_connection.{mapping_proj.weight,bias,alpha_res}`, `mlp_hyper_connection.*`",
     mixing="by version: exp Sinkhorn as stored, or softmax Sinkhorn transposed; cannot be known, so `--orientation`",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_MEGATRON.find,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
     residual=_residual,
     roles=("bias", "alpha_res"),
     dynamic_roles=("mapping_proj", "norm"),
+    words=("mapping_proj", "alpha_res"),
+    gates=(FusedGates("bias"),),
+    module_paths=("layers.0.self_attention_hyper_connection.", "layers.0.mlp_hyper_connection."),
 )
 MEGATRON_BRIDGE = ParametricLayout(
     name="megatron-bridge",
@@ -130,11 +125,14 @@ MEGATRON_BRIDGE = ParametricLayout(
     tensors="`decoder.layers.N.hc_attn.{mapping_proj.weight,bias,alpha_res}`, `hc_ffn.*`",
     mixing="as `deepseek-v4`",
     evidence=Evidence.SECONDHAND,
-    find=_find_bridge,
+    find=_BRIDGE.find,
     streams=_streams,
     shapes=_shapes,
     recipe=_bridge_recipe,
     residual=_residual,
     roles=("bias", "alpha_res"),
     dynamic_roles=("mapping_proj", "norm"),
+    words=("mapping_proj", "alpha_res"),
+    gates=(FusedGates("bias"),),
+    module_paths=("layers.0.hc_attn.", "layers.0.hc_ffn."),
 )

@@ -1,26 +1,25 @@
 """mHC.cu (AndreSlavescu): the CUDA layer, with input-dependent or static residual logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import checks as config
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import find_modules, recognise_modules
+from mhcdiag.layouts import checks, stored_parts
 from mhcdiag.layouts.families import toy
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import find_modules, recognise_modules
+from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    if toy.METADATA_KEY in checkpoint.metadata or config.section(checkpoint).get("model_type") == toy.MODEL_TYPE:
+def _find(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+    if toy.METADATA_KEY in checkpoint.metadata or checks.section(checkpoint).get("model_type") == toy.MODEL_TYPE:
         return None  # our toy models use the paper's names too, and say what they are
     modules = find_modules(
         checkpoint,
@@ -40,7 +39,7 @@ def _logits(site: Site) -> str:
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_square(checkpoint, site, _logits(site))
+    return stored_parts.streams_of_square(checkpoint, site, _logits(site))
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -48,18 +47,18 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"b_res": square, "H_res": square, "alpha_res": (), "phi_res": (streams * streams, INPUTS)}
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=False, eps=1e-5),
         activation=Activation.NONE,
         constraint=ExpSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-5),
+            iterations=checks.iterations(checkpoint, overrides, assumed),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-5),
             first=ROWS,
             guard=Guard.SKIP,
             shift=(),
         ),
-        orientation=settings.orientation or Orientation.TARGET_ROWS,
+        orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
 
 
@@ -84,4 +83,6 @@ MHC_CU = ParametricLayout(
     residual=_residual,
     roles=("b_res", "H_res", "alpha_res"),
     dynamic_roles=("phi_res",),
+    words=("phi_res", "phi_pre", "phi_post", "b_res", "alpha_res"),
+    gates=(SeparateGates("b_res"), SeparateGates("H_res")),
 )

@@ -1,44 +1,103 @@
-"""mHC-lite and KromHC: one row of coefficients per site instead of a matrix of logits."""
+"""mHC-lite and its kin (KromHC, TBP-mHC, and the mHC in their repositories): names of `hyper-connections`, flat norm.
 
-from collections.abc import Callable, Mapping, Sequence
+The names are those of the package `hyper-connections`, but the input is normalised flattened, so that
+`dynamic_alpha_fn` has two axes [n*C, columns] where the package's mHC has three. mHC-lite and KromHC keep one row of
+coefficients per site instead of a matrix of logits: `static_alpha` then has one axis.
+"""
+
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts.fused import (
-    configured_type,
-    flat_recipe,
-    modules_of,
-    recognise_flat,
-    streams_of_beta,
-    streams_of_site,
-)
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import Modules, find_modules, recognise_modules
+from mhcdiag.layouts.stored_parts import AlphaGates
 from mhcdiag.mappings.birkhoff import KroneckerPairs, PermutationMixture, TransportPolytope, coefficients_of
 from mhcdiag.mappings.constraints import COLUMNS, LogSinkhorn
-from mhcdiag.mappings.parametric import BlendTarget, Recipe
+from mhcdiag.mappings.inputs import InputNorm
+from mhcdiag.mappings.interface import Constraint, Orientation
+from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
-Kind = type[PermutationMixture] | type[KroneckerPairs]
+CoefficientConstraint = type[PermutationMixture] | type[KroneckerPairs]
+
+WORDS = ("static_alpha", "dynamic_alpha", "static_beta", "dynamic_beta", "residual_scale")
+STORED = (
+    "static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma", "static_beta", "delta_logit",
+    "pre_branch_scale", "dynamic_beta_fn", "h_post_scale",
+)  # fmt: skip
+REQUIRED = ("static_alpha", "dynamic_alpha_fn", "residual_scale", "norm.gamma")
+NORM = InputNorm(per_stream=False, eps=1e-12, clamped=True)
+TYPE_KEY = "hyper_conn_type"
+"""Configuration key of these repositories (mhc-lite, KromHC, tbp-mHC) for the variant."""
 
 
-def _find_kind(checkpoint: NamedTensors, mixers: Sequence[str], kind: Kind, model: str) -> Recognition | None:
-    modules = modules_of(checkpoint, mixers, rank=1)
+def _modules_of(checkpoint: NamedTensors, mixers: MixerNames, *, rank: int) -> Modules:
+    """The modules of this family whose `static_alpha` has `rank` axes; none where any differs."""
+    modules = find_modules(checkpoint, mixers, probes=("static_alpha", "residual_scale"), roles=STORED)
+    with_scale = [roles for roles in modules.values() if "residual_scale" in roles]
+    ranks = {len(_shape_of(checkpoint, roles, "static_alpha")) for roles in with_scale if "static_alpha" in roles}
+    flat = {
+        len(_shape_of(checkpoint, roles, "dynamic_alpha_fn")) for roles in with_scale if "dynamic_alpha_fn" in roles
+    }
+    return modules if ranks == {rank} and flat <= {2} else {}
+
+
+def _recognise(checkpoint: NamedTensors, modules: Modules, *, model: str) -> Recognition:
+    """The modules as sites in depth order."""
+    return recognise_modules(checkpoint, modules, needed=REQUIRED, model=model)
+
+
+def _streams_of_beta(checkpoint: NamedTensors, roles: Mapping[str, str]) -> int:
+    """Number of streams from `static_beta` [n]; 0 where it is not there."""
+    shape = _shape_of(checkpoint, roles, "static_beta") if "static_beta" in roles else ()
+    return shape[0] if len(shape) == 1 else 0
+
+
+def _streams_of_site(checkpoint: NamedTensors, site: Site) -> int:
+    """The same for a recognised site."""
+    return _streams_of_beta(checkpoint, site.tensors)
+
+
+def _configured_type(checkpoint: NamedTensors) -> str:
+    """`hyper_conn_type` in lower case; "" where the configuration has none."""
+    return str((checkpoint.config or {}).get(TYPE_KEY, "")).lower()
+
+
+def _recipe_with(constraint: Constraint, overrides: Overrides) -> Recipe:
+    """The recipe of this family around one constraint."""
+    return Recipe(
+        norm=NORM,
+        activation=Activation.NONE,
+        constraint=constraint,
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
+    )
+
+
+def _shape_of(checkpoint: NamedTensors, roles: Mapping[str, str], role: str) -> tuple[int, ...]:
+    return checkpoint.tensors[roles[role]].shape
+
+
+def _find_kind(
+    checkpoint: NamedTensors, mixers: MixerNames, kind: CoefficientConstraint, model: str
+) -> Recognition | None:
+    modules = _modules_of(checkpoint, mixers, rank=1)
     first = next(iter(modules.values()), {})
-    streams = streams_of_beta(checkpoint, first)
+    streams = _streams_of_beta(checkpoint, first)
     if not modules or _kind(checkpoint.tensors[first["static_alpha"]].shape[0], streams) is not kind:
         return None
-    return recognise_flat(checkpoint, modules, model=model)
+    return _recognise(checkpoint, modules, model=model)
 
 
-def _kind(length: int, streams: int) -> Kind | None:
+def _kind(length: int, streams: int) -> CoefficientConstraint | None:
     """Which of the two has n*v + (n! or 2 log2 n) coefficients with the fewest views v; None where neither fits.
 
     With two streams they have the same coefficients and the same mathematics: mHC-lite has the word.
     """
-    fits: list[tuple[int, int, Kind]] = []
+    fits: list[tuple[int, int, CoefficientConstraint]] = []
     for order, kind in enumerate((PermutationMixture, KroneckerPairs)):
         if kind is KroneckerPairs and streams & (streams - 1):
             continue
@@ -50,28 +109,32 @@ def _kind(length: int, streams: int) -> Kind | None:
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
     static, dynamic = (checkpoint.tensors[site.tensors[role]].shape for role in ("static_alpha", "dynamic_alpha_fn"))
-    return streams_of_site(checkpoint, site) if static[-1:] == dynamic[-1:] else 0
+    return _streams_of_site(checkpoint, site) if static[-1:] == dynamic[-1:] else 0
 
 
-def _find_lite(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_lite(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     return _find_kind(checkpoint, mixers, PermutationMixture, "mHC-lite")
 
 
-def _find_krom(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_krom(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     return _find_kind(checkpoint, mixers, KroneckerPairs, "KromHC")
 
 
-def _lite_recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _lite_recipe(
+    checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, assumed: list[str]
+) -> Recipe:
     del assumed
-    return flat_recipe(PermutationMixture(streams=streams_of_site(checkpoint, recognition.sites[0])), settings)
+    return _recipe_with(PermutationMixture(streams=_streams_of_site(checkpoint, recognition.sites[0])), overrides)
 
 
-def _krom_recipe(checkpoint: NamedTensors, recognition: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _krom_recipe(
+    checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, assumed: list[str]
+) -> Recipe:
     del checkpoint, recognition, assumed
-    return flat_recipe(KroneckerPairs(), settings)
+    return _recipe_with(KroneckerPairs(), overrides)
 
 
-def _cut(kind: Kind) -> Callable[[Mapping[str, Tensor], int], ResidualPart]:
+def _cut(kind: CoefficientConstraint) -> Callable[[Mapping[str, Tensor], int], ResidualPart]:
     def residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
         count = coefficients_of(kind, streams)
         projection = None
@@ -106,6 +169,8 @@ MHC_LITE = ParametricLayout(
     roles=ROLES,
     dynamic_roles=DYNAMIC_ROLES,
     refused=REFUSED,
+    words=WORDS,
+    gates=(AlphaGates(),),
 )
 KROM_HC = ParametricLayout(
     name="kromhc",
@@ -121,26 +186,30 @@ KROM_HC = ParametricLayout(
     roles=ROLES,
     dynamic_roles=DYNAMIC_ROLES,
     refused=REFUSED,
+    words=WORDS,
+    gates=(AlphaGates(),),
 )
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str], *, transport: bool) -> Recognition | None:
-    modules = modules_of(checkpoint, mixers, rank=2)
+def _find(checkpoint: NamedTensors, mixers: MixerNames, *, transport: bool) -> Recognition | None:
+    modules = _modules_of(checkpoint, mixers, rank=2)
     if not modules:
         return None
-    known = configured_type(checkpoint)
+    known = _configured_type(checkpoint)
     has_delta = any("delta_logit" in roles for roles in modules.values())
-    told = has_delta or bool(known)
-    if told and (has_delta or "tbp" in known) is not transport:
+    # TBP-mHC has the same shapes and writes `delta_logit` by default; without it the configuration decides, and where
+    # neither is there both layouts fit, so that the user is asked.
+    is_said = has_delta or bool(known)
+    if is_said and (has_delta or "tbp" in known) is not transport:
         return None
-    return recognise_flat(checkpoint, modules, model="TBP-mHC" if transport else "mHC")
+    return _recognise(checkpoint, modules, model="TBP-mHC" if transport else "mHC")
 
 
-def _find_mhc(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_mhc(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     return _find(checkpoint, mixers, transport=False)
 
 
-def _find_tbp(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+def _find_tbp(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
     return _find(checkpoint, mixers, transport=True)
 
 
@@ -160,20 +229,21 @@ def _sinkhorn_shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     }
 
 
-def _mhc_recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
-    iterations = chosen.iterations(checkpoint, settings, assumed, "sinkhorn_iters")
-    return flat_recipe(LogSinkhorn(iterations=iterations, first=COLUMNS), settings)
+def _mhc_recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
+    iterations = checks.iterations(checkpoint, overrides, assumed, "sinkhorn_iters")
+    return _recipe_with(LogSinkhorn(iterations=iterations, first=COLUMNS), overrides)
 
 
-def _tbp_recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _tbp_recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     del checkpoint, assumed
-    return flat_recipe(TransportPolytope(), settings)
+    return _recipe_with(TransportPolytope(), overrides)
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     static = values["static_alpha"]
     projection = None
     if "dynamic_alpha_fn" in values:
+        # Column s (v + n) + t holds entry (s, t): pre columns stand between the residual ones, unlike DeepSeek-V4's.
         columns = values["dynamic_alpha_fn"].view(-1, *static.shape)[..., -streams:].flatten(1)
         projection = columns * (values["norm.gamma"] + 1)[:, None]
     delta = values["delta_logit"].sigmoid() if "delta_logit" in values else None
@@ -195,6 +265,8 @@ MHC_LITE_MHC = ParametricLayout(
     roles=SINKHORN_ROLES,
     dynamic_roles=DYNAMIC_ROLES,
     refused=("tanh", "sinkhorn_eps"),
+    words=WORDS,
+    gates=(AlphaGates(),),
 )
 TBP_MHC = ParametricLayout(
     name="tbp-mhc",
@@ -210,5 +282,7 @@ TBP_MHC = ParametricLayout(
     roles=SINKHORN_ROLES,
     dynamic_roles=DYNAMIC_ROLES,
     refused=("tanh", "sinkhorn_iters", "sinkhorn_eps"),
+    words=WORDS,
+    gates=(AlphaGates(),),
     blend_target=BlendTarget.UNIFORM,
 )

@@ -4,21 +4,21 @@ Each layer repeats one vector n times, mixes the equal copies and averages them.
 sums 1 changes nothing, and no stream lives from one layer to the next: products of these H_res are formal numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import find_modules, recognise_modules
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import ModuleSpelling
+from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 NOTE = (
     "mhc-pytorch makes its streams inside every layer and collapses them at its end: no stream reaches the next layer, "
@@ -26,14 +26,12 @@ NOTE = (
 )
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    roles = ("phi_res.weight", "phi_res.bias", "b_res", "alpha_res")
-    modules = find_modules(checkpoint, mixers, probes=roles[:2], roles=roles)
-    return recognise_modules(checkpoint, modules, needed=roles, model="mhc-pytorch") if modules else None
+_ROLES = ("phi_res.weight", "phi_res.bias", "b_res", "alpha_res")
+_SPELLING = ModuleSpelling(probes=_ROLES[:2], roles=_ROLES, needed=_ROLES, model="mhc-pytorch")
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_square(checkpoint, site, "b_res")
+    return stored_parts.streams_of_square(checkpoint, site, "b_res")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -46,18 +44,18 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     }
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=False, eps=1.1920929e-07),  # torch's default for float32
         activation=Activation.NONE,
         constraint=ExpSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=0.0),
+            iterations=checks.iterations(checkpoint, overrides, assumed),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=0.0),
             first=ROWS,
             guard=Guard.ADDED,
             shift=(),
         ),
-        orientation=settings.orientation or Orientation.TARGET_ROWS,
+        orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
 
 
@@ -76,7 +74,7 @@ MHC_PYTORCH = ParametricLayout(
     tensors="`*.{phi_res.weight,phi_res.bias,b_res,alpha_res}`",
     mixing="exp Sinkhorn, rows then columns; streams end within each layer, so nothing is judged",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_SPELLING.find,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
@@ -85,4 +83,6 @@ MHC_PYTORCH = ParametricLayout(
     dynamic_roles=("phi_res.weight",),
     notes=lambda _: (NOTE,),
     composes=False,
+    words=("phi_res", "phi_pre", "phi_post", "b_res", "alpha_res"),
+    gates=(SeparateGates("b_res"),),
 )

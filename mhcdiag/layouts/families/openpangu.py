@@ -1,21 +1,21 @@
 """openPangu-2.0: DeepSeek-V4's mathematics under names of its own, with a weighted input norm."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import BlockSpelling
+from mhcdiag.layouts.stored_parts import FusedGates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _SPELLING = BlockSpelling(
     patterns=(
@@ -33,12 +33,8 @@ POST_NORM = (
 )
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    return find_blocks(checkpoint, mixers, _SPELLING)
-
-
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_fused(checkpoint, site, "branch_beta")
+    return stored_parts.streams_of_fused(checkpoint, site, "branch_beta")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -46,23 +42,25 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"branch_beta": (rows,), "branch_alpha": (3,), "phi": (rows, INPUTS), "norm_gamma": (INPUTS,)}
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
+        # Its loaders disagree on this eps: omni-npu takes rms_norm_eps for sites and 1e-6 for the merge, exllamav3 the
+        # reverse. Against the mean square of an input neither shows.
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=SoftmaxSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed, "mhc_recur_norm"),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6),
+            iterations=checks.iterations(checkpoint, overrides, assumed, "mhc_recur_norm"),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-6),
         ),
-        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
     )
 
 
 def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     return ResidualPart(
-        base=fused.residual_block(values["branch_beta"], streams),
+        base=stored_parts.residual_block(values["branch_beta"], streams),
         scale=values["branch_alpha"][2],
-        projection=fused.residual_columns(values, "phi", streams, weight=values.get("norm_gamma")),
+        projection=stored_parts.residual_columns(values, "phi", streams, weight=values.get("norm_gamma")),
     )
 
 
@@ -77,7 +75,7 @@ OPENPANGU = ParametricLayout(
     tensors="`model.layers.N.attn_mhc_module.{phi.weight,branch_alpha,branch_beta,norm_gamma}`, `mlp_mhc_module.*`",
     mixing="as `deepseek-v4`, with a weighted input norm",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_SPELLING.find,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
@@ -86,4 +84,7 @@ OPENPANGU = ParametricLayout(
     dynamic_roles=("phi", "norm_gamma"),
     notes=_notes,
     starts_equal=True,
+    words=("branch_alpha", "branch_beta"),
+    gates=(FusedGates("branch_beta"),),
+    module_paths=("layers.0.attn_mhc_module.", "layers.0.mlp_mhc_module."),
 )

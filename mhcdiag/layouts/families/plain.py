@@ -1,21 +1,19 @@
 """An ordinary residual model: one stream, H_res = 1, gain 1 by construction.
 
-That is only said on a positive sign: numbered blocks, and no tensor name and no configuration key that smells of
+That is only said on a positive sign: numbered blocks, and no tensor name and no configuration key that looks like
 mixing.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mhcdiag.layouts.block_sites import natural_key
-from mhcdiag.layouts.checks import refuse_settings
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
-from mhcdiag.layouts.smell import smelling_keys
+from mhcdiag.layouts.checks import refuse_overrides
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.namedtensors import NamedTensors, natural_key
+from mhcdiag.results.inspection import Evidence
 
 _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 
@@ -29,10 +27,13 @@ class Plain:
     tensors: ClassVar[str] = "numbered blocks, and nothing that smells of a mixer"
     mixing: ClassVar[str] = "none: gain 1 by construction"
     evidence: ClassVar[Evidence] = Evidence.OWN
+    words: ClassVar[tuple[str, ...]] = ()
+    gates: ClassVar[tuple[StoredGates, ...]] = ()
+    module_paths: ClassVar[tuple[str, ...]] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`; one site per numbered block."""
-        if mixers or smelling_keys(checkpoint.config):
+        if mixers.tensors or mixers.config_keys:
             return None
         blocks: dict[str, str] = {}
         for name in checkpoint.tensors:
@@ -48,14 +49,19 @@ class Plain:
             sites=tuple(Site(name=path, tensors={"first": blocks[path]}, depth=i) for i, path in enumerate(paths)),
         )
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`; there is nothing to read."""
         del checkpoint, dynamic
-        refuse_settings(settings, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
+        refuse_overrides(overrides, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
         stack = Stack(
             sites=tuple(site.name for site in recognition.sites),
             tensors=tuple(site.tensors["first"] for site in recognition.sites),
             streams=1,
         )
         note = "one residual stream, nothing is mixed: the gain is 1 by construction"
-        return Reading(identity_stack=stack, notes=(note,))
+        return UnmixedReading(stack=stack, is_plain=True, notes=(note,))
+
+
+PLAIN = Plain()

@@ -1,22 +1,21 @@
 """TeleChat: DeepSeek's module names with other parameters, clamped logits, exp Sinkhorn, applied as stored."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import BlockSpelling, find_blocks
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import BlockSpelling
+from mhcdiag.layouts.stored_parts import FusedGates, SeparateGates
 from mhcdiag.mappings.constraints import ROWS, ExpSinkhorn, Guard
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 _SPELLING = BlockSpelling(
     patterns=(
@@ -31,15 +30,15 @@ _SPELLING = BlockSpelling(
 )
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    found = find_blocks(checkpoint, mixers, _SPELLING)
-    return found if found is not None and {"bias", "bias_res"} & set(found.sites[0].tensors) else None
+def _with_bias(_: NamedTensors, found: Recognition) -> Recognition | None:
+    # transformers names DeepSeek-V4's modules attn_hc, too: the parameters inside are what differs.
+    return found if {"bias", "bias_res"} & set(found.sites[0].tensors) else None
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
     if "bias_res" in site.tensors:
-        return fused.streams_of_square(checkpoint, site, "bias_res")
-    return fused.streams_of_fused(checkpoint, site, "bias")
+        return stored_parts.streams_of_square(checkpoint, site, "bias_res")
+    return stored_parts.streams_of_fused(checkpoint, site, "bias")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
@@ -47,20 +46,20 @@ def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"bias": (rows,), "alpha_res": (1,), "mapping_weight": (rows, INPUTS), "mapping_proj": (rows, INPUTS)}
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
-    config = configuration.section(checkpoint, "text_config")
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
+    config = checks.section(checkpoint, "text_config")
     return Recipe(
         norm=InputNorm(per_stream=False, eps=1e-6),
         activation=Activation.NONE,
         constraint=ExpSinkhorn(
-            iterations=chosen.iterations(checkpoint, settings, assumed, "mhc_sinkhorn_iterations"),
-            eps=chosen.sinkhorn_eps(checkpoint, settings, assumed, default=1e-6),
+            iterations=checks.iterations(checkpoint, overrides, assumed, "mhc_sinkhorn_iterations"),
+            eps=checks.sinkhorn_eps(checkpoint, overrides, assumed, default=1e-6),
             first=ROWS,
             guard=Guard.ADDED,
             shift=(ROWS,),
-            limit=configuration.positive(checkpoint, config, "mhc_h_res_clamp_max") or 30.0,
+            limit=checks.positive(checkpoint, config, "mhc_h_res_clamp_max") or 30.0,
         ),
-        orientation=settings.orientation or Orientation.TARGET_ROWS,
+        orientation=overrides.orientation or Orientation.TARGET_ROWS,
     )
 
 
@@ -68,9 +67,9 @@ def _residual(values: Mapping[str, Tensor], streams: int) -> ResidualPart:
     role = "mapping_weight" if "mapping_weight" in values else "mapping_proj"
     base = values["bias_res"].view(streams, streams) if "bias_res" in values else None
     return ResidualPart(
-        base=fused.residual_block(values["bias"], streams) if base is None else base,
+        base=stored_parts.residual_block(values["bias"], streams) if base is None else base,
         scale=values["alpha_res"],
-        projection=fused.residual_columns(values, role, streams),
+        projection=stored_parts.residual_columns(values, role, streams),
     )
 
 
@@ -80,11 +79,15 @@ TELECHAT = ParametricLayout(
     tensors="`layers.N.attn_hc.{mapping_weight or mapping_proj.weight,bias or bias_res,alpha_res}`, `ffn_hc.*`",
     mixing="exp Sinkhorn, rows then columns, logits cut off at +-30; applied as stored",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_SPELLING.find,
+    accept=_with_bias,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
     residual=_residual,
     roles=("bias_res", "bias", "alpha_res"),
     dynamic_roles=("mapping_weight", "mapping_proj"),
+    words=("mapping_weight", "mapping_proj", "bias_res", "alpha_res"),
+    gates=(FusedGates("bias"), SeparateGates("bias_res")),
+    module_paths=("layers.0.attn_hc.", "layers.0.ffn_hc."),
 )

@@ -4,53 +4,52 @@ With the initial logits (0 on the diagonal, -8 off it) and the default temperatu
 -160: H_res is the identity and its gradient zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as chosen
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts import fused
-from mhcdiag.layouts.block_sites import find_modules, recognise_modules
-from mhcdiag.layouts.interface import Recognition, Settings, Site
+from mhcdiag.layouts import checks, stored_parts
+from mhcdiag.layouts.interface import Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import ParametricLayout, ResidualPart
+from mhcdiag.layouts.spellings import ModuleSpelling
+from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.birkhoff import Orthostochastic
-from mhcdiag.mappings.constraints import ROWS, Constraint, LogSinkhorn
+from mhcdiag.mappings.constraints import ROWS, LogSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
-from mhcdiag.mappings.interface import Orientation
+from mhcdiag.mappings.interface import Constraint, GateActivation, Orientation
 from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 PROJECTIONS = ("sinkhorn", "orthostochastic")
 DEFAULT_TEMPERATURE = 0.05
+"""Of its code; neither temperature nor iterations are stored with the tensors."""
 
 
-def _find(checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-    roles = ("H_res_logits", "H_res_alpha_logit")
-    modules = find_modules(checkpoint, mixers, probes=roles, roles=roles)
-    return recognise_modules(checkpoint, modules, needed=("H_res_logits",), model="tokenbender") if modules else None
+# Checkpoints of its hyper_connections.py with mhc=True also hold static_alpha and dynamic_*, which nothing uses then.
+_ROLES = ("H_res_logits", "H_res_alpha_logit")
+_SPELLING = ModuleSpelling(probes=_ROLES, roles=_ROLES, needed=_ROLES[:1], model="tokenbender")
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
-    return fused.streams_of_square(checkpoint, site, "H_res_logits")
+    return stored_parts.streams_of_square(checkpoint, site, "H_res_logits")
 
 
 def _shapes(streams: int) -> Mapping[str, tuple[int, ...]]:
     return {"H_res_logits": (streams, streams), "H_res_alpha_logit": ()}
 
 
-def _recipe(checkpoint: NamedTensors, _: Recognition, settings: Settings, assumed: list[str]) -> Recipe:
+def _recipe(checkpoint: NamedTensors, _: Recognition, overrides: Overrides, assumed: list[str]) -> Recipe:
     return Recipe(
         norm=InputNorm(per_stream=True, eps=1e-12, clamped=True),
         activation=Activation.NONE,
-        constraint=_constraint(checkpoint, settings, assumed),
-        orientation=settings.orientation or Orientation.SOURCE_ROWS,
+        constraint=_constraint(checkpoint, overrides, assumed),
+        orientation=overrides.orientation or Orientation.SOURCE_ROWS,
     )
 
 
-def _constraint(checkpoint: NamedTensors, settings: Settings, assumed: list[str]) -> Constraint:
+def _constraint(checkpoint: NamedTensors, overrides: Overrides, assumed: list[str]) -> Constraint:
     config = checkpoint.config or {}
     projection = config.get("mhc_h_res_proj")
     if projection is None:
@@ -62,11 +61,11 @@ def _constraint(checkpoint: NamedTensors, settings: Settings, assumed: list[str]
         )
     if projection == "orthostochastic":
         return Orthostochastic()
-    temperature = configuration.positive(checkpoint, config, "sinkhorn_tau", "mhc_tau")
+    temperature = checks.positive(checkpoint, config, "sinkhorn_tau", "mhc_tau")
     if not temperature:
         temperature = DEFAULT_TEMPERATURE
         assumed.append(f"temperature of the logits: {temperature:g} (sinkhorn_tau is not in the checkpoint's config)")
-    iterations = chosen.iterations(checkpoint, settings, assumed, "sinkhorn_iters", "mhc_num_iters", default=10)
+    iterations = checks.iterations(checkpoint, overrides, assumed, "sinkhorn_iters", "mhc_num_iters", default=10)
     return LogSinkhorn(iterations=iterations, first=ROWS, temperature=temperature)
 
 
@@ -88,7 +87,7 @@ TOKENBENDER = ParametricLayout(
     tensors="`*.H_res_logits`",
     mixing="static; log-domain Sinkhorn of logits / tau, or orthostochastic, by its config; applied transposed",
     evidence=Evidence.SOURCE,
-    find=_find,
+    find=_SPELLING.find,
     streams=_streams,
     shapes=_shapes,
     recipe=_recipe,
@@ -97,4 +96,5 @@ TOKENBENDER = ParametricLayout(
     refused=("tanh", "sinkhorn_eps"),
     blend_target=BlendTarget.IDENTITY,
     notes=_notes,
+    gates=(SeparateGates("H_res_logits", gate=GateActivation.SOFTMAX),),  # its weights add up to 1
 )

@@ -9,7 +9,7 @@ and Sinkhorn iterations stand in the file's metadata under `mhcdiag_toy`, and in
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,16 +17,18 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import LayoutError
-from mhcdiag.layouts import checks as configuration
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_settings, require_layers, require_shape
-from mhcdiag.layouts.interface import Reading, Recognition, Settings, Site
+from mhcdiag.layouts import checks
+from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
+from mhcdiag.layouts.stored_parts import SeparateGates
 from mhcdiag.mappings.birkhoff import PermutationMixture
-from mhcdiag.mappings.constraints import Constraint, SoftmaxSinkhorn
+from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor
-from mhcdiag.mappings.interface import Orientation, Stack
+from mhcdiag.mappings.interface import Constraint, Orientation, Stack
 from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.results.catalogue import Evidence
+from mhcdiag.results.inspection import Evidence
 
 MODEL_TYPE = "mhcdiag-toy"
 METADATA_KEY = "mhcdiag_toy"
@@ -45,11 +47,14 @@ class Toy:
     tensors: ClassVar[str] = "`blocks.N.{attn,ffn}.hc.*`, and a topology in metadata or config.json"
     mixing: ClassVar[str] = "by topology: unconstrained, softmax Sinkhorn, weighted permutations or none"
     evidence: ClassVar[Evidence] = Evidence.OWN
+    words: ClassVar[tuple[str, ...]] = ("phi_res", "b_res", "alpha_res")
+    gates: ClassVar[tuple[StoredGates, ...]] = (SeparateGates("b_res"),)
+    module_paths: ClassVar[tuple[str, ...]] = ("",)
 
-    def recognise(self, checkpoint: NamedTensors, mixers: Sequence[str]) -> Recognition | None:
-        """See `Layout`; told by the names, and by the topology in metadata or config.json."""
+    def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
+        """See `Layout`; the names give it away, and the topology stands in metadata or config.json."""
         sites: dict[tuple[int, str], dict[str, str]] = {}
-        for name in mixers:
+        for name in mixers.tensors:
             match = _ROLE.match(name)
             if match is not None:
                 sites.setdefault((int(match["block"]), match["kind"]), {})[match["role"]] = name
@@ -63,7 +68,7 @@ class Toy:
                 found=f"tensors of a toy model, and topology {topology!r}",
                 expected=f"one of {', '.join((*PROJECTIONS, 'identity-hc'))} in the metadata or in config.json",
             )
-        count = configuration.integer(checkpoint, config, "num_hidden_layers")
+        count = checks.integer(checkpoint, config, "num_hidden_layers")
         for kind in ("attn", "ffn"):
             require_layers(checkpoint, [b for b, k in sites if k == kind], count=count, what=f"{kind} connection")
         ordered = sorted(sites)
@@ -75,21 +80,23 @@ class Toy:
             ),
         )
 
-    def read(self, checkpoint: NamedTensors, recognition: Recognition, settings: Settings, *, dynamic: bool) -> Reading:
+    def read(
+        self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
+    ) -> Reading:
         """See `Layout`."""
         topology, config = recognition.model, _config(checkpoint)
         if topology != "mhc":
-            refuse_settings(settings, f"{self.name} ({topology})", "sinkhorn_iters", "sinkhorn_eps")
-        refuse_settings(settings, self.name, "orientation")
+            refuse_overrides(overrides, f"{self.name} ({topology})", "sinkhorn_iters", "sinkhorn_eps")
+        refuse_overrides(overrides, self.name, "orientation")
         if topology != "hc":
-            refuse_settings(settings, f"{self.name} ({topology})", "tanh")
-        streams = configuration.integer(checkpoint, config, "streams")
+            refuse_overrides(overrides, f"{self.name} ({topology})", "tanh")
+        streams = checks.integer(checkpoint, config, "streams")
         if streams is None:
             raise LayoutError(checkpoint.path, found="no number of streams", expected="'streams' in the metadata")
         if topology == "identity-hc":
             return _identity(recognition, streams)
-        iterations = configuration.integer(checkpoint, config, "sinkhorn_iters")
-        recipe = _recipe(topology, streams, iterations, settings)
+        iterations = checks.integer(checkpoint, config, "sinkhorn_iters")
+        recipe = _recipe(topology, streams, iterations, overrides)
         return _assemble(checkpoint, recognition, recipe, streams=streams, dynamic=dynamic)
 
 
@@ -97,7 +104,7 @@ def _config(checkpoint: NamedTensors) -> Mapping[str, Any]:
     """The metadata's word over that of a config.json, which may belong to another checkpoint of the folder."""
     text = checkpoint.metadata.get(METADATA_KEY)
     if text is None:
-        return configuration.section(checkpoint)
+        return checks.section(checkpoint)
     try:
         found = json.loads(text)
     except ValueError as error:
@@ -114,23 +121,23 @@ def _identity(recognition: Recognition, streams: int) -> Reading:
         streams=streams,
     )
     note = "identity-hc never mixes its streams: every H_res is the identity, so the gain is 1 by construction"
-    return Reading(identity_stack=stack, notes=(note,))
+    return UnmixedReading(stack=stack, notes=(note,))
 
 
-def _recipe(topology: str, streams: int, iterations: int | None, settings: Settings) -> Recipe:
+def _recipe(topology: str, streams: int, iterations: int | None, overrides: Overrides) -> Recipe:
     """Stored rows are sources here, since DeepSeek-V4's iteration, which ours is, holds them so."""
     constraint: Constraint | None = None
     if topology == "mhc":
         default = SoftmaxSinkhorn()
         constraint = SoftmaxSinkhorn(
-            iterations=settings.sinkhorn_iters or iterations or default.iterations,
-            eps=default.eps if settings.sinkhorn_eps is None else settings.sinkhorn_eps,
+            iterations=overrides.sinkhorn_iters or iterations or default.iterations,
+            eps=default.eps if overrides.sinkhorn_eps is None else overrides.sinkhorn_eps,
         )
     if topology == "mhc-lite":
         constraint = PermutationMixture(streams=streams)
     return Recipe(
         norm=InputNorm(per_stream=topology == "hc", eps=RMS_EPS),
-        activation=Activation.TANH if topology == "hc" and settings.tanh is not False else Activation.NONE,
+        activation=Activation.TANH if topology == "hc" and overrides.tanh is not False else Activation.NONE,
         constraint=constraint,
         orientation=Orientation.TARGET_ROWS if topology == "mhc-lite" else Orientation.SOURCE_ROWS,
     )
@@ -164,7 +171,7 @@ def _assemble(
         scale=torch.stack(scales),
         factors=tuple(factors) if dynamic else None,
     )
-    return Reading(parameters=parameters, nonfinite=tuple(nonfinite))
+    return ParametricReading(parameters=parameters, nonfinite=tuple(nonfinite))
 
 
 def _check(checkpoint: NamedTensors, site: Site, topology: str, streams: int) -> None:
@@ -191,3 +198,6 @@ def _columns(projection: Tensor, topology: str, streams: int) -> Tensor:
     if topology == "mhc":
         projection = projection.view(streams, streams, -1).transpose(0, 1).flatten(0, 1)
     return projection.T
+
+
+TOY = Toy()

@@ -1,1 +1,1 @@
-"""The HTML report: one file that needs no network and no script, from a check and ready-made pictures."""
+"""The HTML reports of a check and of a trend: one file each that needs no network and no script."""

@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mhcdiag.reports.html.gain_tables import gain_summary, per_site, sinkhorn_words, site_means, worst_spans
-from mhcdiag.reports.html.gate_rows import gates_of, verdict_pill
-from mhcdiag.reports.html.log_tables import event_counts, events_table, runs_table, series_table
-from mhcdiag.reports.html.picture import Picture
-from mhcdiag.reports.html.table import Pill, Table, short_names
-from mhcdiag.reports.spikes_words import step_text
+from mhcdiag.reports.html.gates import gates_of, input_names, verdict_pill
+from mhcdiag.reports.html.parts import Picture, Pill, Table
+from mhcdiag.reports.html.tables import (
+    event_counts,
+    events_table,
+    gain_summary,
+    per_site,
+    runs_table,
+    series_table,
+    sinkhorn_words,
+    site_means,
+    worst_spans,
+)
 from mhcdiag.results.bands import band_of
 from mhcdiag.results.check import CheckedInput, CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
-from mhcdiag.results.numbers import is_finite, log10_of, text
+from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.words import counted
+from mhcdiag.results.wording import badness, counted, step_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +65,7 @@ class InputView:
     tables: tuple[Table, ...]
     """Tables that are shown."""
     spans: tuple[tuple[str, Table], ...]
-    """Place of the heat map and the table beside it, per direction."""
+    """Slot of the heat map and the table beside it, per direction."""
     sinkhorn: str
     """A sentence on the iteration; may be empty."""
     folded: tuple[Table, ...]
@@ -96,12 +103,12 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
     return InputView(
         anchor=f"input-{place + 1}",
         path=one.path,
-        name=short_names(report)[one.path],
+        name=input_names(report)[one.path],
         family=str(one.family),
         pill=verdict_pill(one.verdict),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
-        facts=(*_facts(result), ("path", one.path)),
+        facts=(*_key_facts(result), ("path", one.path)),
         callouts=_callouts(one, checked=bool(verdicts)),
         gates=gates_of(one, report),
         pictures=tuple(pictures),
@@ -119,10 +126,10 @@ def _measured(one: CheckedInput) -> str:
     return event_counts(one.result) if isinstance(one.result, LogResult) else "could not be read"
 
 
-def _facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], ...]:
+def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], ...]:
     if isinstance(result, GainResult):
         values = [result.worst[direction, Definition.NORM].value for direction in Direction]
-        band = band_of(max(values, key=lambda value: log10_of(value) if is_finite(value) else float("inf")))
+        band = band_of(max(values, key=badness))
         mixing = "" if result.mean_mappings else " (gain 1 by construction)"
         return (
             ("reading", f"{band.word}: {band.meaning}; {band.advice}"),

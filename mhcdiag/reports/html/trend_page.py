@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from mhcdiag.reports.html.environment import environment
-from mhcdiag.reports.html.headline import WORDS
-from mhcdiag.reports.html.picture import Picture
-from mhcdiag.reports.html.table import Cell, Pill, Table, columns
+from mhcdiag.reports.html.gates import VERDICT_WORDS
+from mhcdiag.reports.html.parts import Cell, Pill, Table, columns, environment
+from mhcdiag.reports.html.pictures import draw_trend
 from mhcdiag.reports.trend_console import (
     crossing_words,
     driver_words,
@@ -34,15 +33,12 @@ class TrendHeadline:
     """What was measured, where and over which steps."""
 
 
-def trend_page(judged: JudgedTrend, picture: Picture) -> str:
-    """The trend as one HTML document that loads nothing.
-
-    Arguments: judged: the trend and its gates; picture: gain, gradient norm and loss over steps.
-    """
+def trend_page(judged: JudgedTrend) -> str:
+    """The trend as one HTML document that loads nothing, with its picture inside."""
     result = judged.result
     steps = [point.step for point in result.points]
     headline = TrendHeadline(
-        word=WORDS[judged.verdict],
+        word=VERDICT_WORDS[judged.verdict],
         tone=str(judged.verdict),
         summary=f"{result.path}: {len(steps)} points, steps {steps[0]:,.0f} to {steps[-1]:,.0f}",
     )
@@ -56,7 +52,7 @@ def trend_page(judged: JudgedTrend, picture: Picture) -> str:
             exit_text=f"exit code {EXIT_CODES[judged.verdict]}",
             reason=judged.reason,
             limits=_limits(judged),
-            picture=picture,
+            picture=draw_trend(result),
             growth=_growth(result),
             points=_points(result),
             risk=worst_risk(result),

@@ -1,7 +1,9 @@
-"""All formats, in the order in which they are tried; the first wins a tie."""
+"""All log formats, in the order in which they are tried; the first wins a tie (`interface` says what an entry is)."""
 
+from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
 from mhcdiag.runlogs.formats.csv_table import CSV
-from mhcdiag.runlogs.formats.frameworks import (
+from mhcdiag.runlogs.formats.experiment_trackers import MLFLOW, WANDB_FILE
+from mhcdiag.runlogs.formats.framework_consoles import (
     COMPOSER,
     DEEPSPEED,
     FAIRSEQ,
@@ -13,19 +15,13 @@ from mhcdiag.runlogs.formats.frameworks import (
     OLMO,
     OPEN_INSTRUCT,
     TORCHTITAN,
+    TWO_COLUMNS,
 )
-from mhcdiag.runlogs.formats.generic import GENERIC
-from mhcdiag.runlogs.formats.golden_values import GOLDEN_VALUES
-from mhcdiag.runlogs.formats.json_records import JSON_RECORDS
-from mhcdiag.runlogs.formats.jsonl import JSONL
-from mhcdiag.runlogs.formats.llamafactory import LLAMAFACTORY
-from mhcdiag.runlogs.formats.mlflow import MLFLOW
+from mhcdiag.runlogs.formats.json_documents import GOLDEN_VALUES, JSON_RECORDS, TRAINER_STATE
+from mhcdiag.runlogs.formats.json_lines import JSONL, LLAMAFACTORY
 from mhcdiag.runlogs.formats.mllog import MLLOG
-from mhcdiag.runlogs.formats.regex import REGEX
-from mhcdiag.runlogs.formats.small_trainers import BUILD_NANOGPT, LLMC, MODDED_NANOGPT, NANOCHAT, NANOGPT, TWO_COLUMNS
+from mhcdiag.runlogs.formats.nanogpt_consoles import BUILD_NANOGPT, LLMC, MODDED_NANOGPT, NANOCHAT, NANOGPT
 from mhcdiag.runlogs.formats.tensorboard import TENSORBOARD
-from mhcdiag.runlogs.formats.trainer_state import TRAINER_STATE
-from mhcdiag.runlogs.formats.wandb_file import WANDB_FILE
 from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
@@ -34,10 +30,10 @@ FILE_FORMATS: tuple[FileFormat, ...] = (
     MLFLOW,
     TRAINER_STATE,
     GOLDEN_VALUES,
-    JSON_RECORDS,
+    JSON_RECORDS,  # any document fits, so that it stands behind those that have a shape
 )
 TEXT_FORMATS: tuple[TextFormat, ...] = (
-    LLAMAFACTORY,
+    LLAMAFACTORY,  # reads as much as JSONL of its own files, and knows their step
     JSONL,
     CSV,
     MLLOG,
@@ -58,6 +54,6 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     NEMO,
     MAXTEXT,
     LITGPT,
-    GENERIC,
+    GENERIC,  # the last one is the fallback
 )
 FORMATS: tuple[TextFormat | FileFormat, ...] = (*FILE_FORMATS, *TEXT_FORMATS, REGEX)

@@ -2,38 +2,17 @@
 
 import csv
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from mhcdiag.runlogs.interface import Keys, NanFamily, Record
+from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.names import STEPS, canonical_rank, plain
 from mhcdiag.runlogs.records import parse_decimal_comma, parse_number
 
+# Tried in this order: a table in tabs or semicolons may have decimal commas in its cells.
 _DELIMITERS = ("\t", ";", ",")
+# Prose and the lines of other formats have commas, too; names of columns hold letters and none of these signs.
 _NAME = re.compile(r"[^:={}<>]*[A-Za-z][^:={}<>]*$")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+(?:\.\d{3})*,\d+(?:[eE][-+]?\d+)?$")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+$")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CsvTable:
-    """A header that names the columns, then numbers; empty cells were not recorded."""
-
-    name: str = "csv"
-    """Name on the command line and in reports."""
-    title: str = "CSV or TSV with a header"
-    """What the format is, in a few words."""
-    preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """No names are fixed: words decide."""
-    nan_family: NanFamily = "plain"
-    """NaN stand as they are."""
-
-    def parser(self, keys: Keys) -> "CsvParser":
-        """Return the state for one pass.
-
-        Arguments: keys: what the user said about names.
-        """
-        return CsvParser(keys)
 
 
 class CsvParser:
@@ -45,38 +24,37 @@ class CsvParser:
         self._delimiter = ","
         self._losses: set[str] = set()
 
-    def feed(self, line: int, text: str) -> Record | None:
-        """Return the record of a line, or None.
-
-        Arguments: line: 1-based; text: without prefix and line end.
-        """
+    def feed(self, line: int, text: str) -> LogRecord | None:
+        """Return the record of a line, or None."""
         if not self._header:
             self._find_header(text)
             return None
         cells = _cells(text, self._delimiter)
         if len(cells) != len(self._header):
             lost = len(cells) > 1 and len(self._losses) > 0
-            return Record(line=line, values={}, garbled=lost)
+            return LogRecord(line=line, values={}, garbled=lost)
         if not any(cell[:1] in "0123456789+-." for cell in cells if cell):
             return self._without_digits(line, text, cells)
         values: dict[str, float] = {}
         garbled = False
         for name, cell in zip(self._header, cells, strict=True):
+            # Lightning's logger leaves cells empty: training, epoch and validation losses stand in rows of their own.
             if not cell or cell in {"-", "NA", "None", "null"}:
                 continue
             number = self._number(cell)
             if number is not None:
                 values[name] = number
             garbled = garbled or (number is None and name in self._losses)
-        return Record(line=line, values=values, garbled=garbled)
+        return LogRecord(line=line, values=values, garbled=garbled)
 
-    def finish(self) -> Record | None:
+    def finish(self) -> LogRecord | None:
         """Return None: no record is longer than its line."""
         return None
 
     def _find_header(self, text: str) -> None:
         for delimiter in _DELIMITERS:
             full = _cells(text, delimiter)
+            # A chart that W&B exports names its columns "RUN - train/loss".
             short = [cell.rpartition(" - ")[2] for cell in full]
             cells = short if len(set(short)) == len(short) else full  # a chart of several runs needs their names
             if len(cells) > 1 and all(_NAME.match(cell) or not cell for cell in cells) and self._known(cells):
@@ -95,16 +73,17 @@ class CsvParser:
         rank = canonical_rank(name)
         return rank is not None and rank[0] == "loss"
 
-    def _without_digits(self, line: int, text: str, cells: list[str]) -> Record | None:
+    def _without_digits(self, line: int, text: str, cells: list[str]) -> LogRecord | None:
         words = {cell.lower() for cell in cells if cell}
         if words <= {"nan", "inf"} and words:
             found = zip(self._header, cells, strict=True)
-            return Record(line=line, values={name: float(cell) for name, cell in found if cell})
-        if cells != self._header:
+            return LogRecord(line=line, values={name: float(cell) for name, cell in found if cell})
+        if cells != self._header:  # a run that was appended with other columns
             self._find_header(text)
         return None
 
     def _number(self, cell: str) -> float | None:
+        # "2,5" is two and a half in a table in semicolons; in tabs, "1,234" is a thousand and some.
         comma = self._delimiter == ";" or (self._delimiter == "\t" and not _THOUSANDS.match(cell))
         return parse_decimal_comma(cell) if comma and _DECIMAL_COMMA.match(cell) else parse_number(cell)
 
@@ -118,4 +97,4 @@ def _cells(text: str, delimiter: str) -> list[str]:
         return []
 
 
-CSV = CsvTable()
+CSV = LineFormat(name="csv", title="CSV or TSV with a header", parser=CsvParser)

@@ -1,6 +1,6 @@
 """The container formats: one a file, its directory form beside it."""
 
-from mhcdiag.tensorfiles.containers.captured import CAPTURED
+from mhcdiag.tensorfiles.containers.captured_directory import CAPTURED_DIRECTORY
 from mhcdiag.tensorfiles.containers.deepspeed import DEEPSPEED
 from mhcdiag.tensorfiles.containers.distcp import DISTCP
 from mhcdiag.tensorfiles.containers.gguf import GGUF
@@ -17,7 +17,7 @@ CONTAINERS: tuple[Container, ...] = (
     DEEPSPEED,
     MEGATRON,
     DISTCP,
-    CAPTURED,
+    CAPTURED_DIRECTORY,
     SAFETENSORS_DIRECTORY,
     GGUF,
     NPZ,

@@ -1,7 +1,9 @@
 """Container: a torch distributed checkpoint, `.metadata` and `__R_N.distcp`, read without a process group.
 
-Megatron-LM stacks the same parameter of all layers into one tensor whose name has no number (`decoder.layers.mlp...`);
-such a tensor is offered layer by layer.
+`FileSystemWriter` of torch.distributed.checkpoint writes it (read as of torch 2.13): each rank R its files N of chunks,
+and the coordinator `.metadata` when all have finished. torchtitan and scripts with FSDP save through it, and so does
+Megatron-LM with `--ckpt-format torch_dist`, which adds `common.pt`. Megatron-LM stacks the same parameter of all layers
+into one tensor whose name has no number (`decoder.layers.mlp...`); such a tensor is offered layer by layer.
 """
 
 import io
@@ -12,15 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
-from mhcdiag.tensorfiles.element_types import clean_names, spelling_named
+from mhcdiag.tensorfiles.element_types import spelling_named
 from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
-from mhcdiag.tensorfiles.places import Place
-from mhcdiag.tensorfiles.shards import listed
+from mhcdiag.tensorfiles.names import clean_names, listed, shown
+from mhcdiag.tensorfiles.places import Place, config_beside, read_object
 from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object, shown
+from mhcdiag.tensorfiles.stores.local import LocalFile
 from mhcdiag.tensorfiles.torch_load import load_file
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 _METADATA = ".metadata"
 _SUFFIX = ".distcp"
 _COMMON = "common.pt"
+# Scripts call it "optim", "optimizer" or "optimizers"; Megatron-LM "optimizer.state.exp_avg....".
 _OPTIMIZER = re.compile("optim", re.IGNORECASE)
+# A name that goes on with a letter after "layers.": one with a number belongs to a single layer already.
 _STACKED = re.compile(r"(?P<before>(?:^|\.)layers\.)(?=[^\d.])")
 
 
@@ -94,6 +97,7 @@ def _common(place: Place) -> dict[str, Any] | None:
 
 
 def _shard(place: Place, name: str) -> LocalFile:
+    # The name comes out of a pickle that anybody may have written: it must not lead out of the folder.
     if os.path.basename(name) != name:
         found = f"{_METADATA} names the shard {shown(name)}"
         raise ContainerError(place.path, found=found, expected="a file beside it")
@@ -182,6 +186,7 @@ class _DistributedTensors:
             wanted = row_range(shape, rows)
         dtype = getattr(torch, entry.stored.dtype)
         result = torch.empty((len(wanted), *shape[1:]) if shape else (), dtype=dtype)
+        # Each element once: counting elements would take two chunks that overlap for a gap that they hide.
         covered = torch.zeros_like(result, dtype=torch.bool)
         for chunk in entry.stored.chunks:
             if (wrong := self._copy(chunk, shape, wanted, into=result, covered=covered)) is not None:
@@ -221,6 +226,7 @@ class _DistributedTensors:
 
         file = self._files[chunk.file]
         data = file.read(chunk.start, chunk.length)
+        # FileSystemWriter gives each tensor to torch.save, one archive behind the other in the file.
         try:
             tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged pickle is a random program: it can raise anything
@@ -253,6 +259,8 @@ def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:
 DISTCP = Container(
     title="torch distributed checkpoint",
     looks="`.metadata` and `__R_N.distcp`; the pickle in it is read by a restricted reader that runs nothing",
+    suffixes=(f"/{_METADATA}",),
+    is_certain=_recognises,
     recognises=_recognises,
     open_place=_open,
 )

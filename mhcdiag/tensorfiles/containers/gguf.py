@@ -1,19 +1,18 @@
-"""Container: GGUF files of llama.cpp, one or the numbered parts of one model."""
+"""Container: GGUF files of llama.cpp, one or the numbered parts of one model (as llama-gguf-split cuts them)."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError, MissingExtraError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
 from mhcdiag.tensorfiles.element_types import torch_dtype
 from mhcdiag.tensorfiles.gguf_header import TYPES, GgufTensor, read_gguf_header, size_of
-from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import LocalFile, row_range
+from mhcdiag.tensorfiles.interface import Container, refuse_key
+from mhcdiag.tensorfiles.names import is_one_model, listed, numbered, refuse_incomplete, shown
 from mhcdiag.tensorfiles.places import Content, Place, look
-from mhcdiag.tensorfiles.shards import listed, numbered, refuse_incomplete
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.shards import is_sharded
+from mhcdiag.tensorfiles.stores.local import LocalFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".gguf"
 _ARCHITECTURE = "general.architecture"
+# llama.cpp writes "ARCHITECTURE.block_count", "ARCHITECTURE.hyper_connection.count" and the like.
 _LAYERS = "block_count"
 
 
@@ -31,6 +31,10 @@ def _recognises(place: Place) -> bool:
             name.endswith((".safetensors", ".safetensors.index.json")) for name in place.names
         )
     return place.content is Content.GGUF or place.path.endswith(_SUFFIX)
+
+
+def _is_certain(place: Place) -> bool:
+    return place.content is Content.GGUF or is_sharded(place, suffixes=(_SUFFIX,))
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -49,19 +53,19 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
 
 def _parts(place: Place) -> list[str]:
     if place.content is not None:
+        # One part stands for all: its own header lists its own tensors only.
         name = os.path.basename(place.path)
         if not numbered([name]):
             return [place.path]
         stem = name.rpartition("-of-")[0].rpartition("-")[0]
         folder = look(place.directory or ".")
         siblings = [each for each in numbered(folder.names) if each.startswith(f"{stem}-")]
-        refuse_incomplete(place, siblings)
+        refuse_incomplete(place.directory, siblings)
         return [place.beside(each) for each in siblings]
     found = [name for name in place.names if name.endswith(_SUFFIX)]
-    parts = numbered(found)
-    refuse_incomplete(place, parts)
-    if parts == found and len({name.rpartition("-of-")[0].rpartition("-")[0] for name in parts}) == 1:
-        return [place.beside(name) for name in parts]
+    refuse_incomplete(place.directory, numbered(found))
+    if is_one_model(found):
+        return [place.beside(name) for name in found]
     if len(found) > 1:
         raise ContainerError(
             place.path,
@@ -162,6 +166,8 @@ def _config(facts: Mapping[str, Any]) -> dict[str, Any]:
 GGUF = Container(
     title="GGUF file",
     looks="`*.gguf`, told by content, with all its numbered parts; quantised mixers need the extra `gguf`",
+    suffixes=(_SUFFIX,),
+    is_certain=_is_certain,
     recognises=_recognises,
     open_place=_open,
 )

@@ -1,7 +1,8 @@
 """Container: Megatron-LM's legacy folder, `iter_XXXXXXX/mp_rank_TT[_PPP]/model_optim_rng.pt`.
 
-Pipeline stages number their layers from 0; a virtual pipeline keeps several chunks, `model0`, `model1`, ..., in one
-file, and a signal passes chunk 0 of all stages before chunk 1 of the first.
+What `--ckpt-format torch` writes (megatron/training/checkpointing.py). Pipeline stages number their layers from 0; a
+virtual pipeline keeps several chunks, `model0`, `model1`, ..., in one file, and a signal passes chunk 0 of all stages
+before chunk 1 of the first.
 """
 
 import os
@@ -11,22 +12,28 @@ from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.containers.distcp import DISTCP
 from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.places import Place, look
+from mhcdiag.tensorfiles.places import Place, config_beside, look, read_object
 from mhcdiag.tensorfiles.ranked_tensors import RankedTensors, Stage, by_rank, follow_pointer, refuse_missing_ranks
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
+# Tensor rank, pipeline rank, expert rank: the second and third stand there only where there are several.
 _RANK = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(?:_(\d+))?")
 _POINTER = "latest_checkpointed_iteration.txt"
+# The second where a distributed optimizer keeps its state in a file of its own.
 _FILES = ("model_optim_rng.pt", "model_rng.pt")
 _CHUNKS = range(64)
+"""Numbers of the chunks of a virtual pipeline that are looked for, more than a stage has layers."""
 
 
 def _recognises(place: Place) -> bool:
     """A folder of rank folders, or one whose pointer names an iteration."""
-    if any(_RANK.fullmatch(name) for name in place.names):
+    if _has_ranks(place):
         return True
     return _POINTER in place.names and any(name.startswith(("iter_", "release")) for name in place.names)
+
+
+def _has_ranks(place: Place) -> bool:
+    return any(_RANK.fullmatch(name) for name in place.names)
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -39,6 +46,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
     """
     folder = follow_pointer(place, _POINTER, folder="iter_{:0>7}")
     ranks = by_rank(folder.names, _RANK)
+    # The pointer stands above both formats, and does not say which.
     if not ranks and DISTCP.recognises(folder):
         return DISTCP.open_place(folder, key=key)
     if not ranks:
@@ -92,6 +100,7 @@ MEGATRON = Container(
     title="Megatron-LM legacy folder",
     looks="`mp_rank_TT[_PPP]/model_optim_rng.pt`, also through `latest_checkpointed_iteration.txt`; stages put "
     "in order",
+    is_certain=_has_ranks,
     recognises=_recognises,
     open_place=_open,
 )

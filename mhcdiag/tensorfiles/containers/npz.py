@@ -5,30 +5,27 @@ under the names of the interchange format for captured mappings.
 """
 
 import re
-import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import NamedTensors, TensorInfo
-from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
+from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
 from mhcdiag.tensorfiles.element_types import spelling_named
-from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.local_file import row_range, unreadable
-from mhcdiag.tensorfiles.places import Content, Place
-from mhcdiag.tensorfiles.strict_json import shown
+from mhcdiag.tensorfiles.interface import Container, refuse_key
+from mhcdiag.tensorfiles.names import shown
+from mhcdiag.tensorfiles.places import Place, members_of
+from mhcdiag.tensorfiles.stores.local import unreadable
 
 if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
 
-_BROKEN_ARCHIVE = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, struct.error)
-"""What zipfile raises: the last two for a compression or version that it does not know, and for cut-off headers."""
-
+_SUFFIX = ".npz"
 _MAPS = "h_res"
+# What mappings are kept in; NumPy has no bfloat16, and integers or objects are no mappings.
 _FLOATS = ("float16", "float32", "float64")
 _SITE = re.compile(r"layers\.\d+\.h_res")
 
@@ -45,13 +42,16 @@ class _Array:
 
 def _recognises(place: Place) -> bool:
     """A zip archive with arrays."""
-    if place.content is not Content.ZIP:
-        return False
-    try:
-        with zipfile.ZipFile(place.path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except _BROKEN_ARCHIVE:
-        return place.path.endswith(".npz")
+    members = members_of(place)
+    return place.path.endswith(_SUFFIX) if members is None else _has_arrays(members)
+
+
+def _is_certain(place: Place) -> bool:
+    return _has_arrays(members_of(place) or [])
+
+
+def _has_arrays(members: Sequence[str]) -> bool:
+    return any(name.endswith(".npy") for name in members)
 
 
 def _open(place: Place, *, key: str | None) -> NamedTensors:
@@ -97,6 +97,7 @@ class _NpzTensors:
     def _header(self, name: str, file: Any) -> _Array:
         from numpy.lib import format as npy
 
+        # Version 2 of the format has a longer header, for structured types, and 3 the same in UTF-8.
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
@@ -104,6 +105,7 @@ class _NpzTensors:
         return _Array(member=name, dtype=str(dtype.newbyteorder("=")), shape=shape, site=None)
 
     def _site_by_site(self, arrays: dict[str, _Array]) -> dict[str, _Array]:
+        # The only array has the name arr_0 where savez was called without one.
         name = _MAPS if _MAPS in arrays else next(iter(arrays)) if len(arrays) == 1 else None
         if name is None or _SITE.fullmatch(name) or len(arrays[name].shape) not in (3, 4):
             return arrays
@@ -160,6 +162,8 @@ class _NpzTensors:
 NPZ = Container(
     title="NumPy maps",
     looks="`*.npz` with `layers.{i}.h_res`, or one array `[site, n, n]` or `[site, token, n, n]`; never unpickled",
+    suffixes=(_SUFFIX,),
+    is_certain=_is_certain,
     recognises=_recognises,
     open_place=_open,
 )

@@ -6,19 +6,17 @@ from typing import Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.containers.safetensors_files import refuse_key
-from mhcdiag.tensorfiles.interface import Container
-from mhcdiag.tensorfiles.places import Content, Place
+from mhcdiag.tensorfiles.interface import Container, refuse_key
+from mhcdiag.tensorfiles.names import shards_in, shown_address
+from mhcdiag.tensorfiles.places import Content, Place, store_of
+from mhcdiag.tensorfiles.remote_file import RemoteFile, fetch_heads, fetch_spans
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
-from mhcdiag.tensorfiles.shards import shards_in
-from mhcdiag.tensorfiles.stores.addresses import RemoteFolder, find_folder, shown_address
-from mhcdiag.tensorfiles.stores.http import get
-from mhcdiag.tensorfiles.stores.ranges import RemoteFile, fetch_heads, fetch_spans
-from mhcdiag.tensorfiles.strict_json import parse_object
+from mhcdiag.tensorfiles.stores import STORES
+from mhcdiag.tensorfiles.stores.interface import RemoteFolder
+from mhcdiag.tensorfiles.strict_json import JSON_LIMIT, parse_object
 
 LARGE = 10_000_000
-"""Bytes from which a download is announced before it begins."""
-_JSON_LIMIT = 100_000_000
+"""Bytes from which a download is announced before it begins: a second on a line of 100 Mbit/s."""
 _log = logging.getLogger("mhcdiag")
 
 
@@ -38,7 +36,9 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
         A key was given: such a checkpoint has one set of tensors.
     """
     refuse_key(place, key)
-    folder = find_folder(place.path)
+    find = store_of(place.path).find
+    assert find is not None  # else it would be a path of this machine
+    folder = find(place.path)
     small: list[int] = []
     shard_of, names = None, list(folder.shards)
     if folder.index is not None:
@@ -55,7 +55,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
 
 def _object(folder: RemoteFolder, name: str, sizes: list[int]) -> dict[str, Any]:
     resource = folder.resource(name)
-    body = get(resource, limit=_JSON_LIMIT).body
+    body = resource.fetch(limit=JSON_LIMIT).body
     sizes.append(len(body))
     return parse_object(body, path=resource.name, what="the file")
 
@@ -126,7 +126,7 @@ class RemoteTensors(SafetensorsTensors):
 
 REMOTE = Container(
     title="safetensors on a server",
-    looks="`https://.../*.safetensors`, `https://.../*.index.json`, `hf://owner/model[@revision]`; by HTTP ranges",
+    looks=f"{', '.join(store.looks for store in STORES if store.find)}; by HTTP ranges",
     recognises=_recognises,
     open_place=_open,
 )

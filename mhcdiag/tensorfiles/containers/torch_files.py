@@ -1,20 +1,15 @@
-"""Container: one file of `torch.save`, usually named .pt, .pth or .bin."""
+"""Containers: one file of `torch.save`, usually named .pt, .pth, .bin or .ckpt, and a directory of such files."""
 
 import re
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tensorfiles.interface import ByteSource, Container
-from mhcdiag.tensorfiles.places import Content, Place
-from mhcdiag.tensorfiles.shards import (
-    find_index,
-    listed,
-    numbered,
-    open_shards,
-    read_index,
-    refuse_incomplete,
-)
-from mhcdiag.tensorfiles.strict_json import config_beside, read_object
+from mhcdiag.tensorfiles.interface import Container
+from mhcdiag.tensorfiles.names import listed, numbered, refuse_incomplete
+from mhcdiag.tensorfiles.places import Content, Place, config_beside, read_object
+from mhcdiag.tensorfiles.shards import find_index, is_sharded, open_shards, read_index
+from mhcdiag.tensorfiles.stores.interface import ByteSource
+from mhcdiag.tensorfiles.torch_load import is_torch_save
 from mhcdiag.tensorfiles.torch_tensors import TorchTensors
 
 
@@ -42,6 +37,8 @@ def _open_file(place: Place, *, key: str | None) -> NamedTensors:
 
 
 _SUFFIXES = (".pt", ".pth", ".bin")
+# What ModelCheckpoint of Lightning writes: one file a step, so a folder of them is a run and no checkpoint.
+_LIGHTNING = ".ckpt"
 _USUAL = "pytorch_model.bin"
 _INDEX_SUFFIX = ".bin.index.json"
 # What the Trainer of transformers writes beside the model in checkpoint-N/.
@@ -53,6 +50,10 @@ def _recognises_directory(place: Place) -> bool:
     if place.content is not None:
         return place.path.endswith(_INDEX_SUFFIX)
     return any(name.endswith((*_SUFFIXES, _INDEX_SUFFIX)) for name in place.names)
+
+
+def _is_certain_directory(place: Place) -> bool:
+    return is_sharded(place, suffixes=_SUFFIXES, index=_INDEX_SUFFIX)
 
 
 def _open_directory(place: Place, *, key: str | None) -> NamedTensors:
@@ -93,7 +94,7 @@ def _loose(place: Place) -> list[str]:
             hint="pass the folder that holds the weights",
         )
     if shards := numbered(found):
-        refuse_incomplete(place, shards)
+        refuse_incomplete(place.directory, shards)
         return shards
     if len(found) > 1:
         raise ContainerError(
@@ -108,12 +109,16 @@ def _loose(place: Place) -> list[str]:
 TORCH_FILE = Container(
     title="file of `torch.save`",
     looks="`.pt`, `.pth`, `.bin`, told by content; tensors and plain data only, never executed",
+    suffixes=(*_SUFFIXES, _LIGHTNING),
+    is_certain=is_torch_save,
     recognises=_recognises_file,
     open_place=_open_file,
 )
 TORCH_DIRECTORY = Container(
     title="directory of `torch.save` files",
     looks="`pytorch_model.bin`, its index, numbered shards, or one other file",
+    suffixes=(_INDEX_SUFFIX,),
+    is_certain=_is_certain_directory,
     recognises=_recognises_directory,
     open_place=_open_directory,
 )

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from mhcdiag.kernels.sinkhorn.interface import ROWS, SinkhornRule
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
-from mhcdiag.kernels.sinkhorn.rule import ROWS, SinkhornRule
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.topologies.interface import RMS_EPS, Packed, SiteMaps, Streams, one_hot_by_site
 
@@ -35,7 +35,10 @@ def flattened_logits(streams: Streams, weight: Tensor, alpha: Tensor, base: Tens
 def shared_start(settings: ToySettings, generator: Generator, *, mixing: int) -> dict[str, Tensor]:
     """Initial parameters of mHC and its kin, all but the bias of the mixing.
 
-    Arguments: mixing: number of logits behind H_res.
+    Parameters
+    ----------
+    mixing
+        Number of logits behind H_res of a site.
     """
     sites, streams = 2 * settings.depth, settings.streams
     inputs = streams * settings.width
@@ -90,3 +93,6 @@ class Manifold:
         res = sinkhorn(logits[2 * count :].view(count, count, -1), rule, matrices=OF_A_RUN)
         weights = logits[: 2 * count].sigmoid().T
         return SiteMaps(pre=weights[:, :count], post=2 * weights[:, count:], res=res.permute(2, 0, 1).contiguous())
+
+
+MHC = Manifold()

@@ -49,3 +49,6 @@ class Permutations:
         matrices = permutation_matrices(count).to(logits)
         mixed = logits[2 * count :].softmax(dim=0).T @ matrices.flatten(1)
         return SiteMaps(pre=weights[:, :count], post=2 * weights[:, count:], res=mixed.view(-1, count, count))
+
+
+MHC_LITE = Permutations()

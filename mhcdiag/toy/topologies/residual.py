@@ -35,3 +35,6 @@ class Residual:
         """See `Topology`."""
         del streams, packed
         return None
+
+
+RESIDUAL = Residual()

@@ -4,6 +4,8 @@ import pytest
 from runlogs.textchecks import check_text
 
 from mhcdiag.errors import LogError
+from mhcdiag.runlogs.formats.csv_table import CSV
+from mhcdiag.runlogs.interface import Keys
 
 
 def test_lightning_rows_are_sparse(tmp_path):
@@ -76,3 +78,94 @@ def test_a_chart_of_several_runs_keeps_their_names(read):
     table = read('"Step","a - train/loss","a - train/loss__MIN","b - train/loss"\n"1","2.5","2.25","2.75"\n')
     assert table.source_names["loss"] == "a - train/loss"
     assert table.columns["b - train/loss"].tolist() == [2.75]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "unreadable"),
+    [
+        ("2.25", 2.25, 0),
+        ("nan", np.nan, 0),
+        ("", None, 0),
+        ("-", None, 0),
+        ("NA", None, 0),
+        ("None", None, 0),
+        ("null", None, 0),
+        ("bad", None, 1),
+        ("+2", 2.0, 0),
+        (".5", 0.5, 0),
+    ],
+)
+def test_cells(read, cell, value, unreadable):
+    table = read(f"step,loss,lr\n1,2.5,0.1\n2,{cell},0.1\n")
+    assert table.step.tolist() == [1, 2]
+    np.testing.assert_array_equal(table.columns["loss"], [2.5, np.nan if value is None else value])
+    assert table.unreadable_lines == unreadable
+    assert ("loss" in table.nan_rows) == (cell == "nan")
+
+
+@pytest.mark.parametrize(("row", "unreadable"), [("2,2.25", 1), ("2", 0), ("2,2.25,0.1,7", 1), ("", 0)])
+def test_rows_of_another_length(read, row, unreadable):
+    table = read(f"step,loss,lr\n1,2.5,0.1\n{row}\n")
+    assert (table.step.tolist(), table.unreadable_lines) == ([1], unreadable)
+
+
+def test_rows_of_another_length_without_a_loss_are_no_losses(read):
+    assert read("step,accuracy\n1,2.5\n2,2.25,7\n").unreadable_lines == 0
+
+
+def test_rows_of_words(read):
+    table = read("loss,lr\n2.5,0.1\nnan,inf\nnan,\nfoo,bar\n2.25,0.1\n")
+    np.testing.assert_array_equal(table.columns["loss"], [2.5, np.nan, np.nan, 2.25])
+    assert table.nan_rows["loss"].tolist() == [False, True, True, False]
+    assert table.nan_rows["learning_rate"].tolist() == [False, True, False, False]
+
+
+def test_another_header_may_follow(read):
+    table = read("step,loss\n1,2.5\nstep,lr\n2,0.5\nfoo,bar\n3,0.25\n")
+    np.testing.assert_array_equal(table.columns["loss"], [2.5, np.nan, np.nan])
+    np.testing.assert_array_equal(table.columns["learning_rate"], [np.nan, 0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("log", "losses"),
+    [
+        ("step\tloss\n1\t2,5\n2\t1.234,5\n", [2.5, 1234.5]),
+        ("step\tloss\n1\t1,234\n2\t2,5\n", [1234.0, 2.5]),
+        ("step;loss\n1;1,234\n", [1.234]),
+        ('step,loss\n1,"1,234"\n', [1234.0]),
+        ("step\tloss\n1\t0,125\n", [0.125]),
+    ],
+)
+def test_decimal_commas_and_thousands(read, log, losses):
+    assert read(log, log_format="csv").columns["loss"].tolist() == losses
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("step,loss", True),
+        ("step,x", True),
+        ("epoch,x", True),
+        ("x,loss", True),
+        ("x,y", False),
+        ("loss", False),
+        ("loss,loss", False),
+        ("step=1,loss", False),
+        ("{step},loss", False),
+        ("1,loss", False),
+        (",loss", True),
+    ],
+)
+def test_what_is_a_header(header, found):
+    parser = CSV.parser(Keys())
+    assert parser.feed(1, header) is None
+    record = parser.feed(2, "7,2.5")
+    assert (record is not None and len(record.values) > 0) == found
+
+
+def test_a_header_of_the_users_names():
+    parser = CSV.parser(Keys(loss="objective", step="t"))
+    parser.feed(1, "t,objective")
+    assert parser.feed(2, "7,2.5").values == {"t": 7.0, "objective": 2.5}
+    assert parser.feed(3, "8,bad").garbled
+    assert parser.feed(4, "8,2.5").values == {"t": 8.0, "objective": 2.5}

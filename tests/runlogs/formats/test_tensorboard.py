@@ -98,3 +98,58 @@ def test_what_stands_before_damage_is_read(read, end, note):
     table = read(VERSION + event(1, scalar("loss", 2.5)) + event(2, scalar("loss", 2.0)) + end)
     assert table.columns["loss"].tolist() == [2.5, 2.0]
     assert any(note in one for one in table.notes)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 8, 9, 20])
+def test_an_event_that_is_cut_anywhere_is_half_written(read, cut):
+    whole = VERSION + event(1, scalar("loss", 2.5)) + event(2, scalar("loss", 2.0))
+    table = read(whole + event(3, scalar("loss", 1.0))[:-cut])
+    assert table.columns["loss"].tolist() == [2.5, 2.0]
+    assert any("the last event is half-written" in note for note in table.notes)
+
+
+def test_tags_that_are_not_at_every_step(read):
+    body = b"".join(event(n, scalar(tag, n)) for n, tags in ((1, "ab"), (2, "b"), (3, "ab"), (4, "a")) for tag in tags)
+    table = read(VERSION + body)
+    assert table.step.tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(table.columns["a"], [1, NAN, 3, 4])
+    np.testing.assert_array_equal(table.columns["b"], [1, 2, 3, NAN])
+
+
+def listed(tag: str, kind: int, field: int, raw: bytes) -> bytes:
+    """A tensor whose values stand in a list and not in its content."""
+    return message(5, message(1, message(1, tag.encode()) + message(8, b"\x08" + bytes([kind]) + message(field, raw))))
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (listed("loss", 1, 5, struct.pack("<f", 1.5)), [2.5, 1.5]),
+        (listed("loss", 2, 6, struct.pack("<d", 0.1)), [2.5, 0.1]),
+        (listed("loss", 2, 5, struct.pack("<d", 0.1)), [2.5]),
+        (listed("loss", 1, 6, struct.pack("<f", 1.5)), [2.5]),
+        (listed("loss", 3, 5, struct.pack("<f", 1.5)), [2.5]),
+        (listed("loss", 1, 5, struct.pack("<ff", 1.5, 1.5)), [2.5]),
+        (listed("loss", 2, 6, struct.pack("<dd", 1.5, 1.5)), [2.5]),
+        (listed("loss", 2, 6, struct.pack("<d", 1e300)), [2.5, 1e300]),
+        (message(5, message(1, message(1, b"loss"))), [2.5]),
+    ],
+)
+def test_which_tensors_are_scalars(read, body, found):
+    assert read(VERSION + event(1, scalar("loss", 2.5)) + event(2, body)).columns["loss"].tolist() == found
+
+
+@pytest.mark.parametrize("plugin", [b"hparams", b"images", b"histograms", b"text", b"pr_curves", b"scalars"])
+def test_what_other_plugins_write_is_no_series(read, plugin):
+    metadata = message(9, message(1, message(1, plugin)))
+    value = message(5, message(1, message(1, b"x") + b"\x15" + struct.pack("<f", 1.0) + metadata))
+    table = read(VERSION + event(1, scalar("loss", 2.5)) + event(1, value))
+    assert ("x" in table.columns) == (plugin == b"scalars")
+
+
+def test_several_scalars_in_one_event(read):
+    both = message(
+        5, b"".join(message(1, message(1, tag) + b"\x15" + struct.pack("<f", 2.5)) for tag in (b"loss", b"x"))
+    )
+    table = read(VERSION + event(1, both) + event(2, both))
+    assert (table.columns["loss"].tolist(), table.columns["x"].tolist()) == ([2.5, 2.5], [2.5, 2.5])

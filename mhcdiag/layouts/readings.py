@@ -1,0 +1,176 @@
+"""What a layout makes of a checkpoint: mappings with parameters, captured ones, or streams that are never mixed.
+
+`Reading` is one of three small classes. Each knows which inputs it can be measured on and which is the default, its
+mappings for chosen inputs, what bounds them, and what a reader must know of them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mhcdiag.errors import SettingError
+from mhcdiag.mappings.interface import MapSource, Stack
+from mhcdiag.mappings.parametric import ParametricStack, StaticMaps
+from mhcdiag.results.gain import Bound, Direction, NonFinite
+
+STATIC_NOTE = (
+    "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
+    "gain many times over (50-fold in a trained toy); captured mappings are the truth"
+)
+RANDOM_NOTE = "random inputs are standard Gaussian and independent at every site; real tokens may amplify more or less"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """What all readings have."""
+
+    assumed: tuple[str, ...] = ()
+    """What the checkpoint did not say."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of this layout."""
+    nonfinite: tuple[NonFinite, ...] = ()
+    """Sites whose parameters hold NaN or infinity."""
+    first_tokens: tuple[int, ...] = ()
+    """The tokens that begin a sequence; empty where tokens are drawn, or nothing says so."""
+    composes: bool = True
+    """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Where the input-dependent part can come from, the default first."""
+        return ("static",)
+
+    def choose_inputs(self, wanted: str | None) -> str | None:
+        """The inputs that a wish comes to, the default for None; None where it cannot be granted."""
+        if wanted is None:
+            return self.inputs[0]
+        return wanted if wanted in self.inputs else None
+
+    def exact_directions(self) -> frozenset[Direction]:
+        """The directions in which the layout says that all sums of H are 1."""
+        return frozenset()
+
+    def notes_on(self, inputs: str) -> tuple[str, ...]:
+        """What a reader must know of mappings on these inputs."""
+        del inputs
+        return ()
+
+    def reported_as(self, layout: str) -> str:
+        """The name of the layout as results show it."""
+        return layout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParametricReading(_Reading):
+    """Mappings computed from parameters, with or without input-dependent part."""
+
+    parameters: ParametricStack
+
+    @property
+    def stack(self) -> Stack:
+        """The sites."""
+        return self.parameters.stack
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Random ones unless nothing depends on them: static ones are what no token sees."""
+        return ("random", "static") if self.parameters.input_dependent else ("static",)
+
+    def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
+        """The mappings on chosen inputs.
+
+        Parameters
+        ----------
+        inputs
+            One of `inputs`.
+        tokens, seed
+            Of random inputs: how many, and what the draw depends on.
+
+        Raises
+        ------
+        SettingError
+            There is no such number of tokens, or no such seed.
+        """
+        if inputs == "static":
+            return self.parameters.static()
+        if tokens < 1 or seed < 0:
+            raise SettingError(
+                f"{tokens} random tokens, seed {seed}: expected at least one token and a seed of at least 0"
+            )
+        return self.parameters.random(tokens=tokens, seed=seed)
+
+    def exact_directions(self) -> frozenset[Direction]:
+        """Those that the constraint makes exact."""
+        return self.parameters.recipe.exact_directions()
+
+    def bounds(self) -> dict[Direction, Bound]:
+        """What no input can exceed."""
+        from mhcdiag.mappings.bounds import parametric_bounds  # late: bounds compute products, which records need not
+
+        return parametric_bounds(self.parameters)
+
+    def notes_on(self, inputs: str) -> tuple[str, ...]:
+        """That static and random inputs are not those of tokens; embeddings are, and need no such note."""
+        notes = {"static": STATIC_NOTE, "random": RANDOM_NOTE}
+        return (notes[inputs],) if self.parameters.input_dependent and inputs in notes else ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CapturedReading(_Reading):
+    """Mappings that a running model used, token by token."""
+
+    source: MapSource
+
+    @property
+    def stack(self) -> Stack:
+        """The sites."""
+        return self.source.stack
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the model saw, and nothing else."""
+        return ("captured",)
+
+    def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
+        """All captured mappings, however many tokens are asked for."""
+        del inputs, tokens, seed
+        return self.source
+
+    def bounds(self) -> dict[Direction, Bound]:
+        """None: other inputs may amplify more."""
+        from mhcdiag.mappings.bounds import CAPTURED, no_bound
+
+        return dict.fromkeys(Direction, no_bound(CAPTURED))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnmixedReading(_Reading):
+    """Sites whose streams are not mixed: H_res = I by construction."""
+
+    stack: Stack
+    is_plain: bool = False
+    """Whether this is an ordinary residual model, whose sites are its blocks, not one whose streams are kept apart."""
+
+    def choose_inputs(self, wanted: str | None) -> str | None:
+        """Static, and random ones too: no input changes an identity."""
+        return self.inputs[0] if wanted in (None, "random", *self.inputs) else None
+
+    def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
+        """Identities, of one pseudo-token."""
+        del inputs, tokens, seed
+        eye = torch.eye(self.stack.streams, dtype=torch.float64)
+        return StaticMaps(stack=self.stack, maps=eye.expand(len(self.stack.sites), -1, -1).unsqueeze(-1).contiguous())
+
+    def bounds(self) -> dict[Direction, Bound]:
+        """1, exactly."""
+        from mhcdiag.mappings.bounds import IDENTITY, constant_bound
+
+        return dict.fromkeys(Direction, constant_bound(1.0, len(self.stack.sites), IDENTITY))
+
+    def reported_as(self, layout: str) -> str:
+        """`identity` for models with several streams, whichever family they are of."""
+        return layout if self.is_plain else "identity"
+
+
+Reading = ParametricReading | CapturedReading | UnmixedReading
+"""What `Layout.read` gives."""
