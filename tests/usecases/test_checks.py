@@ -19,8 +19,8 @@ from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.usecases.check import CheckOptions, CheckpointReader, Plan, accept, find_inputs, make_plan, run_check
-from mhcdiag.usecases.spikes import LogOptions
+from mhcdiag.usecases.check import CheckpointReader, Plan, accept, find_inputs, make_plan, run_check
+from mhcdiag.usecases.options import CheckOptions, LogOptions
 
 NEW = PolicyGate(metric="spikes.new", name="new", max=0.0)
 RATIO = PolicyGate(metric="gain.worst.forward.norm", name="ratio", max_ratio=1.0)
