@@ -233,15 +233,17 @@ def _become(command: str, work: Path, folder: Path) -> None:
         os._exit(code)
 
 
-def record(folder: Path, lines: list[str]) -> None:
-    """Run all command lines."""
+def record(folder: Path, lines: list[str], *, only: str) -> None:
+    """Run the command lines that contain `only`, and the one that writes the baseline of others."""
     os.environ |= {"SOURCE_DATE_EPOCH": EPOCH, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
     os.environ.pop("FORCE_COLOR", None)
     import pandas  # noqa: F401
     import torch
 
     torch.set_num_threads(1)
-    for number, line in enumerate(dict.fromkeys(lines)):
+    for number, line in enumerate(dict.fromkeys(lines)):  # numbered before any is left out: folders keep their names
+        if only not in line and "--update-baseline" not in line:
+            continue
         name = "".join(letter if letter.isalnum() else "-" for letter in line.replace(S, "S").replace("/", "."))
         run(line, folder / f"{number:03} {name[:120]}")
         (folder / f"{number:03} {name[:120]}" / "command").write_text(f"mhcdiag {line}\n")
@@ -279,14 +281,13 @@ def main() -> int:
         lines += cases_of(folder, kind="checkpoints")
     for folder in options.logs:
         lines += cases_of(folder, kind="logs")
-    lines = [line for line in lines if options.only in line]
     if options.action == "record":
         shutil.rmtree(options.folder, ignore_errors=True)
-        record(options.folder, lines)
-        print(f"{len(lines)} command lines recorded in {options.folder}")
+        record(options.folder, lines, only=options.only)
+        print(f"{len(list(options.folder.iterdir()))} entries recorded in {options.folder}")
         return 0
     now = Path(tempfile.mkdtemp()) / "now"
-    record(now, lines)
+    record(now, lines, only=options.only)
     return int(compare(options.folder, now) > 0)
 
 
