@@ -219,6 +219,7 @@ class _Packer(pickle.Pickler):
     """Pickles tensors as NumPy arrays: torch writes an archive for each, which takes longer than measuring a chunk."""
 
     def reducer_override(self, found: Any) -> Any:
+        """Give tensors that NumPy knows a form of their own, and leave the rest to pickle."""
         # Asked for every object; a log's ranks send records without tensors, and run where torch is not installed.
         if type(found).__module__ != "torch":
             return NotImplemented

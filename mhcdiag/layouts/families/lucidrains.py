@@ -3,7 +3,7 @@
 Per site x_s is RMS-normalised stream by stream with weight gamma + 1, and alpha[s, :] = dynamic part of stream s +
 `static_alpha`[s, :]. The first v columns feed the branch's v views, the last n mix: x_new[t] = sum_s alpha[s, v + t]
 x_s, so rows are source streams. mHC constrains those n columns by exp and Sinkhorn, rows last: the columns of H_res
-are exact. What is not stored (tanh, iterations) is assumed aloud.
+are exact. What is not stored (tanh, iterations) is assumed, and the report says so.
 """
 
 from dataclasses import dataclass, replace
