@@ -214,7 +214,8 @@ def bars() -> list[Bar]:
     """Every bar but the one that needs a run."""
     every = modules().values()
     return [
-        Bar(title="modules", value=len(every), most=310),
+        # 308 when the house was rebuilt (bar 310); each command since then brings its files in cli/, usecases/, results/.
+        Bar(title="modules", value=len(every), most=360),
         Bar(title=f"modules under {SMALL} lines", value=sum(m.is_counted_small for m in every), most=35),
         Bar(title=f"modules above {LARGE} lines", value=sum(m.lines > LARGE for m in every), most=0),
         Bar(title="circles of imports", value=len(circles()), most=0),
