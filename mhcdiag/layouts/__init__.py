@@ -12,7 +12,8 @@ from typing import Any
 
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts.families import LAYOUTS
-from mhcdiag.layouts.interface import Layout, MixerNames, Recognition
+from mhcdiag.layouts.interface import Layout, MixerNames, Overrides, Recognition
+from mhcdiag.layouts.readings import static_gains
 from mhcdiag.namedtensors import NamedTensors
 
 __all__ = ["LAYOUTS", "Layout", "find_mixers", "recognise"]
@@ -45,11 +46,36 @@ def recognise(checkpoint: NamedTensors, *, layout: str | None = None) -> tuple[L
     mixers = find_mixers(checkpoint)
     found = [(known, match) for known in candidates if (match := known.recognise(checkpoint, mixers)) is not None]
     if len(found) > 1:
-        names = " and ".join(known.name for known, _ in found)
-        raise LayoutError(checkpoint.path, found=f"layouts {names} both fit", hint="choose one by --layout")
+        raise _ambiguous(checkpoint, found)
     if not found:
         raise _unknown(checkpoint, mixers, candidates)
     return found[0]
+
+
+def _fitting(checkpoint: NamedTensors, mixers: MixerNames) -> list[str]:
+    """The names of all layouts that fit."""
+    names = []
+    for known in LAYOUTS:
+        try:
+            names += [known.name] if known.recognise(checkpoint, mixers) is not None else []
+        except LayoutError:
+            continue
+    return names
+
+
+def _ambiguous(checkpoint: NamedTensors, found: Sequence[tuple[Layout, Recognition]]) -> LayoutError:
+    """The refusal of several layouts that fit, with the gain that each of them would give."""
+    names = " and ".join(known.name for known, _ in found)
+    gains = []
+    for known, recognition in found:
+        try:
+            reading = known.read(checkpoint, recognition, Overrides(), dynamic=False)
+            forward, backward = static_gains(reading)
+        except LayoutError:
+            continue  # it fits by its names alone, and its shapes will be named when it is chosen
+        gains.append(f"{forward:.4g} / {backward:.4g} as {known.name}")
+    numbers = f" (static gain forward / backward: {', '.join(gains)})" if gains else ""
+    return LayoutError(checkpoint.path, found=f"layouts {names} both fit{numbers}", hint="choose one by --layout")
 
 
 def _unknown(checkpoint: NamedTensors, mixers: MixerNames, tried: Sequence[Layout]) -> LayoutError:
@@ -57,7 +83,11 @@ def _unknown(checkpoint: NamedTensors, mixers: MixerNames, tried: Sequence[Layou
     clues = [f"tensor {name} {list(checkpoint.tensors[name].shape)}" for name in tensors[:5]]
     clues += [f"config key {key}" for key in keys[:3]]
     more = max(0, len(tensors) - 5) + max(0, len(keys) - 3)
-    if clues:
+    others = _fitting(checkpoint, mixers) if len(tried) < len(LAYOUTS) else []
+    if others:
+        found = f"tensors of layout {' and '.join(others)}"
+        hint = "leave out --layout"
+    elif clues:
         found = (
             "no known layout, but what looks like a mixer: " + ", ".join(clues) + (f" and {more} more" if more else "")
         )

@@ -174,3 +174,12 @@ class UnmixedReading(_Reading):
 
 Reading = ParametricReading | CapturedReading | UnmixedReading
 """What `Layout.read` gives."""
+
+
+def static_gains(reading: Reading) -> tuple[float, float]:
+    """Forward and backward gain (induced norms) of the composite of all mappings on the first inputs of a reading."""
+    maps = reading.maps(reading.inputs[-1], tokens=1, seed=0).chunk(0, 1).double()[..., 0]
+    composite = torch.eye(maps.shape[-1], dtype=maps.dtype)
+    for of_site in maps:
+        composite = of_site @ composite
+    return float(composite.abs().sum(dim=1).max()), float(composite.abs().sum(dim=0).max())
