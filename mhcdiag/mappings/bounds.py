@@ -57,6 +57,7 @@ UNBOUNDED = (
 ENTRYWISE = "norm of the product of M = |b| + |alpha| min(1, sqrt(d) |W column|), entry by entry; loose for deep stacks"
 ENTRYWISE_STATIC = "norm of the product of M = |b| + |alpha|, entry by entry, since |tanh| <= 1; loose for deep stacks"
 ENTRYWISE_LINEAR = "norm of the product of M = |b| + |alpha| sqrt(d) |W column|, entry by entry; loose for deep stacks"
+CONSTANT = "no mapping depends on the input: norm of the product of |H|, entry by entry"
 EXACT_SIDE = "a property of stochastic matrices, whatever the parameters: sums normalised last are at most 1"
 BOTH_SIDES = "doubly stochastic by construction: no sum exceeds 1, whatever the parameters"
 NOT_STOCHASTIC = "squares of a nearly orthogonal matrix: its sums are 1 only as far as the iteration converged"
@@ -132,6 +133,8 @@ def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: Paramet
 
 
 def _why(parameters: ParametricStack) -> str:
+    if not parameters.input_dependent:
+        return CONSTANT
     if parameters.factors is None:
         return ENTRYWISE_STATIC
     return ENTRYWISE if parameters.recipe.activation is Activation.TANH else ENTRYWISE_LINEAR

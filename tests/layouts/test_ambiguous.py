@@ -117,7 +117,7 @@ def test_mhc_lites_mhc_and_tbp_both_fit_where_no_value_tells(tmp_path):
     assert "choose one by --layout" in str(refused.value)
 
 
-def test_a_layout_that_values_rule_out_is_refused_with_the_one_that_fits(tmp_path):
+def test_a_layout_that_values_rule_out_is_refused(tmp_path):
     with pytest.raises(
         LayoutError, match="tensors of layout mhc-lite-mhc; expected one of tbp-mhc; leave out --layout"
     ):

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "captured",
     "toy",
     "plain",
+    "x-transformers",
 }
 """Layouts that other tests hold against their packages, and our own."""
 

@@ -17,6 +17,7 @@ from mhcdiag.layouts.families.plain import PLAIN
 from mhcdiag.layouts.families.telechat import TELECHAT
 from mhcdiag.layouts.families.tokenbender import TOKENBENDER
 from mhcdiag.layouts.families.toy import TOY
+from mhcdiag.layouts.families.x_transformers import X_TRANSFORMERS
 from mhcdiag.layouts.interface import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -35,6 +36,7 @@ LAYOUTS: tuple[Layout, ...] = (
     MANIFOLD_HYPER_CONNECTIONS,
     BYTEDANCE,
     BYTEDANCE_STATIC,
+    X_TRANSFORMERS,
     MHC_LITE_MHC,
     TBP_MHC,
     MHC_LITE,

@@ -33,8 +33,8 @@ ROLES = (
 WORDS = ("static_alpha", "dynamic_alpha", "static_beta", "dynamic_beta", "residual_scale")
 NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
 SOURCE = "package hyper-connections 0.4.11"
-FOREIGN = {"layer_norm.weight", "H_res_logits"}
-"""What the original hyper-connections and tokenbender's mHC have beside parameters of the same names."""
+FOREIGN = {"layer_norm.weight", "H_res_logits", "norm.weight"}
+"""What other families (ByteDance, tokenbender, x-transformers) have beside parameters of the same names."""
 
 
 def _sites(checkpoint: NamedTensors, mixers: MixerNames) -> Modules:
