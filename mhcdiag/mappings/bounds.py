@@ -1,5 +1,7 @@
 """Bounds on composite gains: what no input can exceed, in the definition `norm`."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -117,7 +119,12 @@ def _stochastic(sites: int, streams: int, *, exact: bool) -> Bound:
 
 
 def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: ParametricStack) -> dict[Direction, Bound]:
-    maps = entries.unsqueeze(-1)
+    return entrywise_bounds(list(entries), why=_why(parameters))
+
+
+def entrywise_bounds(entries: Sequence[Float[Tensor, "stream stream"]], *, why: str) -> dict[Direction, Bound]:
+    """Norms of all products of the largest absolute entries, site by site."""
+    maps = torch.stack(list(entries)).unsqueeze(-1)
     if not bool(torch.isfinite(maps).all()):
         return dict.fromkeys(Direction, no_bound("the parameters hold NaN or infinity"))
     curves = {kind: gains(each, nonnegative=True) for kind, each in products(maps).items()}
@@ -128,7 +135,7 @@ def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: Paramet
         single, prefix, suffix = (curves[kind][key].sum_tokens().numbers() for kind in Kind)
         matrix = [spans[key][a].numbers() for a in range(maps.shape[0])]
         worst = max(row[b] for a, row in enumerate(matrix) for b in range(a, len(row)))
-        found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=_why(parameters))
+        found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=why)
     return found
 
 

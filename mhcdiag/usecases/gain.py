@@ -13,9 +13,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
-from mhcdiag.layouts.readings import Reading, UnmixedReading
+from mhcdiag.layouts.readings import DiagonalReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
+from mhcdiag.measures.gain import Gains, factor_gains, identity_gains, measure_gains
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
@@ -195,6 +195,9 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
     reading, source = read.reading, read.maps
     if isinstance(reading, UnmixedReading):  # known without products, on any device
         gains = identity_gains(reading.stack)
+        return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
+    if isinstance(reading, DiagonalReading):
+        gains = factor_gains(reading.stack, reading.factors)
         return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
     matrices = len(source.stack.sites) * source.tokens
     run_on = _device(device, matrices=matrices)

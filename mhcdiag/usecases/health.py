@@ -10,7 +10,14 @@ from mhcdiag.health_checks import examine
 from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Layout, Overrides, Recognition
-from mhcdiag.layouts.readings import CapturedReading, ParametricReading, Reading, UnmixedReading
+from mhcdiag.layouts.readings import (
+    CapturedReading,
+    DiagonalReading,
+    ParametricReading,
+    Reading,
+    UncomposedReading,
+    UnmixedReading,
+)
 from mhcdiag.layouts.stored_parts import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
@@ -19,7 +26,7 @@ from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
-from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
+from mhcdiag.weight_readers.observed import read_activations, read_branch_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
 
@@ -123,7 +130,9 @@ def _read(
     found, recognition = recognise(checkpoint, layout=layout)
     reading = found.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
     chosen = _choose_inputs(reading, inputs)
-    source = reading.maps(chosen, tokens=tokens, seed=seed)
+    # Without a composite there are weights to examine still; the checks of mappings have nothing to say of one stream.
+    mapped = UnmixedReading(stack=reading.stack) if isinstance(reading, UncomposedReading) else reading
+    source = mapped.maps(chosen, tokens=tokens, seed=seed)
     sites = source.stack.sites
     if isinstance(reading, CapturedReading):
         activations = activations or read_activations(checkpoint, recognition)
@@ -141,12 +150,13 @@ def _read(
         exact=reading.exact_directions(),
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
-        residual_scales=read_residual_scales(checkpoint),
+        residual_factors=reading.factors if isinstance(reading, DiagonalReading) else None,
+        no_composite=reading.why if isinstance(reading, UncomposedReading) else "",
     )
     if isinstance(reading, ParametricReading):
         subject = _with_parameters(subject, reading, found, checkpoint, recognition, overrides)
-    elif isinstance(reading, UnmixedReading) and reading.is_plain:
-        subject = replace(subject, plain=plain_weights(checkpoint, sites))
+    elif reading.blocks:
+        subject = replace(subject, plain=plain_weights(checkpoint, reading.blocks))
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 
 

@@ -40,7 +40,9 @@ FOREIGN = {"layer_norm.weight", "H_res_logits", "norm.weight"}
 def _sites(checkpoint: NamedTensors, mixers: MixerNames) -> Modules:
     """The modules that hold any of a site's own tensors; none where they belong to another family."""
     modules = find_modules(checkpoint, mixers, probes=ROLES, roles=(*ROLES, *FOREIGN))
-    return {} if any(FOREIGN & set(roles) for roles in modules.values()) else modules
+    # Zaya and x-transformers scale their stream by a `residual_scale`, and have nothing else of these.
+    alone = all(set(roles) <= {"residual_scale", *FOREIGN} for roles in modules.values())
+    return {} if alone or any(FOREIGN & set(roles) for roles in modules.values()) else modules
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
