@@ -35,6 +35,7 @@ def health(
     seed: options.Seed = 0,
     key: options.Key = None,
     layout: options.LayoutName = None,
+    assume: options.Assume = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
     threshold: Threshold = None,
@@ -63,7 +64,7 @@ def health(
 
     measure = partial(
         examine, against=against, captured=captured, inputs=inputs, tokens=tokens, seed=seed, key=key, layout=layout,
-        orientation=orientation, sinkhorn_iters=sinkhorn_iters, only=only.split(",") if only else (),
+        assume=assume, orientation=orientation, sinkhorn_iters=sinkhorn_iters, only=only.split(",") if only else (),
         thresholds=options.parse_thresholds(threshold or []),
     )  # fmt: skip
     judge = partial(judge_health, fail_on=fail_on, strict=strict)

@@ -101,6 +101,7 @@ def checkpoint_reader(options: GainOptions) -> CheckpointReader:
         seed=options.seed,
         key=options.key,
         layout=options.layout,
+        assume=options.assume,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )

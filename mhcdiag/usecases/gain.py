@@ -53,6 +53,7 @@ def gain(
     sites: tuple[int, int] | None = None,
     key: str | None = None,
     layout: str | None = None,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -79,7 +80,7 @@ def gain(
         First and last site to analyse, counted from 1; None takes all.
     key
         Which state dict of a pickle that holds several.
-    layout, orientation, sinkhorn_iters, sinkhorn_eps, tanh
+    layout, assume, orientation, sinkhorn_iters, sinkhorn_eps, tanh
         What to believe over what the checkpoint says or does not say; see `mhcdiag gain --help`.
     device
         Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings.
@@ -93,7 +94,13 @@ def gain(
     mhcdiag.MhcdiagError
         The input cannot be read or recognised, or the options contradict it.
     """
-    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, dtype=dtype)
+    refuse_unusable(
+        assume=assume,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+        sinkhorn_eps=sinkhorn_eps,
+        dtype=dtype,
+    )
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation),
         sinkhorn_iters=sinkhorn_iters,
@@ -101,7 +108,7 @@ def gain(
         tanh=tanh,
     )
     checkpoint = open_checkpoint(path, key=key)
-    found, recognition = recognise(checkpoint, layout=layout)
+    found, recognition = recognise(checkpoint, layout=layout, assume=assume)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
     read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)

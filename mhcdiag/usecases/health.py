@@ -54,6 +54,7 @@ def health(
     seed: int = 0,
     key: str | None = None,
     layout: str | None = None,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     only: Sequence[str] = (),
@@ -69,7 +70,7 @@ def health(
         An earlier checkpoint of the same model, to see what moved.
     captured
         Captured mappings with `x_in`, `x_out`, ... of a running implementation of this checkpoint.
-    inputs, tokens, seed, key, layout, orientation, sinkhorn_iters
+    inputs, tokens, seed, key, layout, assume, orientation, sinkhorn_iters
         As for `mhcdiag.gain`; at most 4096 tokens.
     only
         Names of the checks to make; none makes all.
@@ -81,7 +82,7 @@ def health(
     mhcdiag.MhcdiagError
         An input cannot be read, or the options contradict it.
     """
-    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
+    refuse_unusable(assume=assume, orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
     )
@@ -89,10 +90,12 @@ def health(
         raise SettingError(f"{tokens} tokens: expected 1 to {CHUNK_TOKENS}")
     earlier = None
     if against is not None:
-        earlier = _read(open_checkpoint(against, key=key), layout, overrides, inputs, tokens, seed)
+        earlier = _read(open_checkpoint(against, key=key), (layout, assume), overrides, inputs, tokens, seed)
     activations = () if captured is None else _captured(open_checkpoint(captured))
     checkpoint = open_checkpoint(path, key=key)
-    read = _read(checkpoint, layout, overrides, inputs, tokens, seed, activations=activations, earlier=earlier)
+    read = _read(
+        checkpoint, (layout, assume), overrides, inputs, tokens, seed, activations=activations, earlier=earlier
+    )
     return HealthResult(
         path=os.fspath(path),
         layout=read.layout,
@@ -118,7 +121,7 @@ def _captured(checkpoint: NamedTensors) -> tuple[SiteActivations, ...]:
 
 def _read(
     checkpoint: NamedTensors,
-    layout: str | None,
+    told: tuple[str | None, str | None],
     overrides: Overrides,
     inputs: str | None,
     tokens: int,
@@ -127,7 +130,8 @@ def _read(
     activations: tuple[SiteActivations, ...] = (),
     earlier: _Read | None = None,
 ) -> _Read:
-    found, recognition = recognise(checkpoint, layout=layout)
+    layout, assume = told
+    found, recognition = recognise(checkpoint, layout=layout, assume=assume)
     reading = found.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
     chosen = _choose_inputs(reading, inputs)
     # Without a composite there are weights to examine still; the checks of mappings have nothing to say of one stream.

@@ -168,7 +168,7 @@ def test_a_missing_tensor_is_named(tmp_path, role: str):
         ("branch_alpha", (2,), r"\[2\]; expected \[3\]"),
         ("branch_beta", (8,), r"\[8\]; expected the shape of 3 streams"),
         ("phi.weight", (15, 16), r"\[15, 16\]; expected \[15, 15\]"),
-        ("norm_gamma", (12,), r"\[12\]; expected \[15\]"),
+        ("norm_gamma", (12,), r"\[12\]; expected \[21\]"),
     ],
 )
 def test_a_wrong_shape_is_named_with_the_right_one(tmp_path, role: str, shape: tuple[int, ...], expected: str):

@@ -24,6 +24,10 @@ ELSEWHERE = {
     "qwen4-exp",
     "captured",
     "toy",
+    "altup",
+    "residual-scalars",
+    "cross-layer",
+    "post-norm",
     "plain",
     "x-transformers",
 }

@@ -19,7 +19,7 @@ from mhcdiag.health_checks.interface import (
 )
 from mhcdiag.mappings.diagonal import SiteFactors
 from mhcdiag.results.health import Basis, Severity
-from mhcdiag.results.numbers import from_log10, text
+from mhcdiag.results.numbers import from_log2, text
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
@@ -44,7 +44,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     # The channel that grows most is the gain of the model; one that vanishes is a finding as well.
     for beyond in (total, least) if least < 0 < total else (total if total > 0 else least,):
         if not abs(beyond) <= limits["log_product"]:
-            product = text(from_log10(beyond / log(10)))
+            product = text(from_log2(beyond / log(2)))
             channel = " in one channel" if total != least else ""
             what = f"the factors on the residual stream multiply to {product}{channel}"
             findings.append(

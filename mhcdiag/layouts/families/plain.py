@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import refuse_overrides
+from mhcdiag.layouts.families.post_norm import normalised_by
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.plain_families import BENIGN_KEYS, EXTRAS, GGUF, IMAGES, SIGNATURES, TESTED
 from mhcdiag.layouts.plain_names import ADAPTER, Explained, blocks_of, explain, grouped, place_of
@@ -137,7 +138,7 @@ class Plain:
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`; one site per block, where a proof or the user says that the stream is an ordinary one."""
         suspicious = (*mixers.tensors, *mixers.config_keys)
-        if suspicious and not mixers.assume_plain:
+        if (suspicious and not mixers.assume_plain) or normalised_by(checkpoint):
             return None
         proof = prove(checkpoint)
         blocks = blocks_of(proof.explained)

@@ -27,7 +27,7 @@ WHY = (
 )
 
 
-def _sign(checkpoint: NamedTensors) -> str:
+def normalised_by(checkpoint: NamedTensors) -> str:
     """What says that the stream is normalised; "" where nothing does."""
     config: Mapping[str, Any] = checkpoint.config or {}
     model = model_type(checkpoint) or str(config.get("general.architecture", ""))
@@ -60,7 +60,7 @@ class PostNorm:
 
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
         """See `Layout`; one site per block."""
-        if mixers.tensors or mixers.config_keys or not _sign(checkpoint):
+        if mixers.tensors or mixers.config_keys or not normalised_by(checkpoint):
             return None
         blocks = blocks_of(explain(checkpoint))
         return Recognition(
@@ -79,7 +79,7 @@ class PostNorm:
             tensors=tuple(site.tensors["first"] for site in recognition.sites),
             streams=1,
         )
-        why = WHY.format(by=_sign(checkpoint))
+        why = WHY.format(by=normalised_by(checkpoint))
         return UncomposedReading(path=checkpoint.path, stack=stack, why=why, blocks=stack.sites, notes=(why,))
 
 
