@@ -14,7 +14,7 @@ from mhcdiag.layouts.plain_names import word_set
 TESTED = word_set(
     # decoders
     "afmoe apertus apertus1p5_text arcee aria_text bamba biogpt bitnet bloom codegen cohere cohere2 cohere2_moe "
-    "ctrl cwm deepseek_v2 deepseek_v3 deepseek_v32 diffllama dots1 emu3 ernie4_5 ernie4_5_moe exaone exaone4 "
+    "ctrl cwm deepseek_v2 deepseek_v3 deepseek_v32 diffllama dots1 ernie4_5 ernie4_5_moe exaone exaone4 "
     "exaone_moe falcon falcon_h1 falcon_mamba flex_olmo flint gemma gemma2 gemma3_text glm glm4 glm4_moe "
     "glm4_moe_lite glm_moe_dsa gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite "
     "granite_swa granitemoe granitemoe_swa granitemoehybrid granitemoeshared helium hunyuan_v1_dense hunyuan_v1_moe "
@@ -32,6 +32,7 @@ TESTED = word_set(
     "siglip_vision_model vit vit_mae vit_msn "
     # language models with towers, of which the language model is looked at
     "aria aya_vision cohere2_vision fuyu gemma3 got_ocr2 idefics2 idefics3 internvl llama4 llava llava_next "
+    "mllama_text_model "
     "llava_next_video llava_onevision mistral3 mllama ovis2 paligemma qwen2_audio qwen3_5 qwen3_5_moe qwen3_vl "
     "qwen3_vl_moe smolvlm video_llava vipllava voxtral"
 )
@@ -43,6 +44,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "dinov2_with_registers": ("layer_scale1.lambda1", "layer_scale2.lambda1"),
     "dinov3_vit": ("layer_scale1.lambda1", "layer_scale2.lambda1"),
     "mllama": ("cross_attn_attn_gate", "cross_attn_mlp_gate"),
+    "mllama_text_model": ("cross_attn_attn_gate", "cross_attn_mlp_gate"),
     "mhcdiag-toy": ("attn.qkv", "attn.out", "ffn.up", "ffn.down", "embedding", "position", "head"),
     "timm": ("ls1.gamma", "ls2.gamma", "gamma_1", "gamma_2"),
     "open_clip": ("ls_1.gamma", "ls_2.gamma"),

@@ -113,13 +113,14 @@ def _doubt(checkpoint: NamedTensors, explained: Explained, *, model: str, by: st
     return "; ".join(reasons)
 
 
-def _residual_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Keys that speak of the residual and are switched on; a 1 as a factor changes nothing."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _residual_keys(value, f"{prefix}{key}.")
-        elif _RESIDUAL_KEY.search(str(key)) and str(key) not in BENIGN_KEYS and value not in (None, False, 0, 1, ""):
-            yield f"{prefix}{key} = {value!r:.30}"
+def _residual_keys(config: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that speak of the residual of the trunk and are switched on; a 1 as a factor changes nothing."""
+    of_text = config.get("text_config")
+    for section in (config, of_text if isinstance(of_text, Mapping) else {}):
+        for key, value in section.items():
+            is_off = isinstance(value, Mapping) or value in (None, False, 0, 1, "")
+            if _RESIDUAL_KEY.search(str(key)) and str(key) not in BENIGN_KEYS and not is_off:
+                yield f"{key} = {value!r:.30}"
 
 
 @dataclass(frozen=True, slots=True)
