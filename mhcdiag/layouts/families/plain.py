@@ -22,6 +22,7 @@ from mhcdiag.results.inspection import Evidence
 
 _RESIDUAL_KEY = re.compile(r"resid|skip_conn|stream", re.IGNORECASE)
 TOY = "mhcdiag-toy"
+LANGUAGE_SECTIONS = ("text_config", "llm_config", "language_config")
 SHOWN = 3
 """Kinds of unexplained tensors that a message names."""
 
@@ -65,6 +66,12 @@ def architecture(checkpoint: NamedTensors) -> tuple[str, str]:
         name = str(config["general.architecture"])
         return name, GGUF.get(name, name)
     model = str(config.get("model_type", ""))
+    if model not in TESTED:
+        # An image tower and a language model: the trunk is the latter.
+        nested = [config[key] for key in LANGUAGE_SECTIONS if isinstance(config.get(key), Mapping)]
+        of_text = next((str(section.get("model_type", "")) for section in nested), "")
+        if of_text in TESTED:
+            return f"{model} with {of_text}", of_text
     return model, model
 
 
@@ -102,8 +109,8 @@ def _doubt(checkpoint: NamedTensors, explained: Explained, *, model: str, by: st
         return "these are low-rank adapters; the model whose stream they change a branch of is not here"
     reasons = []
     if not by:
-        named = f"model_type {model!r}" if model else "no model_type is said, and this"
-        reasons.append(f"{named} is not an architecture known to add its branches to an ordinary residual stream")
+        named = f"model_type {model!r} is not known to keep an ordinary residual stream" if model else "no model_type"
+        reasons.append(f"{named}, and the names are not those of one known family alone")
     if found := list(grouped(explained.unexplained)):
         shown = ", ".join(f"{name}{f' ({count} of them)' if count > 1 else ''}" for name, count in found[:SHOWN])
         more = f" and {len(found) - SHOWN} more kinds" if len(found) > SHOWN else ""
@@ -164,9 +171,10 @@ class Plain:
             tensors=tuple(site.tensors["first"] for site in recognition.sites),
             streams=1,
         )
-        by = prove(checkpoint).by
-        why = f"by {by}" if by and not recognition.assumed else "assumed, not proved"
-        note = f"one residual stream, nothing is mixed: the gain is 1 by construction ({why})"
+        note = "one residual stream, assumed to be an ordinary one (--assume plain): its gain would be 1"
+        if not recognition.assumed:
+            by = prove(checkpoint).by
+            note = f"one residual stream, nothing is mixed: the gain is 1 by construction (by {by})"
         return UnmixedReading(stack=stack, is_plain=True, blocks=stack.sites, notes=(note,))
 
 
