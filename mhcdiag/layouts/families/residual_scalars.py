@@ -226,8 +226,8 @@ class ResidualScalars:
             )
         factors = torch.stack([value.double().expand(max(widths, default=1)) for value in read])
         low, high = channel_range(factors)
-        spread = f": from {text(low)} to {text(high)} by channel" if widths else f" {text(high)}"
-        note = f"one residual stream, multiplied by fixed factors at its sites: their product is{spread}"
+        spread = f"from {text(low)} to {text(high)} by channel" if widths else text(high)
+        note = f"one residual stream, multiplied by fixed factors at its sites: their product is {spread}"
         return DiagonalReading(
             stack=Stack(
                 sites=tuple(site.name for site in recognition.sites),
