@@ -39,6 +39,11 @@ class Recipe:
     proposals: int = 1
     """Number of matrices that are constrained one by one and then averaged (mHCv2)."""
 
+    @property
+    def unconstrained(self) -> bool:
+        """Whether these are hyper-connections whose streams are normalised one by one, so that nothing limits them."""
+        return self.constraint is None and self.norm.per_stream and self.proposals == 1
+
     def orient(self, stored: Float[Tensor, "*batch row column token"]) -> Float[Tensor, "*batch stream stream token"]:
         """From the stored orientation to x_new = H x."""
         return stored.transpose(-3, -2) if self.orientation is Orientation.SOURCE_ROWS else stored

@@ -119,7 +119,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     whole = {d: result.gain[Kind.PREFIX, direction, d, Reduction.MEAN][-1] for d in Definition}
     peak = worst_site(single)
     worst = result.worst[direction, Definition.NORM]
-    bound = result.bound[direction].worst
+    bound, reached = result.bound[direction].worst, result.bound[direction].reached
     band = band_of(worst.value)
     return {
         "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
@@ -127,6 +127,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
+        **({} if reached is None else {"reached by some input": text(reached)}),
         "reading": Text(band.word, style=_band_style(band.word)),
     }
 
