@@ -1,36 +1,27 @@
-"""How well inputs made from weights alone predict the gain of real tokens, on toy runs that explode and that do not.
+"""How well inputs made from weights alone predict the gain of real tokens, on runs that explode and that do not.
 
-    nice -n 15 python benchmarks/input_study.py run DIRECTORY      train what is not trained yet (resumable, 30 minutes)
-    python benchmarks/input_study.py summary DIRECTORY             write input_study.csv
+    nice -n 15 python benchmarks/input_study.py run DIRECTORY      train what is not trained yet (resumable, 10 minutes)
+    nice -n 15 python benchmarks/input_study.py summary DIRECTORY  measure and write input_study.csv (3 minutes)
     python benchmarks/input_study.py tables                        print the tables of docs/inputs.md
 
 Runs are split as wholes. What had to be chosen was chosen on the first ones, trained on the source of the standard
-library; the others differ from them in width, depth, length and text, and the figures that the program and the
-documents state are of those alone. The truth is what the run's own held-out characters saw: captured mappings.
+library; the others differ from them in width, depth, length and text, and four are of another implementation. The truth
+is what the run's own held-out characters saw: captured mappings of 128 to 192 tokens.
 """
 
-import os
 import pydoc_data.topics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from input_study_package import PackageSettings, train_package
+from input_study_tables import CheckpointRow, measured, read_table, tables, write_table
 
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.training import train
 
-CHOSEN, HELD_OUT = "chosen on", "held out"
-
-
-def planned(directory: Path) -> Iterator[tuple[str, str, ToySettings]]:
-    """Part, name and settings of all runs."""
-    for name, values in CHOSEN_ON.items():
-        yield CHOSEN, name, ToySettings(checkpoints=10, log_every=50, **values)
-    texts = {"prose": directory / "prose.txt", "headers": directory / "headers.txt"}
-    for name, values in OTHERS.items():
-        text = texts[str(values["text"])]
-        yield HELD_OUT, name, ToySettings(checkpoints=10, log_every=50, **values | {"text": str(text)})
+CHOSEN, HELD_OUT, PACKAGE = "chosen on", "held out", "held out, package"
 
 
 CHOSEN_ON = {
@@ -64,6 +55,27 @@ OTHERS = {
     },
     "h12": {"text": "headers", "depth": 6, "width": 40, "learning_rate": 5e-3, "steps": 300, "seed": 22, "streams": 6},
 }
+OF_PACKAGE = {
+    "p1": {"text": "prose", "depth": 12, "width": 32, "learning_rate": 1e-2, "seed": 31},
+    "p2": {"text": "headers", "depth": 10, "width": 48, "learning_rate": 1e-2, "seed": 32, "stream_embed": True},
+    "p3": {"text": "prose", "depth": 10, "width": 32, "learning_rate": 4e-3, "seed": 33, "streams": 3, "tanh": False},
+    "p4": {"text": "headers", "depth": 12, "width": 40, "learning_rate": 1e-3, "seed": 34},
+}
+
+
+def toy_runs(directory: Path) -> Iterator[tuple[str, str, ToySettings]]:
+    """Part, name and settings of the toy's runs."""
+    for name, values in CHOSEN_ON.items():
+        yield CHOSEN, name, ToySettings.from_json(values | {"checkpoints": 10, "log_every": 50})
+    for name, values in OTHERS.items():
+        text = str(directory / f"{values['text']}.txt")
+        yield HELD_OUT, name, ToySettings.from_json(values | {"checkpoints": 10, "log_every": 50, "text": text})
+
+
+def package_runs(directory: Path) -> Iterator[tuple[str, PackageSettings]]:
+    """Name and settings of the runs of the package `hyper-connections`."""
+    for name, values in OF_PACKAGE.items():
+        yield name, PackageSettings(**values | {"steps": 160, "text": str(directory / f"{values['text']}.txt")})
 
 
 def write_texts(directory: Path) -> None:
@@ -75,20 +87,36 @@ def write_texts(directory: Path) -> None:
 
 
 def run_all(directory: Path) -> None:
-    """Train what is missing; a run that was interrupted begins where its newest checkpoint stands."""
+    """Train what is missing; a run of the toy that was interrupted begins where its newest checkpoint stands."""
+    torch.set_num_threads(1)
     directory.mkdir(parents=True, exist_ok=True)
     write_texts(directory)
-    for _, name, settings in planned(directory):
-        done = directory / name / "done"
-        if not done.exists():
-            result = train(settings, directory / name, resume=(directory / name / "settings.json").exists())
-            done.write_text("")
-            print(
-                f"{name}: loss {result.final_loss():.3f}, gain {result.largest_gain('forward'):.3g}, "
-                f"{os.times().user:.0f} s so far",
-                flush=True,
-            )
+    for _, name, toy in toy_runs(directory):
+        if not (directory / name / "done").exists():
+            train(toy, directory / name, resume=(directory / name / "settings.json").exists())
+            (directory / name / "done").write_text("")
+            print(name, flush=True)
+    for name, package in package_runs(directory):
+        if not (directory / name / "done").exists():
+            train_package(package, directory / name)
+            (directory / name / "done").write_text("")
+            print(name, flush=True)
+
+
+def measure_all(directory: Path) -> Iterator[CheckpointRow]:
+    """One row per checkpoint, in the order of the plan."""
+    torch.set_num_threads(1)
+    known = [(part, name, {}) for part, name, _ in toy_runs(directory)]
+    known += [(PACKAGE, name, {"tanh": settings.tanh}) for name, settings in package_runs(directory)]
+    for part, name, options in known:
+        for checkpoint in sorted((directory / name).glob("step_*.safetensors")):
+            yield measured(part, name, checkpoint, **options)
 
 
 if __name__ == "__main__":
-    run_all(Path(sys.argv[2]))
+    if sys.argv[1] == "run":
+        run_all(Path(sys.argv[2]))
+    elif sys.argv[1] == "summary":
+        write_table(measure_all(Path(sys.argv[2])))
+    else:
+        print(tables(read_table()))

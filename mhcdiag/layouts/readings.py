@@ -180,8 +180,8 @@ class UnmixedReading(_Reading):
     """Whether this is an ordinary residual model, whose sites are its blocks, not one whose streams are kept apart."""
 
     def choose_inputs(self, wanted: str | None) -> str | None:
-        """Static, and random ones too: no input changes an identity."""
-        return self.inputs[0] if wanted in (None, "random", *self.inputs) else None
+        """Static, and drawn ones too: no input changes an identity."""
+        return self.inputs[0] if wanted in (None, "aligned", "random", *self.inputs) else None
 
     def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
         """Identities, of one pseudo-token."""

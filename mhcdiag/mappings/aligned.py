@@ -99,7 +99,10 @@ class _Looks:
 def _looks_of(parameters: ParametricStack) -> _Looks:
     stacked = _stacked(parameters)
     gram = stacked.T @ stacked
-    seen = _weights(parameters).swapaxes(1, 2) @ stacked
+    weights = _weights(parameters)
+    # As in `logit_factor`, a projection that holds NaN or infinity gives NaN for every input.
+    weights[~numpy.isfinite(weights).all(axis=(1, 2))] = numpy.nan
+    seen = weights.swapaxes(1, 2) @ stacked
     seen *= _inputs(parameters) ** 0.5
     looks = _Looks(gram=gram, seen=seen, shared=numpy.zeros(len(gram)))
     units = _leading(stacked, gram)

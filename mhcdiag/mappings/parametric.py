@@ -131,14 +131,14 @@ class ParametricStack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaticMaps:
-    """One mapping per site, the same for every token."""
+    """Mappings that are at hand: one per site, the same for every token, or those of a few inputs."""
 
     stack: Stack
-    maps: Float[Tensor, "site stream stream 1"]
+    maps: Float[Tensor, "site stream stream token"]
     tokens: int = 1
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
-        """The mappings, as one token."""
+        """The mappings; without more of them, those of one pseudo-token."""
         return self.maps[..., start:stop].to(device)
 
 
