@@ -15,8 +15,7 @@ from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
 from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
-from mhcdiag.measures.reached import with_reached
+from mhcdiag.measures.gain import Gains, identity_gains, measure_gains, with_reached
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite

@@ -12,8 +12,7 @@ from mhcdiag.mappings.ascent import ascended
 from mhcdiag.mappings.bounds import parametric_bounds
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation
-from mhcdiag.measures.gain import measure_gains
-from mhcdiag.measures.reached import with_reached
+from mhcdiag.measures.gain import measure_gains, with_reached
 from mhcdiag.results.gain import Definition, Direction
 
 CASES = [
