@@ -91,18 +91,19 @@ class _Looks:
 
     def projected(self, coefficients: Array) -> Array:
         """W_l^T norm(x) as [site, column, token]; eps of the norm is left out, since x has a direction but no size."""
-        lengths = numpy.sqrt(numpy.einsum("kt,kt->t", coefficients, self.gram @ coefficients).clip(min=0))
+        lengths = numpy.sqrt((coefficients * _product(self.gram, coefficients)).sum(axis=0).clip(min=0))
         unit = numpy.divide(coefficients, lengths, out=numpy.zeros_like(coefficients), where=lengths > 0)
-        return numpy.asarray(self.seen @ unit)
+        sites, columns, _ = self.seen.shape
+        return _product(self.seen.reshape(sites * columns, -1), unit).reshape(sites, columns, -1)
 
 
 def _looks_of(parameters: ParametricStack) -> _Looks:
     stacked = _stacked(parameters)
-    gram = stacked.T @ stacked
+    gram = _product(stacked.T, stacked)
     weights = _weights(parameters)
     # As in `logit_factor`, a projection that holds NaN or infinity gives NaN for every input.
     weights[~numpy.isfinite(weights).all(axis=(1, 2))] = numpy.nan
-    seen = weights.swapaxes(1, 2) @ stacked
+    seen = _product(numpy.concatenate(list(weights), axis=1).T, stacked).reshape(len(weights), -1, len(gram))
     seen *= _inputs(parameters) ** 0.5
     looks = _Looks(gram=gram, seen=seen, shared=numpy.zeros(len(gram)))
     units = _leading(stacked, gram)
@@ -114,14 +115,21 @@ def _looks_of(parameters: ParametricStack) -> _Looks:
     return _Looks(gram=gram, seen=seen, shared=tried[:, best])
 
 
+def _product(left: Array, right: Array) -> Array:
+    """Matrix product by torch, whose threads are counted: those of NumPy cost 20 times the work on a busy machine."""
+    return numpy.asarray((torch.from_numpy(left) @ torch.from_numpy(right)).numpy())
+
+
 def _leading(stacked: Array, gram: Array) -> Array:
     """Coefficients [coefficient, k] of the leading left singular vectors of A, from its smaller Gram matrix."""
     wide = len(stacked) < len(gram)
-    squares, vectors = numpy.linalg.eigh(stacked @ stacked.T if wide else gram)
+    found = torch.linalg.eigh(torch.from_numpy(_product(stacked, stacked.T) if wide else gram))
+    squares, vectors = found.eigenvalues.numpy(), found.eigenvectors.numpy()
     kept = [k for k in range(len(squares) - 1, -1, -1) if squares[k] > 1e-12 * squares[-1] > 0][:CANDIDATES]
     # A (A^T u / s^2) = u for a left singular vector u, and A (v / s) = u for a right one.
-    found = stacked.T @ vectors[:, kept] / squares[kept] if wide else vectors[:, kept] / numpy.sqrt(squares[kept])
-    return numpy.asarray(found)
+    if not wide:
+        return numpy.asarray(vectors[:, kept] / numpy.sqrt(squares[kept]))
+    return numpy.asarray(_product(stacked.T, vectors[:, kept]) / squares[kept])
 
 
 def _stacked(parameters: ParametricStack) -> Array:

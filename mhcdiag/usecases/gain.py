@@ -185,11 +185,11 @@ def _read(
         return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
     with _threads(1):
         reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
-    chosen = reading.choose_inputs(inputs)
-    if chosen is None:
-        possible = ", ".join(reading.inputs)
-        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
-    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
+        chosen = reading.choose_inputs(inputs)
+        if chosen is None:
+            possible = ", ".join(reading.inputs)
+            raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+        return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
 def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:

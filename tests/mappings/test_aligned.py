@@ -137,7 +137,7 @@ def test_draws_depend_on_seed_and_token_alone():
     source = AlignedMaps(parameters=parameters, tokens=2 * CHUNK_TOKENS, seed=1)
     first = source.chunk(0, CHUNK_TOKENS)
     again = AlignedMaps(parameters=parameters, tokens=7, seed=1).chunk(0, 7)
-    np.testing.assert_array_equal(first[..., :7], again)
+    np.testing.assert_allclose(first[..., :7], again, rtol=1e-9)  # a product of another shape may round otherwise
     assert not torch.equal(source.chunk(CHUNK_TOKENS, CHUNK_TOKENS + 7), again)
     assert not torch.equal(AlignedMaps(parameters=parameters, tokens=7, seed=2).chunk(0, 7), again)
 
