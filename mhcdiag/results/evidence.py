@@ -140,6 +140,27 @@ def qualification(result: GainResult, limits: Iterable[Limit], *, unbounded: str
     return f"{_why_only(result, least, unbounded)}; {remedy(result)}"
 
 
+def lacking_evidence(
+    result: GainResult,
+    limits: Iterable[Limit],
+    *,
+    require: GainEvidence | None,
+    strict: bool,
+    unbounded: str = "",
+) -> str:
+    """Why a pass does not count, in words: "--require certified, and this is measured (...)"."""
+    judged = tuple(limits)
+    wanted = f"--require {require}" if require is not None else "--strict"
+    if require is not None and strict and require.rank < GainEvidence.MEASURED.rank:
+        wanted = "--strict"
+    found = weakest(limit.evidence for limit in judged)
+    detail = qualification(result, judged, unbounded=unbounded) or assurance(result, judged).partition(": ")[2]
+    if found is GainEvidence.MEASURED:
+        unproved = next((limit for limit in judged if limit.evidence is GainEvidence.MEASURED), judged[0])
+        detail += f"; {_bound_words(result, unproved, unbounded)}"
+    return f"{wanted}, and this is {found}: {detail}"
+
+
 def remedy(result: GainResult) -> str:
     """What to type for numbers of real tokens."""
     if result.inputs == "captured":
@@ -149,15 +170,18 @@ def remedy(result: GainResult) -> str:
 
 
 def _why_only(result: GainResult, limit: Limit, unbounded: str) -> str:
-    where = f"on {doubt_of_inputs(result)}"
+    if limit.bound is not None and not within(limit.bound, limit.limit) and is_by_layout(result):
+        return f"on sampled inputs; the layout guarantees only {_short(limit.bound, 4)}"
+    return f"on {doubt_of_inputs(result)} only: {_bound_words(result, limit, unbounded)}"
+
+
+def _bound_words(result: GainResult, limit: Limit, unbounded: str = "") -> str:
+    """What is known of all inputs: "bound 8.0e6 > 1000", or why there is no bound, or why it proves nothing."""
     if limit.bound is None:
         why = unbounded or next((bound.why for bound in result.bound.values()), "nothing bounds it")
-        return f"{where} only: no bound ({why})"
-    if within(limit.bound, limit.limit):
-        return f"{where} only: {_compared(limit.bound, limit.limit)} is no proof ({doubt_of_bounds(result)})"
-    if is_by_layout(result):
-        return f"on sampled inputs; the layout guarantees only {_short(limit.bound, 4)}"
-    return f"{where} only: {_compared(limit.bound, limit.limit)}"
+        return f"no bound ({why})"
+    compared = _compared(limit.bound, limit.limit)
+    return f"{compared} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else compared
 
 
 def _compared(bound: Number, limit: float) -> str:
