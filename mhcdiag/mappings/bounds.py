@@ -109,7 +109,7 @@ def overflow_doubt(parameters: ParametricStack) -> str:
         return UNREAD
     reach = _farthest(parameters)
     if not bool((reach <= FLOAT32_MAX).all()):  # so written, NaN is in doubt
-        return "some input can make the projection overflow float32, which gives NaN"
+        return "some input can make the projection overflow float32"
     tanh = parameters.recipe.activation is Activation.TANH
     added = parameters.scale.double().abs() * (reach.clamp(max=1.0) if tanh else reach)
     base = parameters.base.double().flatten(1)
@@ -119,7 +119,7 @@ def overflow_doubt(parameters: ParametricStack) -> str:
     if low >= least and high <= most:
         return ""
     beyond, limit = (low, least) if high <= most else (high, most)
-    return f"some input can make a logit of {beyond:.3g}, and beyond {limit:.3g} float32 gives NaN or infinity"
+    return f"some input can make a logit of {beyond:.3g}: beyond {limit:.3g} float32 overflows"
 
 
 def is_finite_for_any(constraint: Constraint, streams: int) -> bool:

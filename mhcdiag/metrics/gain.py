@@ -73,6 +73,15 @@ _SKIPPED = Explanation(
     false_alarms="None known.",
     action="`mhcdiag gain` lists them with reasons.",
 )
+EVIDENCE = Explanation(
+    measures="What the gates on the gain of a checkpoint rest on. certified: the bound of the same number, over all "
+    "inputs, is within the limit. measured: real tokens, 128 or more, at all sites, of a checkpoint that is named. "
+    "sampled: anything else, such as random inputs.",
+    source="docs/evidence.md",
+    false_alarms="Most unconstrained models are sampled until real tokens are measured: their bounds are loose.",
+    action="Measure real tokens: `mhcdiag gain PATH --inputs text`, or judge mappings of `mhcdiag capture`.",
+)
+"""Of the gate that every checkpoint has beside those of the policy; it judges other gates, and is no number itself."""
 
 
 def _metrics() -> Iterator[Metric]:

@@ -157,7 +157,7 @@ def lacking_evidence(
     detail = qualification(result, judged, unbounded=unbounded) or assurance(result, judged).partition(": ")[2]
     if found is GainEvidence.MEASURED:
         unproved = next((limit for limit in judged if limit.evidence is GainEvidence.MEASURED), judged[0])
-        detail += f"; {_bound_words(result, unproved, unbounded)}"
+        detail += f"; {_known_of_all(result, unproved, unbounded)}"
     return f"{wanted}, and this is {found}: {detail}"
 
 
@@ -172,16 +172,21 @@ def remedy(result: GainResult) -> str:
 def _why_only(result: GainResult, limit: Limit, unbounded: str) -> str:
     if limit.bound is not None and not within(limit.bound, limit.limit) and is_by_layout(result):
         return f"on sampled inputs; the layout guarantees only {_short(limit.bound, 4)}"
-    return f"on {doubt_of_inputs(result)} only: {_bound_words(result, limit, unbounded)}"
+    return f"on {doubt_of_inputs(result)} only: {_known_of_all(result, limit, unbounded)}"
 
 
-def _bound_words(result: GainResult, limit: Limit, unbounded: str = "") -> str:
+def _known_of_all(result: GainResult, limit: Limit, unbounded: str = "") -> str:
     """What is known of all inputs: "bound 8.0e6 > 1000", or why there is no bound, or why it proves nothing."""
     if limit.bound is None:
         why = unbounded or next((bound.why for bound in result.bound.values()), "nothing bounds it")
         return f"no bound ({why})"
     compared = _compared(limit.bound, limit.limit)
     return f"{compared} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else compared
+
+
+def bound_words(bound: Number) -> str:
+    """What no input exceeds, in a word or two: "bound 8.0e6"."""
+    return f"bound {_short(bound, 4)}"
 
 
 def _compared(bound: Number, limit: float) -> str:

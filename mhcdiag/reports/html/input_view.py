@@ -105,7 +105,7 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         path=one.path,
         name=input_names(report)[one.path],
         family=str(one.family),
-        pill=verdict_pill(one.verdict),
+        pill=verdict_pill(one.verdict, report.outcomes_of(one)),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
         facts=(*_key_facts(result), ("path", one.path)),
@@ -136,6 +136,7 @@ def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], 
             ("layout", f"{result.layout}{mixing}"),
             ("size", f"{counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}"),
             ("inputs", f"{result.inputs}, {counted(result.tokens, 'token')}"),
+            *((("measured on", result.tied_to),) if result.tied_to else ()),
         )
     if isinstance(result, LogResult):
         points = sum(run.points for run in result.runs)
