@@ -55,7 +55,9 @@ def doubt_of_inputs(result: GainResult) -> str:
     few = min(result.tokens, result.span_tokens)
     if few < LEAST_TOKENS:
         return f"{counted(few, 'real token')} (fewer than {LEAST_TOKENS})"
-    if result.skipped or not has_all_sites(result):
+    if result.skipped:
+        return f"all sites but {result.skipped[0].what}"
+    if not has_all_sites(result):
         return f"{len(result.sites)} of {result.sites_total} sites"
     if not is_tie(result.tied_to):
         return "mappings that name no checkpoint"

@@ -131,12 +131,12 @@ class Plan:
     """Earlier report."""
     strict: bool
     """Whether warnings, assumptions and skipped parts count."""
-    require: GainEvidence | None
-    """What a pass on mappings must rest on; None: what is merely sampled is a warning."""
     exit_zero: bool
     """Whether to end with 0 whatever is found."""
     jobs: int
     """Inputs worked on at the same time."""
+    require: GainEvidence | None = None
+    """What a pass on mappings must rest on; None: what is merely sampled is a warning."""
 
 
 def find_inputs(options: CheckOptions) -> list[Input]:

@@ -14,7 +14,7 @@ from mhcdiag.metrics import Record
 from mhcdiag.policies.baseline import Baseline
 from mhcdiag.policies.inputs import Input
 from mhcdiag.policies.policy import BUILT_IN, BUILT_IN_NAME, Allow, Inputs, Policy, PolicyGate
-from mhcdiag.results.check import CheckReport, Family
+from mhcdiag.results.check import CheckReport, Family, GateSeverity
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.spikes import LogResult
@@ -82,7 +82,8 @@ def test_health_is_examined_where_a_gate_asks_for_it() -> None:
 
 def test_what_is_accepted_is_compared_with_itself() -> None:
     report = accept(planned(RATIO, gain=checkpoint().gain), Path("new.json"))
-    (outcome,) = report.outcomes
+    outcome, evidence = report.outcomes
+    assert (evidence.gate, evidence.severity) == ("evidence", GateSeverity.WARNING)
     assert (report.verdict, report.baseline) == (Verdict.PASS, "new.json")
     assert (outcome.value, outcome.baseline, outcome.limit) == (1.0, 1.0, 1.0)
 
