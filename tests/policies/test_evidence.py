@@ -179,8 +179,7 @@ def test_a_ratio_compares_like_inputs_with_like():
     text = Examined(gain=replace(captured.gain, inputs="text"))
     assert judge_gate(gate, text, captured).verdict is Verdict.PASS  # both are real tokens
     counted = PolicyGate(metric="gain.skipped", name="b", max_ratio=5.0)
-    one = Examined(gain=replace(sampled.gain, skipped=checkpoint(skipped=1).gain.skipped))
-    assert judge_gate(counted, one, static).finding != outcome.finding
+    assert judge_gate(counted, sampled, static).verdict is Verdict.PASS  # a count, whatever the inputs
 
 
 def test_what_is_no_number_of_mappings_has_no_evidence():

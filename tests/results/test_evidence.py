@@ -196,8 +196,8 @@ COMMAND = "measure real tokens with `mhcdiag gain checkpoints/step_100 --inputs 
         ),
         (
             REAL | {"inputs": "captured", "tokens": 32}, 1000.0, (None,),
-            "on 32 real tokens (fewer than 128) only: no bound (stochastic); capture 128 tokens or more, and all sites, "
-            "with `mhcdiag capture MODEL_DIR --text FILE --out checkpoints/step_100`",
+            "on 32 real tokens (fewer than 128) only: no bound (stochastic); capture 128 tokens or more, and all "
+            "sites, with `mhcdiag capture MODEL_DIR --text FILE --out checkpoints/step_100`",
         ),
         (PROVED, 1000.0, (4.0, 1.0), ""),
         (REAL, 1000.0, (None,), ""),
