@@ -44,7 +44,14 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
 def verdict_line(each: JudgedHealth | Unreadable) -> str:
     """The verdict with what decided it."""
     reason = f"  {reason_beside(each.path, each.reason)}" if each.verdict is not Verdict.PASS else ""
-    return printable(f"{each.verdict.upper()}  {each.path}{reason}")
+    sampled = _sampled(each.result) if isinstance(each, JudgedHealth) and each.verdict is Verdict.PASS else ""
+    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}")
+
+
+def _sampled(result: HealthResult) -> str:
+    """What stands behind PASS where the gain is merely sampled, as in `mhcdiag gain`."""
+    check = result.gain
+    return f" {check.qualification}" if check is not None and check.qualification else ""
 
 
 def health_json(judged: Sequence[JudgedHealth | Unreadable]) -> str:
@@ -61,13 +68,13 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
     elif not check.findings:
         numbers = "" if details else _numbers(check, most=MOST_NUMBERS).replace("_", " ")
         lines = wrapped(
-            f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{check.basis}]", width, indent=15
+            f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{_basis(check)}]", width, indent=15
         )
     else:
         lines = []
         for finding in check.findings:
             head = f"  {check.name:12} {finding.severity.upper():4} "
-            lines += wrapped(head, f"{_where(finding)}{finding.what}  [{check.basis}]", width, indent=15)
+            lines += wrapped(head, f"{_where(finding)}{finding.what}  [{_basis(check)}]", width, indent=15)
             lines += wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
     if details:
         lines += wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
@@ -92,6 +99,10 @@ def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
     for reason, names in by_reason.items():
         lines += wrapped(f"  {', '.join(names):12} ", f"not checked: {reason}", width, indent=15)
     return lines
+
+
+def _basis(check: CheckResult) -> str:
+    return str(check.basis if check.evidence is None else check.evidence)
 
 
 def _where(finding: Finding) -> str:

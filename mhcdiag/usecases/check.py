@@ -91,8 +91,8 @@ class CheckpointReader:
 
     measure: Callable[[str], GainResult]
     """Measure the gains."""
-    examine: Callable[[str], HealthResult]
-    """Examine the health; done only where a gate asks for it."""
+    examine: Callable[..., HealthResult]
+    """Examine the health of a path, given what was `measured`; done only where a gate asks for it."""
 
 
 def checkpoint_reader(options: GainOptions) -> CheckpointReader:
@@ -281,7 +281,7 @@ def _look_at_all(plan: Plan) -> list[_Look]:
         result = readable(one.path, plan.checkpoints.measure)
         if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
             return _Look(result=result)
-        health = readable(one.path, plan.checkpoints.examine)
+        health = readable(one.path, partial(plan.checkpoints.examine, measured=result))
         return _Look(result=health) if isinstance(health, Unreadable) else _Look(result=result, health=health)
 
     if plan.jobs == 1 or len(plan.inputs) == 1:

@@ -15,8 +15,10 @@ from mhcdiag.layouts.stored_parts import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.gain import gain as measure_gain
 from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
@@ -51,6 +53,7 @@ def health(
     sinkhorn_iters: int | None = None,
     only: Sequence[str] = (),
     thresholds: Mapping[str, float] | None = None,
+    measured: GainResult | None = None,
 ) -> HealthResult:
     """Examine the mixers of a checkpoint like a doctor: each check with formula, source, threshold and evidence.
 
@@ -68,6 +71,8 @@ def health(
         Names of the checks to make; none makes all.
     thresholds
         "check.threshold" to value, over the defaults.
+    measured
+        What `mhcdiag.gain` returned for this checkpoint, for the check of the gain; None measures it.
 
     Raises
     ------
@@ -86,6 +91,18 @@ def health(
     activations = () if captured is None else _captured(open_checkpoint(captured))
     checkpoint = open_checkpoint(path, key=key)
     read = _read(checkpoint, layout, overrides, inputs, tokens, seed, activations=activations, earlier=earlier)
+    measure = partial(
+        measure_gain,
+        path,
+        # What was chosen for the other checks; where nobody chose, the default of `mhcdiag gain`.
+        inputs=None if inputs is None else read.inputs,
+        seed=seed,
+        key=key,
+        layout=layout,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+    )
+    subject = replace(read.subject, gain=measure if measured is None else lambda: measured)
     return HealthResult(
         path=os.fspath(path),
         layout=read.layout,
@@ -95,7 +112,7 @@ def health(
         inputs=read.inputs,
         tokens=read.subject.maps.shape[-1],
         against="" if against is None else os.fspath(against),
-        checks=examine(read.subject, only=only, thresholds=thresholds),
+        checks=examine(subject, only=only, thresholds=thresholds),
         assumed=(*read.recognition.assumed, *read.reading.assumed),
         notes=read.reading.notes,
     )
@@ -142,6 +159,7 @@ def _read(
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
+        mixes=not isinstance(reading, UnmixedReading),
     )
     if isinstance(reading, ParametricReading):
         subject = _with_parameters(subject, reading, found, checkpoint, recognition, overrides)
