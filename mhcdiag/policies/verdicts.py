@@ -11,13 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
-from mhcdiag.results.evidence import evidence_of, is_enough, lacking_evidence, weakest
+from mhcdiag.results.evidence import (
+    evidence_of,
+    is_enough,
+    lacking_evidence,
+    weakest,
+)
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
-from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
+from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult, peak_limit, qualification_of_trend
 from mhcdiag.results.verdict import GainEvidence, GateOn, Limit, Relation, Verdict, judged
 
 
@@ -194,7 +199,7 @@ class TrendGate:
     no_crossing_before: float | None = None
     """Smallest step at which the gain may pass 1000, measured or projected."""
     strict: bool = False
-    """Whether checkpoints that could not be measured leave it unjudged."""
+    """Whether checkpoints that could not be measured, or were merely sampled, leave it unjudged."""
 
 
 def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
@@ -203,8 +208,10 @@ def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
     A direction that a log does not carry is not judged, unless it carries neither.
     """
     carried = [(way, trend) for way, trend in result.trends.items() if not _missing(result, way)]
-    limits = tuple(limit for way, trend in carried for limit in _trend_limits(way, trend, gate))
+    limits = tuple(limit for way, trend in carried for limit in _trend_limits(result, way, trend, gate))
     doubt = f"--strict, and {len(result.skipped)} checkpoint(s) were skipped" if gate.strict and result.skipped else ""
+    if gate.strict and not doubt and (sampled := qualification_of_trend(result, limits)):
+        doubt = f"--strict, and this is sampled: {sampled}"
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
@@ -221,9 +228,9 @@ def _missing(result: TrendResult, direction: Direction) -> bool:
     return empty(direction) and not all(empty(way) for way in Direction)
 
 
-def _trend_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate) -> Iterator[Limit]:
+def _trend_limits(result: TrendResult, direction: Direction, trend: DirectionTrend, gate: TrendGate) -> Iterator[Limit]:
     if gate.max_gain is not None:
-        yield Limit.on(f"{direction}.peak", trend.peak, gate.max_gain)
+        yield peak_limit(result, direction, Limit.on(f"{direction}.peak", trend.peak, gate.max_gain))
     if gate.max_doubling_rate is not None:
         rate = trend.growth.doublings_per_1000()
         yield Limit.on(f"{direction}.doublings_per_1000_steps", rate, gate.max_doubling_rate)

@@ -14,6 +14,7 @@ from rich.text import Text
 from mhcdiag.reports.console import (
     ASCII_BLOCKS,
     BLOCKS,
+    SAMPLED_STYLE,
     VERDICT_STYLES,
     compared_text,
     indented,
@@ -29,9 +30,6 @@ from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import from_log10, is_finite, text
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.results.wording import plural, short_names
-
-SAMPLED_STYLE = "bold yellow"
-"""Of a pass that is merely sampled: not the green of one that is proved or measured."""
 
 BAND_STYLES = {None: "green", Severity.NOTE: "yellow", Severity.WARN: "yellow", Severity.FAIL: "bold red"}
 

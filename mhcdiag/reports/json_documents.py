@@ -11,11 +11,11 @@ from mhcdiag.reports.text import all_digits
 from mhcdiag.results.bands import RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
-from mhcdiag.results.evidence import assurance, qualification
+from mhcdiag.results.evidence import assurance, qualification, weakest
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import Event, JudgedLog, SpikesReport
-from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend
+from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend, qualification_of_trend
 from mhcdiag.results.verdict import Limit
 
 FORMAT_VERSION = 1
@@ -209,9 +209,12 @@ def trend_json(judged: JudgedTrend | Unreadable) -> str:
 
 def _trend(judged: JudgedTrend) -> Json:
     result = judged.result
+    evidence = weakest(limit.evidence for limit in judged.limits)
     return {
         "path": result.path,
         "reason": judged.reason,
+        "evidence": None if evidence is None else str(evidence),
+        "rests_on": qualification_of_trend(result, judged.limits),
         "source": str(result.source),
         "measured": MEASURED[result.source],
         "stream_rms": number(result.stream_rms),

@@ -121,7 +121,7 @@ def assurance(result: GainResult, limits: Iterable[Limit]) -> str:
     # Of several, the one nearest to its limit.
     bounds = [(limit.bound, limit.limit) for limit in judged if limit.bound is not None]
     bound, limit = max(bounds, key=lambda pair: badness(pair[0]))
-    return f"certified: {_compared(bound, limit)}"
+    return f"certified: {compared(bound, limit)}"
 
 
 def qualification(result: GainResult, limits: Iterable[Limit], *, unbounded: str = "") -> str:
@@ -182,8 +182,8 @@ def _known_of_all(result: GainResult, limit: Limit, unbounded: str = "") -> str:
     if limit.bound is None:
         why = unbounded or next((bound.why for bound in result.bound.values()), "nothing bounds it")
         return f"no bound ({why})"
-    compared = _compared(limit.bound, limit.limit)
-    return f"{compared} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else compared
+    beside = compared(limit.bound, limit.limit)
+    return f"{beside} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else beside
 
 
 def bound_words(bound: Number) -> str:
@@ -191,7 +191,8 @@ def bound_words(bound: Number) -> str:
     return f"bound {_short(bound, 4)}"
 
 
-def _compared(bound: Number, limit: float) -> str:
+def compared(bound: Number, limit: float) -> str:
+    """A bound beside a limit, with the digits that tell them apart: "bound 8.0e6 > 1000"."""
     shown, beside = text_beside(bound, limit, shown=_short)
     return f"bound {shown} {'<=' if within(bound, limit) else '>'} {beside}"
 

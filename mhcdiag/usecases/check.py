@@ -1,6 +1,5 @@
 """One policy over all inputs: plan, measure, judge, and keep what could not be read beside what could."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.metrics import METRICS, Examined
 from mhcdiag.policies.baseline import Baseline, read_baseline, record_of, records_of, refuse_other_model
 from mhcdiag.policies.gates import applies, gates_for, judge_evidence, judge_gate, overall, unjudged, without_allowed
-from mhcdiag.policies.inputs import Input, from_paths, from_patterns
+from mhcdiag.policies.inputs import Input, from_paths, from_patterns, sha256_of
 from mhcdiag.policies.policy import ANY, Policy, PolicyGate
 from mhcdiag.policies.policy_files import gate_series, read_policy
 from mhcdiag.policies.verdicts import doubts
@@ -25,9 +24,6 @@ from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, Verdict, combine
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions
 from mhcdiag.version import __version__
-
-WHOLE_FILE = 1 << 28
-"""Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
 
 
 def check(
@@ -98,10 +94,9 @@ class CheckpointReader:
 def checkpoint_reader(options: GainOptions) -> CheckpointReader:
     """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`."""
     from mhcdiag.usecases.gain import measurement
-    from mhcdiag.usecases.health import health
+    from mhcdiag.usecases.health import HealthOptions, examined
 
-    examine = partial(
-        health,
+    how = HealthOptions(
         # The other inputs of a gain are those of one site only, or come with the file.
         inputs=options.inputs if options.inputs in ("static", "random") else None,
         seed=options.seed,
@@ -110,7 +105,7 @@ def checkpoint_reader(options: GainOptions) -> CheckpointReader:
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
-    return CheckpointReader(measure=measurement(options), examine=examine)
+    return CheckpointReader(measure=measurement(options), examine=partial(examined, options=how))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -343,14 +338,7 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
         verdict=overall(outcomes, strict=plan.strict),
         result=result,
         error="",
-        sha256=_sha256(one.path),
+        sha256=sha256_of(one.path),
         health=look.health,
     )
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
-
-
-def _sha256(path: str) -> str:
-    if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
-        return ""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from mhcdiag.results.bands import reading
 from mhcdiag.results.gain import GainResult, NonFinite
 from mhcdiag.results.health import Severity
 from mhcdiag.results.verdict import GainEvidence, Verdict
+from mhcdiag.usecases.health import HealthOptions, examined
 
 SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 NAMES = ["hc.safetensors", "mhc.safetensors", "identity-hc.safetensors", "residual.safetensors", "deepseek_v4"]
@@ -92,7 +93,7 @@ def test_no_two_commands_contradict_each_other_on_the_samples(name: str, capsys)
     path = str(SAMPLES / name)
     result = mhcdiag.gain(path)
     of_gain = reading(result).severity
-    health = mhcdiag.health(path, measured=result)
+    health = examined(path, HealthOptions(), measured=result)
     check = health.gain
     assert check is not None
     severities = [finding.severity for finding in check.findings]
@@ -129,5 +130,5 @@ def test_strict_leaves_a_sample_unjudged_and_the_line_says_what_it_rests_on(tmp_
 def test_a_record_that_was_measured_already_is_not_measured_again():
     path = SAMPLES / "mhc.safetensors"
     result = replace(mhcdiag.gain(path, tokens=3), inputs="captured", tokens=4096, span_tokens=1024, tied_to="step 3")
-    (check,) = mhcdiag.health(path, only=["gain"], measured=result).checks
+    (check,) = examined(path, HealthOptions(only=("gain",)), measured=result).checks
     assert check.overall["backward"] == result.worst["backward", "norm"].value
