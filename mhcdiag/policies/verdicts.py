@@ -18,6 +18,7 @@ from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
 from mhcdiag.results.verdict import GateOn, Limit, Relation, Verdict, judged
+from mhcdiag.results.weights import WeightsResult
 
 
 def judge_gain(
@@ -26,18 +27,21 @@ def judge_gain(
     max_gain: float = DEFAULT_MAX_GAIN,
     gate_on: GateOn = GateOn.WORST,
     strict: bool = False,
+    weights: WeightsResult | None = None,
 ) -> JudgedGain:
     """Hold a measurement against a limit.
 
-    NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped or assumed leaves an
-    otherwise passing input unjudged; a failed gate still wins. Where streams do not persist from site to site, there is
-    no composite to judge.
+    NaN or infinity in a mapping, or in any weight that was scanned, fails, whatever the limit. Under `strict`, anything
+    skipped or assumed leaves an otherwise passing input unjudged; a failed gate still wins. Where streams do not
+    persist from site to site, there is no composite to judge.
     """
     # Formal products of mappings that the model never multiplies say nothing: neither pass nor failure.
     directions = Direction if result.composes else ()
     limits = [limit for direction in directions for limit in _gain_limits(result, direction, max_gain, gate_on)]
     if result.nonfinite:
         limits.insert(0, Limit.on("nonfinite", float(len(result.nonfinite)), 0.0))
+    if weights is not None and weights.nonfinite:
+        limits.append(Limit.on("weights.nonfinite", float(len(weights.nonfinite)), 0.0))
     doubt = _doubt_of_gain(result, any_limits=bool(limits), strict=strict)
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
@@ -45,7 +49,9 @@ def judge_gain(
         reason = f"{next(limit.metric for limit in limits if not limit.passed)} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
-    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
+        elif weights is not None and weights.nonfinite:
+            reason = weights.nonfinite[0].what
+    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason, weights=weights)
 
 
 def _gain_limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> Iterator[Limit]:
@@ -257,8 +263,14 @@ def judge_toys(runs: Sequence[ToyRun], *, max_gain: float | None) -> JudgedToys:
     return JudgedToys(verdict=judged(limits, doubt=""), limits=limits)
 
 
-def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, strict: bool = False) -> JudgedHealth:
-    """Fail on any finding of this severity or a worse one.
+def judge_health(
+    result: HealthResult,
+    *,
+    fail_on: Severity = Severity.FAIL,
+    strict: bool = False,
+    weights: WeightsResult | None = None,
+) -> JudgedHealth:
+    """Fail on any finding of this severity or a worse one, those of a scan of all weights among them.
 
     Under `strict`, anything assumed and any check that could not be made leaves an otherwise passing input unjudged.
     """
@@ -266,11 +278,14 @@ def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, str
     findings = [finding for check in result.checks for finding in check.findings if finding.severity in failing]
     missing = [*(["assumptions"] if result.assumed else []), *(one.name for one in result.checks if one.not_checkable)]
     doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""
-    verdict = judged([Limit.on("findings", float(len(findings)), 0.0)], doubt=doubt)
+    found = [(finding.severity, finding.what) for finding in findings]
+    if weights is not None:
+        found += [(finding.severity, finding.what) for finding in weights.findings if finding.severity in failing]
+    verdict = judged([Limit.on("findings", float(len(found)), 0.0)], doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
-        reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
-    return JudgedHealth(result=result, verdict=verdict, reason=reason)
+        _, reason = max(found, key=lambda finding: SEVERITIES.index(finding[0]))
+    return JudgedHealth(result=result, verdict=verdict, reason=reason, weights=weights)
 
 
 def doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:

@@ -78,8 +78,8 @@ class WeightsFinding(Brief):
     """The tensors that it was compared with or equals; empty where it stands alone."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TensorNumbers:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TensorNumbers(Brief):
     """What was measured of one tensor."""
 
     name: str
