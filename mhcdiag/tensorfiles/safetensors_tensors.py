@@ -8,7 +8,7 @@ from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import TensorInfo, row_range
 from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.element_types import BITS, torch_dtype
-from mhcdiag.tensorfiles.names import clean_names, listed, shown
+from mhcdiag.tensorfiles.names import clean_names, shown, unread_files
 from mhcdiag.tensorfiles.safetensors_header import Header, read_header
 from mhcdiag.tensorfiles.stores.interface import ByteSource
 from mhcdiag.tensorfiles.streams import Block, Stream, file_reader
@@ -137,9 +137,12 @@ class SafetensorsTensors:
         if dtype not in BITS:
             raise _cannot_hold(header, full_name, f"dtype {shown(dtype)}")
         read = file_reader(header.source, start=header.data_start + begin, dtype=dtype)
+        if dtype == "C64":  # real and imaginary parts along a further axis
+            read, shape = file_reader(header.source, start=header.data_start + begin, dtype="F32"), (*shape, 2)
         block = Block(offsets=(0,) * len(shape), shape=shape, read=read)
         size = header.ends[row] - begin
-        return [Stream(name=name, dtype=dtype, stored=dtype, shape=shape, bytes=size, blocks=(block,))]
+        as_read = "F32" if dtype == "C64" else dtype
+        return [Stream(name=name, dtype=as_read, stored=dtype, shape=shape, bytes=size, blocks=(block,))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,11 +180,6 @@ class _Infos(Mapping[str, TensorInfo]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._full_name_of
-
-
-def unread_files(beside: Sequence[str]) -> list[str]:
-    """What nobody looks at because the index, or the container's rule, leaves it out."""
-    return [f"{counted(len(beside), 'file')} that no index names: {listed(beside)}"] if beside else []
 
 
 def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None) -> int:

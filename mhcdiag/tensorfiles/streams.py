@@ -8,7 +8,7 @@ A container offers that by a method `streams` and, for what belongs to its files
 property `unread`. One that has neither is read through `read`, which needs memory for the largest tensor.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -183,10 +183,3 @@ def _through_read(checkpoint: NamedTensors, name: str, info: TensorInfo) -> Stre
     read = tensor_reader(lambda rows: checkpoint.read(name, rows=rows), info.shape, size=size)
     block = Block(offsets=(0,) * len(info.shape), shape=info.shape, read=read)
     return Stream(name=name, dtype=dtype, stored=info.dtype, shape=info.shape, bytes=size, blocks=(block,))
-
-
-def renamed(streams: Sequence[Stream], *, behind: str) -> Iterator[Stream]:
-    """The same streams with something behind their names."""
-    from dataclasses import replace
-
-    return (replace(one, name=f"{one.name} {behind}") for one in streams)
