@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from mhcdiag.namedtensors import NamedTensors, TensorInfo
 from mhcdiag.tensorfiles.element_types import BITS, spelling_of
+from mhcdiag.tensorfiles.stores.interface import ByteSource
 
 if TYPE_CHECKING:
     import numpy
@@ -108,7 +109,7 @@ def bytes_of(count: int, dtype: str) -> int:
     return count * BITS[dtype] // 8
 
 
-def file_reader(source: object, *, start: int, dtype: str) -> Reader:
+def file_reader(source: IntoBuffer | ByteSource, *, start: int, dtype: str) -> Reader:
     """What reads elements that stand in a file from byte `start` on.
 
     Parameters
@@ -118,16 +119,21 @@ def file_reader(source: object, *, start: int, dtype: str) -> Reader:
     """
     import numpy
 
+    into = source.read_into if isinstance(source, IntoBuffer) else _through_copy(source)
+
     def read(first: int, count: int, buffer: memoryview) -> "Bytes":
         length = bytes_of(count, dtype)
-        offset = start + bytes_of(first, dtype)
-        if isinstance(source, IntoBuffer):
-            source.read_into(offset, buffer[:length])
-        else:
-            buffer[:length] = source.read(offset, length)  # type: ignore[attr-defined]
+        into(start + bytes_of(first, dtype), buffer[:length])
         return numpy.frombuffer(buffer[:length], dtype=numpy.uint8)
 
     return read
+
+
+def _through_copy(source: ByteSource) -> Callable[[int, memoryview], None]:
+    def into(offset: int, buffer: memoryview) -> None:
+        buffer[:] = source.read(offset, len(buffer))
+
+    return into
 
 
 _WHOLE = 1 << 28
