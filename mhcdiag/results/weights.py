@@ -49,10 +49,6 @@ class WeightsKind(StrEnum):
     """Rows of a router are far longer than the others: one expert takes all tokens or none."""
 
 
-FATAL = (WeightsKind.NAN, WeightsKind.INFINITE)
-"""Kinds of severity `fail`; all others are `warn` or `note`."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class WeightsFinding(Brief):
     """One thing that is wrong with one tensor, or with one tensor beside others."""
@@ -161,13 +157,12 @@ class WeightsResult(Presented):
     @property
     def is_finite(self) -> bool:
         """Whether every value of the checkpoint is known to be finite, allowed findings included."""
-        fatal = any(one.kind in FATAL for one in (*self.findings, *self.allowed))
-        return self.is_complete and not fatal
+        return self.is_complete and not any(one.severity is Severity.FAIL for one in (*self.findings, *self.allowed))
 
     @property
     def nonfinite(self) -> tuple[WeightsFinding, ...]:
-        """The findings that fail: NaN and infinity."""
-        return tuple(one for one in self.findings if one.kind in FATAL)
+        """The findings that fail: NaN and infinity, but for a mask's."""
+        return tuple(self.of(Severity.FAIL))
 
     def of(self, severity: Severity) -> Iterator[WeightsFinding]:
         """Yield the findings of one severity."""
