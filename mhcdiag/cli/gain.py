@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,14 +13,19 @@ from mhcdiag.results.bands import DEFAULT_MAX_GAIN
 from mhcdiag.results.verdict import GateOn
 from mhcdiag.usecases.options import GainOptions
 
+if TYPE_CHECKING:
+    from mhcdiag.results.weights import WeightsResult
+
 
 def gain(
+    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
     tokens: options.Tokens = 1024,
     seed: options.Seed = 0,
     sites: options.Sites = None,
     key: options.Key = None,
+    scan: options.Scan = None,
     layout: options.LayoutName = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
@@ -40,7 +46,7 @@ def gain(
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
-    Only headers and mixing tensors are read.
+    Headers and mixing tensors are measured; all weights are looked at for NaN and infinity (--no-scan).
     Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
 
     [bold]Examples[/bold]
@@ -51,8 +57,10 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
+    from mhcdiag.cli.weights import look_beside
 
     output.check_figure_path(plot)
+    look = look_beside(ctx, wanted=scan, key=key)
     from mhcdiag.policies.verdicts import judge_gain
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
@@ -80,9 +88,12 @@ def gain(
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared
         sharing = Alone() if deals else ranks
 
+        def looked(path: str) -> "WeightsResult | None":
+            return look(path) if deals or not ranks.rank else None  # one rank speaks for all that share the tokens
+
         def judged_of(paths: Sequence[str]) -> list[JudgedGain | Unreadable]:
             return [
-                output.or_unreadable(path, lambda path: judge(measure(path, ranks=sharing)))
+                output.or_unreadable(path, lambda path: judge(measure(path, ranks=sharing), weights=looked(path)))
                 for path in output.with_progress(paths, doing="measuring")
             ]
 

@@ -141,6 +141,15 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
 ]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan/--no-scan",
+        help="Look at all weights as well (default: of local checkpoints up to 4 GB).",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 Plot = Annotated[
     Path | None,

@@ -69,6 +69,12 @@ def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quie
     if not quiet:
         unicode = (out.encoding or "").lower().startswith("utf")
         out.print(gain_report(judged, width=out.width, unicode=unicode, details=details))
+        from mhcdiag.reports.weights_text import weights_lines
+
+        for one in measured:
+            if said := weights_lines(one.weights, width=out.width, details=details):
+                name = f"{one.path}\n" if len(measured) > 1 else ""
+                out.print(f"{name}{said}", markup=False, soft_wrap=True)
     for each in judged:
         out.print(verdict_line(each), soft_wrap=True)
 

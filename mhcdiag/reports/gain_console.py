@@ -69,6 +69,8 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
     if each.result.nonfinite:
         broken = each.result.nonfinite[0]
         return line.append(f"  site {broken.site}: {broken.found} (tensor {', '.join(broken.tensors)})")
+    if each.weights is not None and each.weights.nonfinite:
+        return line.append(f"  {each.weights.nonfinite[0].what}")
     for limit in each.limits:
         line.append(f"  {compared_text(limit)}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mhcdiag.reports.text import printable, reason_beside, wrapped
 from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.weights import weights_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
@@ -103,4 +104,7 @@ def _where(finding: Finding) -> str:
 
 def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:
     judged: dict[str, object] = {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
-    return judged if isinstance(each, Unreadable) else judged | health_document(each.result)
+    if isinstance(each, Unreadable):
+        return judged
+    weights = None if each.weights is None else weights_document(each.weights)
+    return judged | health_document(each.result) | {"weights": weights}

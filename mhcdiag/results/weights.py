@@ -139,6 +139,8 @@ class WeightsResult(Presented):
     """What computed it: "numba" or "numpy"; empty where nothing was scanned."""
     seconds: float
     """How long it took."""
+    absmax: float = 0.0
+    """Largest absolute value of all tensors, finite ones only."""
     numbers: tuple[TensorNumbers, ...] = ()
     """Per tensor, in the order of the checkpoint."""
 

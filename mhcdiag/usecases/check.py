@@ -16,14 +16,16 @@ from mhcdiag.policies.inputs import Input, from_paths, from_patterns
 from mhcdiag.policies.policy import ANY, Policy, PolicyGate
 from mhcdiag.policies.policy_files import gate_series, read_policy
 from mhcdiag.policies.verdicts import doubts
+from mhcdiag.policies.weights_verdicts import weights_outcomes
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, report_time
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.results.weights import WeightsResult
 from mhcdiag.usecases.log_judging import judge_log
-from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions
+from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions, WeightsOptions
 from mhcdiag.version import __version__
 
 WHOLE_FILE = 1 << 28
@@ -36,6 +38,7 @@ def check(
     policy: str | os.PathLike[str] | None = None,
     baseline: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    scan: bool | None = None,
     jobs: int | None = None,
 ) -> CheckReport:
     """Hold checkpoints and logs against a policy.
@@ -51,6 +54,8 @@ def check(
         An earlier JSON report that `max_ratio` and `spikes.new` compare with.
     strict
         Whether warnings count as failures, and what was assumed or skipped leaves an input unjudged.
+    scan
+        Whether to look at all weights of checkpoints, as `mhcdiag.weights` does; None: of local ones up to 4 GB.
     jobs
         Inputs worked on at the same time; None: 2.
 
@@ -68,6 +73,7 @@ def check(
         policy_path=None if policy is None else Path(policy),
         baseline=None if baseline is None else Path(baseline),
         strict=strict,
+        scan=scan,
         jobs=jobs,
     )
     inputs = find_inputs(options)
@@ -75,7 +81,11 @@ def check(
     logs.published_rule()
     checkpoints = None
     if has_checkpoints(inputs):
-        checkpoints = checkpoint_reader(GainOptions.from_params({} if rules is None else rules.gain))
+        checkpoints = checkpoint_reader(
+            GainOptions.from_params({} if rules is None else rules.gain),
+            WeightsOptions.from_params({} if rules is None else rules.weights),
+            scan=scan,
+        )
     return run_check(make_plan(options, inputs, logs=logs, checkpoints=checkpoints))
 
 
@@ -87,12 +97,23 @@ class CheckpointReader:
     """Measure the gains."""
     examine: Callable[[str], HealthResult]
     """Examine the health; done only where a gate asks for it."""
+    scan: Callable[[str], WeightsResult]
+    """Look at all weights, or say why not."""
 
 
-def checkpoint_reader(options: GainOptions) -> CheckpointReader:
-    """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`."""
+def checkpoint_reader(
+    options: GainOptions, of_weights: WeightsOptions, *, scan: bool | None = None
+) -> CheckpointReader:
+    """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`.
+
+    Parameters
+    ----------
+    scan
+        Whether to look at all weights; None: of local checkpoints up to 4 GB.
+    """
     from mhcdiag.usecases.gain import measurement
     from mhcdiag.usecases.health import health
+    from mhcdiag.usecases.weights import weights_beside
 
     examine = partial(
         health,
@@ -104,7 +125,8 @@ def checkpoint_reader(options: GainOptions) -> CheckpointReader:
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
-    return CheckpointReader(measure=measurement(options), examine=examine)
+    look = partial(weights_beside, options=of_weights, wanted=scan, key=options.key)
+    return CheckpointReader(measure=measurement(options), examine=examine, scan=look)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,6 +273,8 @@ class _Look:
     result: GainResult | LogResult | Unreadable
     health: HealthResult | None = None
     """Where a gate asks for it."""
+    weights: WeightsResult | None = None
+    """Of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,10 +294,16 @@ def _look_at_all(plan: Plan) -> list[_Look]:
             return _Look(result=readable(one.path, plan.read))
         assert plan.checkpoints is not None, f"{one.path} was planned as a log"
         result = readable(one.path, plan.checkpoints.measure)
-        if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
+        if isinstance(result, Unreadable):
             return _Look(result=result)
-        health = readable(one.path, plan.checkpoints.examine)
-        return _Look(result=health) if isinstance(health, Unreadable) else _Look(result=result, health=health)
+        health = readable(one.path, plan.checkpoints.examine) if _asks_for_health(plan, one) else None
+        weights = readable(one.path, plan.checkpoints.scan)
+        unread = next((found for found in (health, weights) if isinstance(found, Unreadable)), None)
+        if unread is not None:
+            return _Look(result=unread)
+        assert not isinstance(health, Unreadable)
+        assert not isinstance(weights, Unreadable)
+        return _Look(result=result, health=health, weights=weights)
 
     if plan.jobs == 1 or len(plan.inputs) == 1:
         return [look(one) for one in plan.inputs]
@@ -312,7 +342,7 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
             path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
         )
         return _Judged(checked=unread)
-    record = record_of(result, look.health)
+    record = record_of(result, look.health, look.weights)
     allowed: tuple[AllowedEvent, ...] = ()
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)
     if isinstance(record, LogResult):
@@ -324,6 +354,7 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
         refuse_other_model(plan.baseline, baseline.gain, record.gain)
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
     outcomes = [judge_gate(gate, record, baseline) for gate in gates]
+    outcomes += weights_outcomes(look.weights, gates)
     outcomes += [unjudged(one.path, one.family, why) for why in doubts(result, judged=bool(gates), strict=plan.strict)]
     checked = CheckedInput(
         path=one.path,
@@ -333,6 +364,7 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
         error="",
         sha256=_sha256(one.path),
         health=look.health,
+        weights=look.weights,
     )
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
 

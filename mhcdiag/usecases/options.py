@@ -216,6 +216,8 @@ class CheckOptions:
     """Whether warnings, assumptions and skipped parts count."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
+    scan: bool | None = None
+    """Whether to look at all weights of checkpoints; None: of local ones up to 4 GB."""
     jobs: int | None = None
     """Inputs worked on at the same time; None for `JOBS`."""
 

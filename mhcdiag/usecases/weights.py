@@ -164,6 +164,7 @@ def _scanned(path: str, checkpoint: NamedTensors, options: WeightsOptions, progr
         notes=(*_notes(subject, options), *(f"not looked at: {words}" for words in unread_in(checkpoint))),
         kernel=found.kernel,
         seconds=time.perf_counter() - begun,
+        absmax=max((one.summary.absmax for one in scanned), default=0.0),
         numbers=tuple(map(_numbers, scanned)),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mhcdiag.results.health import Severity
 from mhcdiag.results.weights import WeightsFinding, WeightsKind
-from mhcdiag.weight_scan.codings import CODINGS
+from mhcdiag.weight_scan.codings import CODINGS, WHOLE_NUMBERS
 from mhcdiag.weight_scan.roles import Family, Scanned
 from mhcdiag.weight_scan.rules.interface import Rule, Subject, finding
 from mhcdiag.weight_scan.scanning import PIECE, pieces
@@ -44,6 +44,8 @@ def _zero(family: Family, one: Scanned) -> Iterator[WeightsFinding]:
     others = family.others(one)
     if not (one.summary.is_matrix or is_norm) or (others and family.is_usual(one, _is_zero)):
         return
+    if not others and one.summary.stream.dtype in WHOLE_NUMBERS:
+        return  # an index, a mask: nothing says that it should hold anything else
     expert = "" if one.expert is None else f" of expert {one.expert}"
     what = f"all {one.summary.scanned:,} values{expert} are zero; "
     severity = Severity.WARN

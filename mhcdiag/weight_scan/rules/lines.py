@@ -17,8 +17,9 @@ FAR = 30.0
 (rotary dimensions that carry positions), and they do in all layers."""
 FAR_OF_FAMILY = 5.0
 """And this many times the ratio that is usual in the other layers: what all layers share is how the model works."""
-FAR_ALONE = 100.0
-"""Where no other layer has the tensor (embeddings, heads) there is only the tensor itself to judge by."""
+FAR_ALONE = 10_000.0
+"""Where no other layer has the tensor there is only the tensor itself to judge by. RWKV starts its embeddings at 1e-4,
+and those of frequent tokens are a thousand times the others after some steps."""
 FEWEST = 8
 """Rows below which a median says nothing."""
 

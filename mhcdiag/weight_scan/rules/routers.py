@@ -88,10 +88,11 @@ def _lengths(one: Scanned, lengths: Floats) -> Iterator[WeightsFinding]:
     dead = np.flatnonzero(lengths < DEAD * longest)
     if len(dead):
         shortest = float(lengths.min()) / longest
+        verb = "is" if len(dead) == 1 else "are"
         what = (
-            f"{counted(len(dead), 'router row')} of {len(lengths)}, the first {dead[0]}, are {shortest:.2g} times as "
+            f"{len(dead)} of {counted(len(lengths), 'router row')}, the first {dead[0]}, {verb} {shortest:.2g} times "
         )
-        what += f"long as the longest (limit {DEAD:g})"
+        what += f"as long as the longest (limit {DEAD:g})"
         yield finding(
             one, WeightsKind.ROUTER_DEAD, Severity.WARN, what=what, why=_DEAD, value=shortest, limit=DEAD,
             count=len(dead), position=(int(dead[0]),),
