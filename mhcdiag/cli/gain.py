@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,9 +11,6 @@ from mhcdiag.cli.options import parse_sites
 from mhcdiag.results.bands import DEFAULT_MAX_GAIN
 from mhcdiag.results.verdict import GateOn
 from mhcdiag.usecases.options import GainOptions
-
-if TYPE_CHECKING:
-    from mhcdiag.results.weights import WeightsResult
 
 
 def gain(
@@ -57,45 +53,35 @@ def gain(
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
-    from mhcdiag.cli.weights import look_beside
 
     output.check_figure_path(plot)
-    look = look_beside(ctx, wanted=scan, key=key)
+    from mhcdiag.cli.weights import look_beside
     from mhcdiag.policies.verdicts import judge_gain
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
     from mhcdiag.usecases.gain import measurement
 
-    measure = measurement(
-        GainOptions(
-            inputs=inputs,
-            tokens=tokens,
-            seed=seed,
-            sites=parse_sites(sites),
-            key=key,
-            layout=layout,
-            orientation=orientation,
-            sinkhorn_iters=sinkhorn_iters,
-            sinkhorn_eps=sinkhorn_eps,
-            tanh=tanh,
-            device=device,
-            dtype=dtype,
-        )
-    )
+    chosen = GainOptions(
+        inputs=inputs, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout,
+        orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, tanh=tanh, device=device,
+        dtype=dtype,
+    )  # fmt: skip
+    measure = measurement(chosen)
+    look = look_beside(ctx, wanted=scan, key=key)
     judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
     with joined_ranks() as ranks:
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared
         sharing = Alone() if deals else ranks
 
-        def looked(path: str) -> "WeightsResult | None":
-            return look(path) if deals or not ranks.rank else None  # one rank speaks for all that share the tokens
+        speaks = deals or not ranks.rank  # one rank for all that share the tokens
+
+        def judged_one(path: str) -> JudgedGain:
+            return judge(measure(path, ranks=sharing), weights=look(path) if speaks else None)
 
         def judged_of(paths: Sequence[str]) -> list[JudgedGain | Unreadable]:
-            return [
-                output.or_unreadable(path, lambda path: judge(measure(path, ranks=sharing), weights=looked(path)))
-                for path in output.with_progress(paths, doing="measuring")
-            ]
+            doing = output.with_progress(paths, doing="measuring")
+            return [output.or_unreadable(path, judged_one) for path in doing]
 
         judged = deal(checkpoints, judged_of, ranks) if deals else judged_of(checkpoints)
         if not ranks.rank:

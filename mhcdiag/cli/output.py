@@ -15,6 +15,7 @@ from mhcdiag.results.judged import JudgedGain, Unreadable, readable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
+    from rich.status import Status
 
 Judged = TypeVar("Judged")
 
@@ -35,9 +36,28 @@ def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
         yield from paths
         return
     with status_console.status("") as status:
-        for i, path in enumerate(paths, 1):
-            status.update(f"{doing} {path} ({i} of {len(paths)})" if len(paths) > 1 else f"{doing} {path}")
-            yield path
+        _shown.append(status)
+        try:
+            for i, path in enumerate(paths, 1):
+                status.update(f"{doing} {path} ({i} of {len(paths)})" if len(paths) > 1 else f"{doing} {path}")
+                yield path
+        finally:
+            _shown.remove(status)
+
+
+_shown: "list[Status]" = []
+
+
+@contextmanager
+def without_status() -> Iterator[None]:
+    """Take the line of `with_progress` off the terminal while something else is shown there."""
+    for status in _shown:
+        status.stop()
+    try:
+        yield
+    finally:
+        for status in _shown:
+            status.start()
 
 
 def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:

@@ -146,7 +146,7 @@ def _progress(path: str) -> "Iterator[Progress | None]":
         bars.TextColumn("scanning {task.description}"), bars.BarColumn(), bars.DownloadColumn(),
         bars.TransferSpeedColumn(), bars.TimeRemainingColumn(),
     )  # fmt: skip
-    with bars.Progress(*columns, console=console, transient=True) as bar:
+    with output.without_status(), bars.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(path, total=None, visible=False)
 
         def tell(done: int, total: int) -> None:

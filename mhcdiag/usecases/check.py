@@ -18,12 +18,10 @@ from mhcdiag.policies.policy_files import gate_series, read_policy
 from mhcdiag.policies.verdicts import doubts
 from mhcdiag.policies.weights_verdicts import weights_outcomes
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, report_time
-from mhcdiag.results.gain import GainResult
-from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
-from mhcdiag.results.weights import WeightsResult
+from mhcdiag.usecases.checkpoint_reading import CheckpointReader, Look
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions, WeightsOptions
 from mhcdiag.version import __version__
@@ -87,18 +85,6 @@ def check(
             scan=scan,
         )
     return run_check(make_plan(options, inputs, logs=logs, checkpoints=checkpoints))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointReader:
-    """How checkpoints are looked at; torch is imported for it, so that a check of logs alone has none."""
-
-    measure: Callable[[str], GainResult]
-    """Measure the gains."""
-    examine: Callable[[str], HealthResult]
-    """Examine the health; done only where a gate asks for it."""
-    scan: Callable[[str], WeightsResult]
-    """Look at all weights, or say why not."""
 
 
 def checkpoint_reader(
@@ -267,43 +253,22 @@ def accept(plan: Plan, path: Path) -> CheckReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
-    """What came of one input."""
-
-    result: GainResult | LogResult | Unreadable
-    health: HealthResult | None = None
-    """Where a gate asks for it."""
-    weights: WeightsResult | None = None
-    """Of a checkpoint."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Judged:
     checked: CheckedInput
     outcomes: tuple[GateOutcome, ...] = ()
     allowed: tuple[AllowedEvent, ...] = ()
 
 
-def _look_at_all(plan: Plan) -> list[_Look]:
+def _look_at_all(plan: Plan) -> list[Look]:
     """Measure every checkpoint and read every log, in the order of the plan."""
 
-    def look(one: Input) -> _Look:
+    def look(one: Input) -> Look:
         if one.error:
-            return _Look(result=Unreadable(path=one.path, reason=one.error))
+            return Look(result=Unreadable(path=one.path, reason=one.error))
         if one.family is Family.LOG:
-            return _Look(result=readable(one.path, plan.read))
+            return Look(result=readable(one.path, plan.read))
         assert plan.checkpoints is not None, f"{one.path} was planned as a log"
-        result = readable(one.path, plan.checkpoints.measure)
-        if isinstance(result, Unreadable):
-            return _Look(result=result)
-        health = readable(one.path, plan.checkpoints.examine) if _asks_for_health(plan, one) else None
-        weights = readable(one.path, plan.checkpoints.scan)
-        unread = next((found for found in (health, weights) if isinstance(found, Unreadable)), None)
-        if unread is not None:
-            return _Look(result=unread)
-        assert not isinstance(health, Unreadable)
-        assert not isinstance(weights, Unreadable)
-        return _Look(result=result, health=health, weights=weights)
+        return plan.checkpoints.look(one.path, with_health=_asks_for_health(plan, one))
 
     if plan.jobs == 1 or len(plan.inputs) == 1:
         return [look(one) for one in plan.inputs]
@@ -315,7 +280,7 @@ def _asks_for_health(plan: Plan, one: Input) -> bool:
     return any(gate.metric.startswith("health.") for gate in gates_for(plan.policy.gates, one.family, one.path))
 
 
-def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
+def _judge_all(plan: Plan, looks: Sequence[Look]) -> CheckReport:
     judged = [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)]
     outcomes = tuple(outcome for one in judged for outcome in one.outcomes)
     verdicts = [one.checked.verdict for one in judged]
@@ -335,7 +300,7 @@ def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
     )
 
 
-def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
+def _judge(plan: Plan, one: Input, look: Look) -> _Judged:
     result = look.result
     if isinstance(result, Unreadable):
         unread = CheckedInput(

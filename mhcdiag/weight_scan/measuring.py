@@ -99,19 +99,3 @@ def add_values(found: Measured, values: Floats, first: int, last: int, *, small:
         if small:
             found.small[first:last] = np.count_nonzero(size < small, axis=1)
         found.columns += np.einsum("ij,ij->j", values, values)
-
-
-def chosen_pass(total_bytes: int) -> Pass:
-    """The compiled loops where they are installed and pay, else NumPy."""
-    if total_bytes >= WORTH_COMPILING:
-        try:
-            from mhcdiag.weight_scan.compiled import CompiledPass
-
-            return CompiledPass()
-        except (ImportError, RuntimeError):  # not installed, or nowhere to cache what was compiled
-            pass
-    return PlainPass()
-
-
-WORTH_COMPILING = 400_000_000
-"""Bytes from which compiled loops pay: NumPy reads them in less time than Numba takes to load (0.6 s)."""

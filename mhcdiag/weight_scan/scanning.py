@@ -11,7 +11,7 @@ from mhcdiag.results.verdict import Skipped
 from mhcdiag.tensorfiles.element_types import BITS
 from mhcdiag.tensorfiles.streams import Block, Stream, streams_of
 from mhcdiag.weight_scan.codings import CODINGS
-from mhcdiag.weight_scan.measuring import Pass, chosen_pass
+from mhcdiag.weight_scan.measuring import Pass, PlainPass
 from mhcdiag.weight_scan.parts import Part, parts_of
 from mhcdiag.weight_scan.tally import Summary, Tally
 
@@ -19,6 +19,9 @@ PIECE = 1 << 22
 """Bytes read at a time: more than a disk needs to run at full speed, and less than the second and third cache."""
 SAMPLED_PIECE = 1 << 18
 """Bytes of a piece where only a share of them is read: smaller ones spread better over a tensor."""
+
+WORTH_COMPILING = 400_000_000
+"""Bytes from which compiled loops pay: NumPy reads them in less time than Numba takes to load (0.6 s)."""
 
 Progress = Callable[[int, int], None]
 """Is told how many bytes are done, and of how many."""
@@ -70,7 +73,7 @@ def scan(
     found = Scan()
     todo = _planned(checkpoint, match, found)
     wanted = sum(part.stream.bytes for part in todo)
-    measuring = chosen_pass(int(wanted * sample))
+    measuring = _chosen_pass(int(wanted * sample))
     found.kernel = measuring.name
     buffer = memoryview(bytearray(PIECE))
     for part in todo:
@@ -88,6 +91,18 @@ def scan(
         else:
             found.parts.append((part, summary))
     return found
+
+
+def _chosen_pass(total_bytes: int) -> Pass:
+    """The compiled loops where they are installed and pay, else NumPy."""
+    if total_bytes >= WORTH_COMPILING:
+        try:
+            from mhcdiag.weight_scan.compiled import CompiledPass
+
+            return CompiledPass()
+        except (ImportError, RuntimeError):  # not installed, or nowhere to cache what was compiled
+            pass
+    return PlainPass()
 
 
 def _planned(checkpoint: NamedTensors, match: Sequence[str], found: Scan) -> list[Part]:

@@ -18,7 +18,7 @@ from mhcdiag.results.weights import TensorNumbers, WeightsFinding, WeightsKind, 
 
 
 def weights_document(result: WeightsResult, *, numbers: bool = False) -> Json:
-    """Return the record.
+    """Return the record, but for the time that the scan took: reports of the same input are the same bytes.
 
     Parameters
     ----------
@@ -48,7 +48,6 @@ def weights_document(result: WeightsResult, *, numbers: bool = False) -> Json:
         "notes": list(result.notes),
         "absmax": number(result.absmax),
         "kernel": result.kernel or None,
-        "seconds": number(result.seconds),
     }
     return found | {"numbers": [_numbers(one) for one in result.numbers]} if numbers else found
 
@@ -114,7 +113,7 @@ def weights_of(document: object) -> WeightsResult:
         allowed=tuple(_finding_of(one) for one in read_list(found["allowed"])),
         notes=read_texts(found["notes"]),
         kernel=_text_or_empty(found["kernel"]),
-        seconds=read_float(found["seconds"]),
+        seconds=0.0,
         absmax=read_float(found["absmax"]),
         numbers=tuple(_numbers_of(one) for one in read_list(found.get("numbers", []))),
     )

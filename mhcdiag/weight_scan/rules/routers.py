@@ -89,10 +89,8 @@ def _lengths(one: Scanned, lengths: Floats) -> Iterator[WeightsFinding]:
     if len(dead):
         shortest = float(lengths.min()) / longest
         verb = "is" if len(dead) == 1 else "are"
-        what = (
-            f"{len(dead)} of {counted(len(lengths), 'router row')}, the first {dead[0]}, {verb} {shortest:.2g} times "
-        )
-        what += f"as long as the longest (limit {DEAD:g})"
+        what = f"{len(dead)} of {counted(len(lengths), 'router row')}, the first {dead[0]}, "
+        what += f"{verb} {shortest:.2g} times as long as the longest (limit {DEAD:g})"
         yield finding(
             one, WeightsKind.ROUTER_DEAD, Severity.WARN, what=what, why=_DEAD, value=shortest, limit=DEAD,
             count=len(dead), position=(int(dead[0]),),
