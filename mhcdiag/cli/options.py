@@ -149,6 +149,15 @@ Require = Annotated[
         help="What a pass must rest on; less leaves it unjudged (exit 2).", rich_help_panel=GATE, show_default=False
     ),
 ]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan/--no-scan",
+        help="Look at all weights as well (default: of local checkpoints up to 4 GB).",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 Plot = Annotated[
     Path | None,

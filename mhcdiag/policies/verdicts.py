@@ -11,12 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
-from mhcdiag.results.evidence import (
-    evidence_of,
-    is_enough,
-    lacking_evidence,
-    weakest,
-)
+from mhcdiag.results.evidence import beside_weights, evidence_of, is_enough, lacking_evidence, weakest
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
@@ -24,6 +19,7 @@ from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult, peak_limit, qualification_of_trend
 from mhcdiag.results.verdict import GainEvidence, GateOn, Limit, Relation, Verdict, judged
+from mhcdiag.results.weights import WeightsResult
 
 
 def judge_gain(
@@ -33,18 +29,22 @@ def judge_gain(
     gate_on: GateOn = GateOn.WORST,
     strict: bool = False,
     require: GainEvidence | None = None,
+    weights: WeightsResult | None = None,
 ) -> JudgedGain:
     """Hold a measurement against a limit.
 
-    NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped, assumed or merely sampled
-    leaves an otherwise passing input unjudged, and so does less evidence than is required; a failed gate still wins.
-    Where streams do not persist from site to site, there is no composite to judge.
+    NaN or infinity in a mapping, or in any weight that was scanned, fails, whatever the limit. Under `strict`, anything
+    skipped, assumed or merely sampled leaves an otherwise passing input unjudged, and so does less evidence than is
+    required; a failed gate still wins. Where streams do not persist from site to site, there is no composite to judge.
     """
+    result = beside_weights(result, weights)
     # Formal products of mappings that the model never multiplies say nothing: neither pass nor failure.
     directions = Direction if result.composes else ()
     limits = [limit for direction in directions for limit in _gain_limits(result, direction, max_gain, gate_on)]
     if result.nonfinite:
         limits.insert(0, Limit.on("nonfinite", float(len(result.nonfinite)), 0.0))
+    if weights is not None and weights.nonfinite:
+        limits.append(Limit.on("weights.nonfinite", float(len(weights.nonfinite)), 0.0))
     doubt = _doubt_of_gain(result, limits, strict=strict, require=require)
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
@@ -52,8 +52,16 @@ def judge_gain(
         reason = f"{next(limit.metric for limit in limits if not limit.passed)} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
-    evidence = weakest(limit.evidence for limit in limits)
-    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason, evidence=evidence)
+        elif weights is not None and weights.nonfinite:
+            reason = weights.nonfinite[0].what
+    return JudgedGain(
+        result=result,
+        verdict=verdict,
+        limits=tuple(limits),
+        reason=reason,
+        evidence=weakest(limit.evidence for limit in limits),
+        weights=weights,
+    )
 
 
 def _gain_limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> Iterator[Limit]:
@@ -272,8 +280,14 @@ def judge_toys(runs: Sequence[ToyRun], *, max_gain: float | None) -> JudgedToys:
     return JudgedToys(verdict=judged(limits, doubt=""), limits=limits)
 
 
-def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, strict: bool = False) -> JudgedHealth:
-    """Fail on any finding of this severity or a worse one.
+def judge_health(
+    result: HealthResult,
+    *,
+    fail_on: Severity = Severity.FAIL,
+    strict: bool = False,
+    weights: WeightsResult | None = None,
+) -> JudgedHealth:
+    """Fail on any finding of this severity or a worse one, those of a scan of all weights among them.
 
     Under `strict`, anything assumed, a gain that is merely sampled and any check that could not be made leaves an
     otherwise passing input unjudged.
@@ -284,11 +298,14 @@ def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, str
     if result.gain is not None and not is_enough(result.gain.evidence, require=None, strict=strict):
         missing.insert(0, "the gain of real tokens")
     doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""
-    verdict = judged([Limit.on("findings", float(len(findings)), 0.0)], doubt=doubt)
+    found = [(finding.severity, finding.what) for finding in findings]
+    if weights is not None:
+        found += [(finding.severity, finding.what) for finding in weights.findings if finding.severity in failing]
+    verdict = judged([Limit.on("findings", float(len(found)), 0.0)], doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
-        reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
-    return JudgedHealth(result=result, verdict=verdict, reason=reason)
+        _, reason = max(found, key=lambda finding: SEVERITIES.index(finding[0]))
+    return JudgedHealth(result=result, verdict=verdict, reason=reason, weights=weights)
 
 
 def doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:

@@ -81,10 +81,14 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
     if each.result.nonfinite:
         broken = each.result.nonfinite[0]
         return line.append(f"  site {broken.site}: {broken.found} (tensor {', '.join(broken.tensors)})")
+    if each.weights is not None and each.weights.nonfinite:
+        return line.append(f"  {each.weights.nonfinite[0].what}")
     for limit in each.limits:
         line.append(f"  {compared_text(limit)}")
     if each.verdict is Verdict.PASS and not sampled:
         line.append(f"  ({assurance(each.result, each.limits)})")
+    if each.weights is not None and each.weights.unscanned:
+        line.append(f"  {each.weights.not_scanned}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mhcdiag.reports.text import printable, reason_beside, wrapped
 from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.weights import weights_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
@@ -45,7 +46,9 @@ def verdict_line(each: JudgedHealth | Unreadable) -> str:
     """The verdict with what decided it."""
     reason = f"  {reason_beside(each.path, each.reason)}" if each.verdict is not Verdict.PASS else ""
     sampled = _sampled(each.result) if isinstance(each, JudgedHealth) and each.verdict is Verdict.PASS else ""
-    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}")
+    weights = each.weights if isinstance(each, JudgedHealth) else None
+    unscanned = f"  {weights.not_scanned}" if weights is not None and weights.unscanned else ""
+    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}{unscanned}")
 
 
 def _sampled(result: HealthResult) -> str:
@@ -114,4 +117,7 @@ def _where(finding: Finding) -> str:
 
 def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:
     judged: dict[str, object] = {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
-    return judged if isinstance(each, Unreadable) else judged | health_document(each.result)
+    if isinstance(each, Unreadable):
+        return judged
+    weights = None if each.weights is None else weights_document(each.weights)
+    return judged | health_document(each.result) | {"weights": weights}

@@ -11,6 +11,7 @@ from mhcdiag.reports.text import all_digits
 from mhcdiag.results.bands import RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
+from mhcdiag.results.documents.weights import weights_document
 from mhcdiag.results.evidence import assurance, qualification, weakest
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
@@ -193,6 +194,7 @@ def _judged(each: JudgedGain) -> Json:
         "rests_on": assurance(result, each.limits) or qualification(result, each.limits),
         **provenance(result),
         "limits": limits_document(each.limits),
+        "weights": None if each.weights is None else weights_document(each.weights),
         **measurement(result),
     }
 

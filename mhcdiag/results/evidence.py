@@ -9,10 +9,13 @@ import math
 import re
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import Severity
 from mhcdiag.results.numbers import Huge, Number, text, text_beside, within
 from mhcdiag.results.verdict import GainEvidence, Limit
+from mhcdiag.results.weights import WeightsResult
 from mhcdiag.results.wording import badness, counted
 
 REAL_INPUTS = ("captured", "text")
@@ -75,6 +78,17 @@ def doubt_of_bounds(result: GainResult) -> str:
     harmless = (*_NUMBERS, *_PLACES) if is_by_layout(result) else _NUMBERS
     assumed = next((what for what in result.assumed if not what.startswith(harmless)), None)
     return result.bound_doubt if assumed is None else f"assumed: {assumed}"
+
+
+def beside_weights(result: GainResult, weights: WeightsResult | None) -> GainResult:
+    """The measurement in view of a scan of all weights: a model that holds NaN or infinity anywhere is not proved.
+
+    Also where the user allows those findings: they fail nothing, and prove nothing.
+    """
+    if weights is None or weights.unscanned:
+        return result
+    broken = [one for one in (*weights.findings, *weights.allowed) if one.severity is Severity.FAIL]
+    return replace(result, bound_doubt=broken[0].what) if broken else result
 
 
 def evidence_of(result: GainResult, limit: float | None, bound: Number | None) -> GainEvidence:

@@ -165,6 +165,38 @@ class LogOptions:
         raise SettingError(f"there is no rule '{self.rule}'; there are {names}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsOptions:
+    """How all weights of a checkpoint are scanned; `mhcdiag.weights` says what each means."""
+
+    match: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    sample: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample <= 1:
+            raise SettingError(f"sample {self.sample}: expected a share above 0 and at most 1")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Return the options among the parameters of `mhcdiag weights`.
+
+        Parameters
+        ----------
+        params
+            By name, as typed or as a policy file has them; those that are no field are left out.
+
+        Raises
+        ------
+        SettingError
+            A value cannot be used.
+        """
+        given = _fields_among(cls, params)
+        for name in ("match", "allow"):
+            given[name] = tuple(given.get(name) or ())
+        return cls(**given)
+
+
 JOBS = 2
 """Inputs that a check works on at a time unless the user says otherwise."""
 
@@ -187,6 +219,8 @@ class CheckOptions:
     """What a pass on mappings must rest on; None takes what the policy's [gain] table says."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
+    scan: bool | None = None
+    """Whether to look at all weights of checkpoints; None: of local ones up to 4 GB."""
     jobs: int | None = None
     """Inputs worked on at the same time; None for `JOBS`."""
 
