@@ -10,6 +10,7 @@ from mhcdiag.health_checks.families import (
     conformance,
     deepnorm,
     frozen,
+    gain,
     gauge,
     norms,
     scales,
@@ -22,6 +23,7 @@ from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, not_c
 from mhcdiag.results.health import CheckResult
 
 CHECKS: tuple[HealthCheck, ...] = (
+    gain.CHECK,
     conformance.CHECK,
     sinkhorn.CHECK,
     frozen.CHECK,
@@ -86,6 +88,8 @@ def _result(check: HealthCheck, subject: Subject, changed: Mapping[str, float]) 
         per_site=found.per_site,
         findings=found.findings,
         not_checkable=found.not_checkable,
+        evidence=found.evidence,
+        qualification=found.qualification,
     )
 
 
