@@ -259,10 +259,8 @@ def without(metric: Metric) -> Record:
     """A record that lacks what a metric asks for."""
     group, first, *rest = metric.name.split(".")
     found = checkpoint()
-    if group == "health":
-        return replace(found, health=None)
-    if group == "weights":
-        return replace(found, weights=None)
+    if group in ("health", "weights"):
+        return replace(found, **{group: None})
     if group == "spikes":
         return log(series={}) if first != "spike_score" else with_series(log(), loss=series(**{rest[0]: math.nan}))
     match first:
