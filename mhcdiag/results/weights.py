@@ -139,6 +139,8 @@ class WeightsResult(Presented):
     """What computed it: "numba" or "numpy"; empty where nothing was scanned."""
     seconds: float
     """How long it took."""
+    unread: tuple[str, ...] = ()
+    """What belongs to the checkpoint, or lies beside it, and was not looked at: shards that no index names."""
     absmax: float = 0.0
     """Largest absolute value of all tensors, finite ones only."""
     numbers: tuple[TensorNumbers, ...] = ()

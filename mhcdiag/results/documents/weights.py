@@ -46,6 +46,7 @@ def weights_document(result: WeightsResult, *, numbers: bool = False) -> Json:
         "findings": [_finding(one) for one in result.findings],
         "allowed": [_finding(one) for one in result.allowed],
         "notes": list(result.notes),
+        "unread": list(result.unread),
         "absmax": number(result.absmax),
         "kernel": result.kernel or None,
     }
@@ -112,6 +113,7 @@ def weights_of(document: object) -> WeightsResult:
         findings=tuple(_finding_of(one) for one in read_list(found["findings"])),
         allowed=tuple(_finding_of(one) for one in read_list(found["allowed"])),
         notes=read_texts(found["notes"]),
+        unread=read_texts(found["unread"]),
         kernel=_text_or_empty(found["kernel"]),
         seconds=0.0,
         absmax=read_float(found["absmax"]),

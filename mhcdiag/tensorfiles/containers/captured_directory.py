@@ -129,6 +129,8 @@ class JoinedTokens:
             for one in file.streams(name)
         ]
 
+    further = ()
+
     @property
     def unread(self) -> list[str]:
         """Tensors that the first file lacks."""
