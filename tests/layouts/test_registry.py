@@ -51,7 +51,7 @@ def test_every_layout_is_shown_to_users(file: str):
         place = f"mhcdiag/layouts/families/{file}.py: {layout.name}"
         assert layout.name in shown, f"{place} is missing in `mhcdiag layouts`"
         assert f"| `{layout.name}` |" in rows, (
-            f"{place} is missing in docs/layouts.md (python tests/document_blocks.py)"
+            f"{place} is missing in docs/layouts.md"
         )
 
 
