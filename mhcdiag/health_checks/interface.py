@@ -11,9 +11,10 @@ A check never raises for what a model holds: what it cannot look at is `not_chec
 every limit. `tests/health_checks/test_registry.py` names the file that is in no list.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan
 
 import torch
 from jaxtyping import Float
@@ -70,6 +71,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     not_checkable: str = ""
     """Why it could not be checked; empty where it was."""
+    skipped: tuple[str, ...] = ()
+    """What of it could not be looked at, and why; empty where all was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +109,34 @@ def smallest(values: Iterable[float]) -> float:
     return -largest(-value for value in values)
 
 
+def over(value: float, by: float) -> float:
+    """A ratio of two sizes; 1 for nothing over nothing, infinite for something over nothing, NaN where one is.
+
+    >>> over(3.0, 2.0), over(3.0, 0.0), over(0.0, 0.0)
+    (1.5, inf, 1.0)
+    """
+    if by == 0:
+        return value if isnan(value) else 1.0 if value == 0 else inf
+    return value / by
+
+
+def role_of(name: str) -> str:
+    """A tensor's name with N for the number of its layer: the same for the same tensor of all layers.
+
+    >>> role_of("model.layers.11.input_layernorm.weight")
+    'model.layers.N.input_layernorm.weight'
+    """
+    return re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "N", name)
+
+
 def above(
-    sites: Sequence[str], values: Sequence[float], limits: Mapping[Severity, float], *, what: str, advice: str
+    sites: Sequence[str],
+    values: Sequence[float],
+    limits: Mapping[Severity, float],
+    *,
+    what: str,
+    advice: str,
+    none: str = "",
 ) -> list[Finding]:
     """One finding for all sites above the highest limit that any exceeds; NaN exceeds every limit.
 
@@ -121,12 +150,15 @@ def above(
         The message, with fields `value` and `limit` to be filled in.
     advice
         What to do.
+    none
+        The message in place of `what` where the number is infinite: a ratio to zero is told in words.
     """
     for severity, limit in sorted(limits.items(), key=lambda item: item[1], reverse=True):
         beyond = [i for i, value in enumerate(values) if not value <= limit]  # so written, NaN is beyond
         if beyond:
             worst = max(beyond, key=lambda i: values[i] if values[i] == values[i] else float("inf"))
             said = what.format(value=f"{values[worst]:.3g}", limit=f"{limit:g}")
+            said = none if none and values[worst] == inf else said
             return [Finding(severity=severity, what=said, site=sites[worst], sites=len(beyond), advice=advice)]
     return []
 

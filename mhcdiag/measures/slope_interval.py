@@ -3,9 +3,10 @@
 Gains of one run are no independent draws: what pushed one checkpoint up pushes the next one up, too. Least squares with
 Student's interval then holds the true slope in 51 to 86 % of runs of 4 to 20 points where it says 95 % (noise of
 autocorrelation 0.8). Widening it by the correlation of the residuals makes 69 to 72 % of it at 10 and 20 points: from
-few points that were fitted with a line most of the correlation is gone. So the correlation is not estimated but averaged over: for every
-phi between 0 and 1 the line is fitted by generalised least squares under AR(1) noise, each of these fits counts by its
-restricted likelihood, and the interval is that of the mixture of their Student's t distributions.
+few points that were fitted with a line most of the correlation is gone. So the correlation is not estimated but
+averaged over: for every phi between 0 and 1 the line is fitted by generalised least squares under AR(1) noise, each of
+these fits counts by its restricted likelihood, and the interval is that of the mixture of their Student's t
+distributions.
 
 Sources: Zellner, An Introduction to Bayesian Inference in Econometrics (1971), chapter 4, for the mixture; Patterson
 and Thompson, Biometrika 58 (1971) 545, for the restricted likelihood. `benchmarks/trend_interval.py` measures what the

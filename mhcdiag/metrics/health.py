@@ -52,6 +52,7 @@ NUMBERS: Mapping[str, CheckNumbers] = {
     "frozen": CheckNumbers(
         factors={
             "inert_sites": "number of sites whose H_res is the identity",
+            "permuted_sites": "number of sites whose H_res swaps streams and mixes none",
             "uniform_sites": "number of sites whose rows are uniform",
             "from_identity": "1 - tr(H)/n of a site",
             "moved": "largest change of a logit of a site since the earlier checkpoint",
@@ -139,7 +140,11 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         false_alarms="A bound is not reached: real logits are often ten times smaller.",
     ),
     "norms": CheckNumbers(
-        factors={"extreme": "largest |g| over the median of a norm weight"},
+        factors={
+            "extreme": "largest |g| over the median of a norm weight",
+            "level_off": "factor between a norm weight's median and that of the same norm in all layers",
+            "smallest_level": "smallest median |g| of a norm weight",
+        },
         fractions={
             "dead": "share of |g| at most 0.001 of the median, of the worst norm",
             "negative": "share of negative weights, of the worst norm",
@@ -168,7 +173,11 @@ def _metrics() -> Iterator[Metric]:
     for name, severity in FINDINGS.items():
         explanation = _of_findings(f"Number of findings of severity {severity}, over all checks")
         yield _metric(name, explanation, partial(_count, severity))
-    yield _metric("unchecked", _of_findings("Number of checks that could not be made"), _unchecked)
+    yield _metric(
+        "unchecked",
+        _of_findings("Number of checks that could not be made, or not of all that they look at,"),
+        _unchecked,
+    )
     for check, numbers in NUMBERS.items():
         for unit, meanings in (("factor", numbers.factors), ("fraction", numbers.fractions)):
             for key, meaning in meanings.items():
@@ -211,7 +220,7 @@ def _count(severity: Severity, result: HealthResult, _question: Question) -> Fou
 
 
 def _unchecked(result: HealthResult, _question: Question) -> Found:
-    names = [check.name for check in result.checks if check.not_checkable]
+    names = [check.name for check in result.checks if check.not_checkable or check.skipped]
     return Found(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
 
 

@@ -260,11 +260,12 @@ def judge_toys(runs: Sequence[ToyRun], *, max_gain: float | None) -> JudgedToys:
 def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, strict: bool = False) -> JudgedHealth:
     """Fail on any finding of this severity or a worse one.
 
-    Under `strict`, anything assumed and any check that could not be made leaves an otherwise passing input unjudged.
+    Under `strict`, anything assumed, skipped or not checkable leaves an otherwise passing input unjudged.
     """
     failing = SEVERITIES[SEVERITIES.index(fail_on) :]
     findings = [finding for check in result.checks for finding in check.findings if finding.severity in failing]
-    missing = [*(["assumptions"] if result.assumed else []), *(one.name for one in result.checks if one.not_checkable)]
+    missing = ["assumptions"] if result.assumed else []
+    missing += [one.name for one in result.checks if one.not_checkable or one.skipped]
     doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""
     verdict = judged([Limit.on("findings", float(len(findings)), 0.0)], doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt

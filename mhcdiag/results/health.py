@@ -71,6 +71,8 @@ class CheckResult(Brief):
     """Worst first; empty where all is well."""
     not_checkable: str
     """Why it could not be checked; empty where it was. Never to be read as "all is well"."""
+    skipped: tuple[str, ...] = ()
+    """What of it could not be looked at, and why, where the rest was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

@@ -45,6 +45,10 @@ class NormWeight:
     name: str
     """Full tensor name."""
     weight: Float[Tensor, " channel"]
+    bias: Float[Tensor, " channel"] | None = None
+    """What it adds; None where it adds nothing."""
+    inner: bool = False
+    """Whether it normalises queries or keys rather than the stream."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +85,13 @@ class PlainWeights:
     attention: Callable[[], Iterator[QueryKey]]
     """Query and key projections, block by block."""
     unread_attention: str
-    """Why there are none, or not of all blocks; empty where there are."""
+    """Why there are none; empty where there are."""
+    attention_doubts: Callable[[], tuple[str, ...]]
+    """What of it was left out or taken for granted."""
     norms: Callable[[], Iterator[NormWeight]]
     """All norms, in depth order."""
+    unread_norms: Callable[[], tuple[str, ...]]
+    """Norm weights that could not be read, and why."""
     writers: Callable[[], Iterator[Writer]]
     """All writers outside experts, in depth order."""
     deepnorm: Callable[[], DeepNormScales | None]

@@ -45,6 +45,7 @@ def _check(check: CheckResult) -> Json:
         "per_site": {name: [number(value) for value in values] for name, values in check.per_site.items()},
         "findings": [_finding(finding) for finding in check.findings],
         "not_checkable": check.not_checkable or None,
+        "skipped": list(check.skipped),
     }
 
 
@@ -105,6 +106,8 @@ def _check_of(document: object, sites: tuple[str, ...]) -> CheckResult:
         per_site=per_site,
         findings=tuple(_finding_of(one) for one in read_list(check["findings"])),
         not_checkable=_text_or_empty(check["not_checkable"]),
+        # Records of earlier versions do not have it.
+        skipped=read_texts(check.get("skipped", [])),
     )
 
 
