@@ -4,7 +4,7 @@ A permutation mixes as little as the identity: streams change places, and none l
 either where logits lie far apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 
 import torch
@@ -32,24 +32,13 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         for i, d in enumerate(_from_permutation(subject.maps))
         if d < limits["identity"] and sure[i] and i not in inert
     ]
-    locked = sorted([*inert, *permuted])
+    locked = [*inert, *permuted]
     flat = [i for i, value in enumerate(entropy) if value > limits["entropy_uniform"]]
     count = len(identity)
     findings = []
     if locked and len(locked) >= limits["share"] * count:
         still = moved is not None and all(moved[i] <= limits["unmoved"] for i in locked)
-        said = " and has not moved since the earlier checkpoint" if still else ""
-        kinds = [f"the identity at {len(inert)} of {count}"] if inert else []
-        kinds += [f"a permutation that swaps streams at {len(permuted)} of {count}"] if permuted else []
-        findings.append(
-            Finding(
-                severity=Severity.FAIL if still else Severity.WARN,
-                what=f"H_res is {' and '.join(kinds)} sites (under {limits['identity']:g}){said}",
-                site=subject.sites[locked[0]],
-                sites=len(locked),
-                advice="raise the temperature or bring the logits together; compare with an earlier checkpoint",
-            )
-        )
+        findings.append(_locked(subject, inert, permuted, still=still, limit=limits["identity"]))
     if flat and len(flat) >= limits["share"] * count:
         findings.append(
             Finding(
@@ -69,6 +58,20 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         },
         per_site=per_site | ({} if moved is None else {"moved": tuple(moved)}),
         findings=tuple(findings),
+    )
+
+
+def _locked(subject: Subject, inert: Sequence[int], permuted: Sequence[int], *, still: bool, limit: float) -> Finding:
+    count = len(subject.sites)
+    kinds = [f"the identity at {len(inert)} of {count}"] if inert else []
+    kinds += [f"a permutation that swaps streams at {len(permuted)} of {count}"] if permuted else []
+    said = " and has not moved since the earlier checkpoint" if still else ""
+    return Finding(
+        severity=Severity.FAIL if still else Severity.WARN,
+        what=f"H_res is {' and '.join(kinds)} sites (under {limit:g}){said}",
+        site=subject.sites[min([*inert, *permuted])],
+        sites=len(inert) + len(permuted),
+        advice="raise the temperature or bring the logits together; compare with an earlier checkpoint",
     )
 
 

@@ -33,12 +33,23 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         what, advice = "a norm weight holds NaN or infinity", "go back to a sound checkpoint"
         finding = Finding(severity=Severity.FAIL, what=what, site=broken[0], sites=len(broken), advice=advice)
         return Outcome(overall={"broken": float(len(broken))}, per_site={}, findings=(finding,), skipped=skipped)
-    of_stream = [norm for norm in norms if not norm.inner] or norms
-    names = [norm.name for norm in of_stream]
-    middles = [float(norm.weight.abs().median()) for norm in of_stream]
-    extreme = [over(float(norm.weight.abs().max()), middle) for norm, middle in zip(of_stream, middles, strict=True)]
-    dead = [_share_dead(norm, limits["dead"]) for norm in of_stream]
-    negative = [float((norm.weight < 0).double().mean()) for norm in of_stream]
+    shapes, of_shapes = _shapes([norm for norm in norms if not norm.inner] or norms, limits)
+    levels, of_levels = _levels(norms, limits)
+    return Outcome(
+        overall={"broken": 0.0, **shapes, **levels},
+        per_site={},
+        findings=(*of_shapes, *of_levels),
+        skipped=skipped,
+    )
+
+
+def _shapes(norms: Sequence[NormWeight], limits: Mapping[str, float]) -> tuple[dict[str, float], list[Finding]]:
+    """Each norm against its own median."""
+    names = [norm.name for norm in norms]
+    middles = [float(norm.weight.abs().median()) for norm in norms]
+    extreme = [over(float(norm.weight.abs().max()), middle) for norm, middle in zip(norms, middles, strict=True)]
+    dead = [_share_dead(norm, limits["dead"]) for norm in norms]
+    negative = [float((norm.weight < 0).double().mean()) for norm in norms]
     findings = above(
         names, extreme, {Severity.NOTE: limits["extreme_note"], Severity.WARN: limits["extreme_warn"]},
         what="the largest weight is {value} times the median (> {limit})",
@@ -54,15 +65,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         names, negative, {Severity.NOTE: limits["negative_note"]},
         what="{value} of the weights are negative (> {limit})", advice="usual for none: check how they were loaded",
     )  # fmt: skip
-    levels, of_levels = _levels(norms, limits)
-    return Outcome(
-        overall={
-            "broken": 0.0, "extreme": largest(extreme), "dead": largest(dead), "negative": largest(negative), **levels,
-        },
-        per_site={},
-        findings=(*findings, *of_levels),
-        skipped=skipped,
-    )  # fmt: skip
+    return {"extreme": largest(extreme), "dead": largest(dead), "negative": largest(negative)}, findings
 
 
 def _is_finite(norm: NormWeight) -> bool:
