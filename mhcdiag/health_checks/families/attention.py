@@ -29,13 +29,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             what=f"logits of head {found[worst].head} are bounded by {{value}} only (> {{limit}}), for inputs of RMS 1",
             advice="measure the largest logit on real tokens; QK norms or QK-clip keep it small",
         )  # fmt: skip
-    flat = [i for i, each in enumerate(found) if each.rank < limits["rank_note"]]
-    if flat:
-        what = f"a head's W_q^T W_k has effective rank {found[flat[0]].rank:.2f} (< {limits['rank_note']:g})"
-        advice = "it attends by one feature: compare with an earlier checkpoint"
-        findings.append(
-            Finding(severity=Severity.NOTE, what=what, site=blocks[flat[0]], sites=len(flat), advice=advice)
-        )
+    findings += _of_low_rank(found, limits["rank_note"])
     growth = _growth(subject, found)
     if growth:
         findings += above(
@@ -58,6 +52,15 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         findings=tuple(findings),
         skipped=doubts,
     )
+
+
+def _of_low_rank(found: list[LogitBound], limit: float) -> list[Finding]:
+    flat = [each for each in found if each.rank < limit]
+    if not flat:
+        return []
+    what = f"a head's W_q^T W_k has effective rank {flat[0].rank:.2f} (< {limit:g})"
+    advice = "it attends by one feature: compare with an earlier checkpoint"
+    return [Finding(severity=Severity.NOTE, what=what, site=flat[0].block, sites=len(flat), advice=advice)]
 
 
 def _broken(blocks: list[str]) -> Finding:
