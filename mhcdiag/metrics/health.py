@@ -42,11 +42,12 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "residual": "token mean of max |sum - 1| of a site, on the side not normalised last",
             "log_sum": "token mean of max |ln sum| of the whole composite on that side",
-            "logit_range": "largest minus smallest static logit of a site over the temperature",
-            "iterations_needed": "ln(tolerance) / (2 ln sigma2) of a site",
+            "logit_range": "largest minus smallest logit of a site over the temperature, token mean",
+            "iterations_needed": "iterations until the residual of a site is 0.001",
+            "iterations_every_token": "the same for each of the tokens",
         },
         fractions={},
-        source="Knight 2008; arXiv 2601.05732",
+        source="arXiv 2601.05732, 2601.21579",
         false_alarms="A few percent at single sites are usual after 20 iterations.",
     ),
     "frozen": CheckNumbers(
