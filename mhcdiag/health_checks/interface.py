@@ -24,7 +24,7 @@ from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.records import PlainWeights, Prediction, SiteActivations
+from mhcdiag.weight_readers.records import GateSpread, PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
@@ -49,6 +49,10 @@ class Subject:
     """Directions in which the layout says that sums are 1."""
     earlier: "Subject | None"
     """The checkpoint to compare with."""
+    gate_spreads: tuple[GateSpread, ...] | None = None
+    """How far inputs move their logits, by site; None where nothing moves them, or where that could not be read."""
+    unread_spreads: bool = False
+    """Whether something moves them that could not be read."""
     branch_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """LayerScale and ReZero factors by full name, in file order."""
     residual_scales: Mapping[str, Tensor] = field(default_factory=dict)

@@ -88,7 +88,8 @@ NUMBERS: Mapping[str, CheckNumbers] = {
             "dynamic_share": "deviation of the input-dependent logits over that of the static ones, of a site",
         },
         fractions={
-            "saturated": "share of pre and post logits beyond +-6",
+            "saturated": "share of pre and post logits beyond +-6, for inputs of RMS 1",
+            "saturated_at_site": "the same of a site",
             "tanh_saturated": "share of the inputs of tanh beyond +-2 of a site, for inputs of RMS 1",
             "negative_row_sums": "share of negative row sums of a site (HC)",
         },

@@ -29,6 +29,14 @@ class SiteActivations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GateSpread:
+    """How far inputs of RMS 1 move the logits of one site's H_pre and H_post: standard deviations."""
+
+    pre: Float[Tensor, " stream"]
+    post: Float[Tensor, " stream"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """What weights say of the captured sites under one reading of them."""
 
