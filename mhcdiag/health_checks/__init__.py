@@ -11,6 +11,7 @@ from mhcdiag.health_checks.families import (
     conformance,
     deepnorm,
     frozen,
+    gain,
     gauge,
     norms,
     scales,
@@ -23,6 +24,7 @@ from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
 from mhcdiag.results.health import CheckResult, Finding, Severity
 
 CHECKS: tuple[HealthCheck, ...] = (
+    gain.CHECK,
     conformance.CHECK,
     sinkhorn.CHECK,
     frozen.CHECK,
@@ -88,6 +90,8 @@ def _result(check: HealthCheck, subject: Subject, changed: Mapping[str, float]) 
         findings=found.findings if _has_failed(found) else (*_not_a_number(found, subject), *found.findings),
         not_checkable=found.not_checkable,
         skipped=found.skipped,
+        evidence=found.evidence,
+        qualification=found.qualification,
     )
 
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
-from mhcdiag.results.gain import Direction
+from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import Basis, Finding, Severity
+from mhcdiag.results.verdict import GainEvidence
 from mhcdiag.weight_readers.records import GateSpread, PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
@@ -60,6 +61,10 @@ class Subject:
     predict: Callable[[], Mapping[str, Prediction]] | None = None
     """What the weights say of the captured sites, by the layout first and then by other readings; None where nothing
     was captured."""
+    gain: Callable[[], GainResult] | None = None
+    """What `mhcdiag gain` measures of it; None where it was not asked for."""
+    mixes: bool = True
+    """Whether the layout mixes streams at all; where not, identities are by design."""
     plain: PlainWeights | None = None
     """What else can be read of a model with one residual stream; None for others."""
 
@@ -77,6 +82,10 @@ class Outcome:
     """Why it could not be checked; empty where it was."""
     skipped: tuple[str, ...] = ()
     """What of it could not be looked at, and why; empty where all was."""
+    evidence: GainEvidence | None = None
+    """What the check of the gain rests on; None for all others."""
+    qualification: str = ""
+    """What stands behind a pass of the gain that is merely sampled, with the command that measures real tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,12 @@ class CheckNumbers:
 # of logs are read where torch is not installed. tests/health_checks/test_registry.py compares both ways and names what
 # is missing on either side.
 NUMBERS: Mapping[str, CheckNumbers] = {
+    "gain": CheckNumbers(
+        factors={"forward": "worst composite gain of signals", "backward": "worst composite gain of gradients"},
+        fractions={},
+        source="arXiv 2512.24880, section 3.1",
+        false_alarms="As for `gain.worst`.",
+    ),
     "conformance": CheckNumbers(
         factors={
             "as it is": "largest |x_out - post branch - H x| / |x| over captured sites",

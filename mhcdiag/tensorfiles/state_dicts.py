@@ -1,7 +1,7 @@
 """Which of the dictionaries in a training checkpoint holds the weights of the model."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
@@ -16,6 +16,7 @@ DEFAULT_KEYS = ("model", "model_state_dict", "state_dict", "module")
 _CONFIG_KEYS = ("config", "model_args")
 _ARGUMENTS = "args"
 _DEEPEST = 16
+_DEEPEST_LIST = 100
 _MOST_DICTIONARIES = 1_000_000
 # What a state dict of torch.optim has, whatever name it was saved under.
 _PARAM_GROUPS = "param_groups"
@@ -56,6 +57,40 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
         found = f"no tensors outside of optimizer state; the keys are {listed(map(str, node)) or 'none'}"
         raise ContainerError(path, found=found, expected="a dictionary of tensors", hint="name one with --key")
     return tensors
+
+
+def tensors_elsewhere(root: Any, chosen: Collection[int]) -> dict[str, int]:
+    """How many tensors of a file are none of the model's, by the key of the whole under which they stand.
+
+    Parameters
+    ----------
+    root
+        The object that was saved, after `weights` has found it to be a shallow tree.
+    chosen
+        `id` of each tensor of the model.
+    """
+    if not isinstance(root, Mapping):
+        return {}
+    known: dict[int, int] = {}
+    counts: dict[str, int] = {}
+    for key, value in root.items():
+        name = str(key) if isinstance(value, Mapping | list | tuple) else "no dictionary"
+        counts[name] = counts.get(name, 0) + _others_below(value, chosen, known)
+    return {key: count for key, count in counts.items() if count}
+
+
+def _others_below(value: Any, chosen: Collection[int], known: dict[int, int], depth: int = 0) -> int:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return int(id(value) not in chosen)
+    if not isinstance(value, Mapping | list | tuple) or depth > _DEEPEST_LIST:
+        return 0
+    if id(value) not in known:
+        known[id(value)] = 0  # lists may contain themselves, and a few that contain each other unfold into billions
+        inside = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = sum(_others_below(one, chosen, known, depth + 1) for one in inside)
+    return known[id(value)]
 
 
 def config_in(root: Any) -> dict[str, Any] | None:

@@ -61,6 +61,10 @@ def test_inert_is_near_the_identity_and_certain(matrix, inert: bool):
     assert run(frozen, subject([matrix])).overall["inert_sites"] == float(inert)
 
 
+def test_two_streams_are_judged():
+    assert run(frozen, subject([np.eye(2)])).overall["inert_sites"] == 1.0
+
+
 @pytest.mark.parametrize(("limit", "found"), [("identity", "from_identity"), ("entropy_inert", "entropy")])
 def test_exactly_the_limit_is_not_inert(limit: str, found: str):
     of = subject([near_identity(0.001)])

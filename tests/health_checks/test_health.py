@@ -308,7 +308,7 @@ def test_thresholds_can_be_set_and_are_shown(tmp_path):
     assert findings(result)
     with pytest.raises(SettingError, match=r"there is no threshold 'collapse\.x'"):
         mhcdiag.health(path, thresholds={"collapse.x": 1.0})
-    with pytest.raises(SettingError, match="there is no check 'colapse'; known: conformance, "):
+    with pytest.raises(SettingError, match="there is no check 'colapse'; known: gain, conformance, "):
         mhcdiag.health(path, only=["colapse"])
 
 

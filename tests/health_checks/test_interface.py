@@ -112,8 +112,10 @@ def test_one_number_of_the_whole_model_has_no_site():
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     assert {check.name: check.thresholds for check in CHECKS} == {
         "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
+        "gain": {"note": 3, "warn": 30, "fail": 1000},
         "sinkhorn": {
-            "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2),
+            "residual_note": 1e-3, "residual_warn": 0.05, "residual_fail": 1,
+            "log_sum_note": log(3), "log_sum_warn": log(30), "log_sum_fail": log(1000),
             "range_note": 10, "range_warn": 20, "range_fail": 87, "tolerance": 1e-3,
         },
         "frozen": {

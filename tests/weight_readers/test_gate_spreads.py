@@ -11,7 +11,7 @@ from stacks import write
 
 import mhcdiag
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.families.toy import METADATA_KEY
+from mhcdiag.layouts.checks import TOY_METADATA as METADATA_KEY
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
 

@@ -20,6 +20,8 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     streams = subject.maps.shape[1]
     if streams < 2:
         return not_checkable("there is one stream")
+    if not subject.mixes:
+        return not_checkable("this layout never mixes its streams: every H_res is the identity by design")
     weights = subject.maps.abs().clamp(min=TINY)
     entropy = (-(weights * weights.log()).sum(dim=2).mean(dim=(1, 2)) / log(streams)).tolist()
     identity = (1 - subject.maps.diagonal(dim1=1, dim2=2).sum(dim=-1).mean(dim=-1) / streams).tolist()

@@ -11,21 +11,27 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
+from mhcdiag.results.wording import counted
+from mhcdiag.tensorfiles.distcp_chunks import lies_within, place_in_archive, what_is_wrong
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
-from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.element_types import BITS, spelling_named
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.names import clean_names, listed, shown
 from mhcdiag.tensorfiles.places import Place, config_beside, read_object
 from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
 from mhcdiag.tensorfiles.stores.local import LocalFile
+from mhcdiag.tensorfiles.streams import Block, Stream, file_reader, tensor_reader
 from mhcdiag.tensorfiles.torch_load import load_file
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from mhcdiag.tensorfiles.streams import Bytes
 
 
 _METADATA = ".metadata"
@@ -73,7 +79,8 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
             expected=f"{_METADATA} beside them",
             hint="the checkpoint was not finished, or hidden files were not copied",
         )
-    stored = _chosen(place.path, read_metadata(path), key)
+    every = read_metadata(path)
+    stored = _chosen(place.path, every, key)
     files = sorted({chunk.file for tensor in stored.values() for chunk in tensor.chunks})
     config = config_beside(place)
     return _DistributedTensors(
@@ -83,6 +90,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
         metadata=LocalFile(path),
         config=config,
         common=_common(place),
+        others=len(every) - len(stored),
     )
 
 
@@ -137,10 +145,12 @@ class _DistributedTensors:
         metadata: LocalFile,
         config: LocalFile | None,
         common: Mapping[str, Any] | None,
+        others: int,
     ) -> None:
         self.path = place.path
         self.config: Mapping[str, Any] | None = read_object(config) if config else common
         self.metadata: Mapping[str, str] = {}
+        self.unread = [f"{counted(others, 'tensor')} beside the model's (optimizer state)"] if others else []
         self._files = files
         self._sizes = metadata.size + (config.size if config else 0)
         full_name_of = clean_names(stored, path=place.path)
@@ -199,11 +209,52 @@ class _DistributedTensors:
             return result
         return result[0] if rows is None else result[0][rows].clone()
 
+    def streams(self, name: str) -> list[Stream]:
+        """The values of one tensor, chunk by chunk.
+
+        Raises
+        ------
+        ContainerError
+            A chunk is broken, or the chunks do not cover each element of the tensor once.
+        """
+        entry = self._entries[name]
+        chunks = entry.stored.chunks
+        if (wrong := what_is_wrong(chunks, entry.stored.shape)) is not None:
+            found = f"tensor {shown(name)}: {wrong}"
+            raise ContainerError(self.path, found=found, hint="save the checkpoint again")
+        dtype = spelling_named(entry.stored.dtype)
+        if dtype not in BITS:
+            raise ContainerError(self.path, found=f"tensor {shown(name)} has element type {dtype}, not known here")
+        # Real and imaginary parts of complex values stand along a further axis.
+        axis, as_read = ((2,), "F32") if dtype == "C64" else ((), dtype)
+        shape = (*entry.shape, *axis)
+        blocks = tuple(self._block(one, entry.layer, dtype, axis) for one in chunks if _holds(one, entry.layer))
+        size = prod(shape) * BITS[as_read] // 8
+        return [Stream(name=name, dtype=as_read, stored=dtype, shape=shape, bytes=size, blocks=blocks)]
+
+    def _block(self, chunk: Chunk, layer: int | None, dtype: str, axis: tuple[int, ...]) -> Block:
+        """A chunk, or the one layer of it that is wanted."""
+        sizes = (*chunk.sizes, *axis)
+        skipped = 0 if layer is None else (layer - chunk.offsets[0]) * prod(sizes[1:])
+        file = self._files[chunk.file]
+        start = place_in_archive(file, chunk, dtype)
+        if start is None:
+            whole = tensor_reader(lambda _rows: self._load(chunk), sizes, size=0)
+        else:
+            whole = file_reader(file, start=start, dtype="F32" if axis else dtype)
+
+        def read(first: int, count: int, buffer: memoryview) -> "Bytes":
+            return whole(skipped + first, count, buffer)
+
+        leading = 0 if layer is None else 1
+        offsets = (*chunk.offsets, *(0 for _ in axis))
+        return Block(offsets=offsets[leading:], shape=sizes[leading:], read=read)
+
     def _copy(
         self, chunk: Chunk, shape: tuple[int, ...], wanted: range, *, into: "Tensor", covered: "Tensor"
     ) -> str | None:
         """Copy what a chunk has of the wanted rows, and mark it; returns what is wrong with the chunk, if anything."""
-        if not _lies_within(chunk, shape):
+        if not lies_within(chunk, shape):
             return f"at {list(chunk.offsets)} of shape {list(chunk.sizes)} lies outside of its shape {list(shape)}"
         place: tuple[slice, ...] = ()
         taken: tuple[slice, ...] = ()
@@ -238,13 +289,8 @@ class _DistributedTensors:
         return tensor
 
 
-def _lies_within(chunk: Chunk, shape: tuple[int, ...]) -> bool:
-    if not len(chunk.offsets) == len(chunk.sizes) == len(shape):
-        return False
-    return all(
-        min(offset, size) >= 0 and offset + size <= length
-        for offset, size, length in zip(chunk.offsets, chunk.sizes, shape, strict=True)
-    )
+def _holds(chunk: Chunk, layer: int | None) -> bool:
+    return layer is None or chunk.offsets[0] <= layer < chunk.offsets[0] + chunk.sizes[0]
 
 
 def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:
