@@ -24,6 +24,7 @@ class InputsChoice(StrEnum):
     """`--inputs`."""
 
     STATIC = "static"
+    ALIGNED = "aligned"
     RANDOM = "random"
     EMBEDDING = "embedding"
 
@@ -94,13 +95,13 @@ Checkpoints = Annotated[
 Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
-        help="Where the input-dependent part comes from (default: random where there is one).",
+        help="Where the input-dependent part comes from (default: aligned where nothing constrains it, else random).",
         rich_help_panel=MAPS,
         show_default=False,
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens, or of token ids.", rich_help_panel=MAPS)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of drawn tokens, or of token ids.", rich_help_panel=MAPS)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the drawn inputs.", rich_help_panel=MAPS)]
 Sites = Annotated[
     str | None,
     typer.Option(metavar="FIRST:LAST", help="Only these sites, counted from 1.", rich_help_panel=MAPS),

@@ -137,7 +137,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     whole = {d: result.gain[Kind.PREFIX, direction, d, Reduction.MEAN][-1] for d in Definition}
     peak = worst_site(single)
     worst = result.worst[direction, Definition.NORM]
-    bound = result.bound[direction].worst
+    bound, reached = result.bound[direction].worst, result.bound[direction].reached
     band = reading_of(result, direction)
     return {
         "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
@@ -145,6 +145,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
+        **({} if reached is None else {"reached by some input": text(reached)}),
         "reading": Text(band.word, style=BAND_STYLES[band.severity]),
     }
 

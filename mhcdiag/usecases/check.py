@@ -107,7 +107,7 @@ def checkpoint_reader(
 
     how = HealthOptions(
         # The other inputs of a gain are those of one site only, or come with the file.
-        inputs=options.inputs if options.inputs in ("static", "random") else None,
+        inputs=options.inputs if options.inputs in ("static", "aligned", "random") else None,
         seed=options.seed,
         key=options.key,
         layout=options.layout,

@@ -13,9 +13,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
-from mhcdiag.layouts.readings import Reading, UnmixedReading
+from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
+from mhcdiag.measures.gain import Gains, identity_gains, measure_gains, with_reached
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
@@ -68,13 +68,14 @@ def gain(
     path
         A checkpoint file, a directory of shards, or a file of captured mappings.
     inputs
-        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random`, `embedding` (the
-        first attention site alone, exactly, per token id) or `captured`; None takes `captured` for captured mappings,
-        `random` where the layout depends on its input, else `static`.
+        Where the input-dependent part of the mappings comes from: `static` (it is zero), `aligned` (one direction per
+        token at all sites), `random`, `embedding` (the first attention site alone, exactly, per token id) or
+        `captured`; None takes `captured` for captured mappings, where the mappings depend on their input `aligned` if
+        nothing constrains them and `random` if something does, else `static`.
     tokens
-        Number of random tokens, or of token ids from 0.
+        Number of drawn tokens, or of token ids from 0.
     seed
-        Seed of the random inputs, not negative.
+        Seed of the drawn inputs, not negative.
     sites
         First and last site to analyse, counted from 1; None takes all.
     key
@@ -187,12 +188,12 @@ def _read(
         first = read_first_site(checkpoint, layout, recognition, overrides, tokens=tokens)
         return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
     with _threads(1):
-        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
-    chosen = reading.choose_inputs(inputs)
-    if chosen is None:
-        possible = ", ".join(reading.inputs)
-        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
-    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
+        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
+        chosen = reading.choose_inputs(inputs)
+        if chosen is None:
+            possible = ", ".join(reading.inputs)
+            raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+        return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
 def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
@@ -214,6 +215,8 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
             ranks=ranks,
         )
         bound = reading.bounds()
+        if isinstance(reading, ParametricReading) and (worst_inputs := reading.worst_inputs()) is not None:
+            bound = with_reached(bound, worst_inputs, gains)
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
 
 

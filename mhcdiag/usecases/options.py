@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "random", "embedding", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
 
