@@ -79,6 +79,8 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
             head = f"  {check.name:12} {finding.severity.upper():4} "
             lines += wrapped(head, f"{_where(finding)}{finding.what}  [{_basis(check)}]", width, indent=15)
             lines += wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
+    for skipped in check.skipped:
+        lines += wrapped(" " * 15, f"skipped: {skipped}", width, indent=17)
     if details:
         lines += wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
         lines += wrapped(" " * 15, f"source: {check.source}", width, indent=17)

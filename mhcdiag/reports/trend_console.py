@@ -62,8 +62,10 @@ def crossing_words(crossing: Crossing) -> str:
         return "not at this rate"
     if crossing.earliest is None:
         return f"step {crossing.expected:,.0f}"
-    latest = "never" if crossing.latest is None else f"{crossing.latest:,.0f}"
-    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {latest})"
+    if crossing.latest is None:
+        # The interval of the rate holds 0: a step beside "no growth that stands out" would be taken for a date.
+        return "no growth that stands out"
+    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {crossing.latest:,.0f})"
 
 
 def risk_words(gain: Number) -> str:

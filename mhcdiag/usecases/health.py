@@ -21,6 +21,7 @@ from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.usecases.gain import gain as measure_gain
 from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
+from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
@@ -230,6 +231,8 @@ def _with_parameters(
 ) -> Subject:
     """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
     constraint = reading.parameters.recipe.constraint
+    moved = reading.parameters.factors is not None and constraint is not None
+    spreads = read_gate_spreads(checkpoint, layout, recognition, reading.stack.streams) if moved else None
     predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
     return replace(
         subject,
@@ -238,5 +241,7 @@ def _with_parameters(
         gates=read_gates(
             checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
         ),
+        gate_spreads=spreads,
+        unread_spreads=moved and spreads is None,
         predict=predict if subject.activations else None,
     )
