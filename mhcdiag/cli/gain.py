@@ -23,6 +23,7 @@ def gain(
     key: options.Key = None,
     scan: options.Scan = None,
     layout: options.LayoutName = None,
+    assume: options.Assume = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
     sinkhorn_eps: options.SinkhornEps = None,
@@ -64,7 +65,7 @@ def gain(
     from mhcdiag.usecases.gain import measurement
 
     chosen = GainOptions(
-        inputs=inputs, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout,
+        inputs=inputs, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout, assume=assume,
         orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, tanh=tanh, device=device,
         dtype=dtype,
     )  # fmt: skip

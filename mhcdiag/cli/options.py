@@ -36,6 +36,12 @@ class OrientationChoice(StrEnum):
     SOURCE_ROWS = "source-rows"
 
 
+class AssumeChoice(StrEnum):
+    """`--assume`."""
+
+    PLAIN = "plain"
+
+
 class DeviceChoice(StrEnum):
     """`--device`."""
 
@@ -110,6 +116,14 @@ Key = Annotated[
     str | None, typer.Option(help="Which state dict of a pickle that holds several.", rich_help_panel=INPUT)
 ]
 LayoutName = Annotated[str | None, typer.Option("--layout", help="Read as this layout only.", rich_help_panel=INPUT)]
+Assume = Annotated[
+    AssumeChoice | None,
+    typer.Option(
+        help="What nothing explains leaves the residual stream alone; said in the report.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 Orientation = Annotated[
     OrientationChoice | None,
     typer.Option(help="What rows of the stored matrix stand for.", rich_help_panel=INPUT, show_default=False),

@@ -111,6 +111,7 @@ def checkpoint_reader(
         seed=options.seed,
         key=options.key,
         layout=options.layout,
+        assume=options.assume,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )

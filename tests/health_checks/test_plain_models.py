@@ -144,7 +144,7 @@ class TestAttention:
         [
             ({"num_attention_heads": None}, llama(), "does not say the number of heads"),
             ({"num_attention_heads": 5}, llama(), "no projection fits the heads"),
-            ({}, {"model.layers.0.w": torch.ones(2, 2)}, "under a known name"),
+            ({}, {"model.layers.0.mlp.w1.weight": torch.ones(2, 2)}, "under a known name"),
             ({}, {name: t.to(torch.float8_e4m3fn) for name, t in llama().items()}, "stored as F8_E4M3"),
         ],
     )
