@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mhcdiag.errors import SettingError
-from mhcdiag.results.verdict import GateOn
+from mhcdiag.results.verdict import GainEvidence, GateOn
 from mhcdiag.usecases import options as records
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class OrientationChoice(StrEnum):
 
     TARGET_ROWS = "target-rows"
     SOURCE_ROWS = "source-rows"
+
+
+class AssumeChoice(StrEnum):
+    """`--assume`."""
+
+    PLAIN = "plain"
 
 
 class DeviceChoice(StrEnum):
@@ -110,6 +116,14 @@ Key = Annotated[
     str | None, typer.Option(help="Which state dict of a pickle that holds several.", rich_help_panel=INPUT)
 ]
 LayoutName = Annotated[str | None, typer.Option("--layout", help="Read as this layout only.", rich_help_panel=INPUT)]
+Assume = Annotated[
+    AssumeChoice | None,
+    typer.Option(
+        help="What nothing explains leaves the residual stream alone; said in the report.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 Orientation = Annotated[
     OrientationChoice | None,
     typer.Option(help="What rows of the stored matrix stand for.", rich_help_panel=INPUT, show_default=False),
@@ -140,7 +154,24 @@ MaxGain = Annotated[
 GateOnOption = Annotated[GateOn, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
+    typer.Option(
+        "--strict", help="Anything assumed, skipped or sampled leaves it unjudged (exit 2).", rich_help_panel=GATE
+    ),
+]
+Require = Annotated[
+    GainEvidence | None,
+    typer.Option(
+        help="What a pass must rest on; less leaves it unjudged (exit 2).", rich_help_panel=GATE, show_default=False
+    ),
+]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan/--no-scan",
+        help="Look at all weights as well (default: of local checkpoints up to 4 GB).",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 Plot = Annotated[

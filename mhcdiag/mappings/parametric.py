@@ -160,13 +160,15 @@ class RandomMaps:
         matrices = len(self.samplers) * self.tokens
         maps = [
             finish(
-                self._logits(site, start, stop, device)[None], self.parameters, slice(site, site + 1), matrices=matrices
+                self.logits(site, start, stop, device)[None], self.parameters, slice(site, site + 1), matrices=matrices
             )[0]
             for site in range(len(self.samplers))
         ]
         return torch.stack(maps)
 
-    def _logits(self, site: int, start: int, stop: int, device: str) -> Float[Tensor, "proposal row column token"]:
+    def logits(
+        self, site: int, start: int, stop: int, device: str = "cpu"
+    ) -> Float[Tensor, "proposal row column token"]:
         """Logits of one site: one site at a time stays in the processor's cache through all Sinkhorn iterations."""
         parameters = self.parameters
         proposals, (rows, columns) = parameters.recipe.proposals, parameters.base.shape[-2:]

@@ -13,9 +13,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
-from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
+from mhcdiag.layouts.readings import DiagonalReading, ParametricReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains, with_reached
+from mhcdiag.measures.gain import Gains, factor_gains, identity_gains, measure_gains, with_reached
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
@@ -53,6 +53,7 @@ def gain(
     sites: tuple[int, int] | None = None,
     key: str | None = None,
     layout: str | None = None,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -80,7 +81,7 @@ def gain(
         First and last site to analyse, counted from 1; None takes all.
     key
         Which state dict of a pickle that holds several.
-    layout, orientation, sinkhorn_iters, sinkhorn_eps, tanh
+    layout, assume, orientation, sinkhorn_iters, sinkhorn_eps, tanh
         What to believe over what the checkpoint says or does not say; see `mhcdiag gain --help`.
     device
         Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings.
@@ -94,7 +95,13 @@ def gain(
     mhcdiag.MhcdiagError
         The input cannot be read or recognised, or the options contradict it.
     """
-    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, dtype=dtype)
+    refuse_unusable(
+        assume=assume,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+        sinkhorn_eps=sinkhorn_eps,
+        dtype=dtype,
+    )
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation),
         sinkhorn_iters=sinkhorn_iters,
@@ -102,7 +109,8 @@ def gain(
         tanh=tanh,
     )
     checkpoint = open_checkpoint(path, key=key)
-    found, recognition = recognise(checkpoint, layout=layout)
+    found, recognition = recognise(checkpoint, layout=layout, assume=assume)
+    sites_total = len(recognition.sites)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
     read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
@@ -110,7 +118,8 @@ def gain(
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
     measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
     bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
-    return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    record = _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    return replace(record, sites_total=sites_total)
 
 
 def measurement(options: GainOptions) -> Callable[..., GainResult]:
@@ -159,6 +168,8 @@ def _record(
         mean_mappings=measured.gains.mean_mappings,
         mean_composite=measured.gains.mean_composite,
         composes=reading.composes,
+        tied_to=reading.tied_to,
+        bound_doubt=reading.bound_doubt(),
     )
 
 
@@ -196,6 +207,9 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
     reading, source = read.reading, read.maps
     if isinstance(reading, UnmixedReading):  # known without products, on any device
         gains = identity_gains(reading.stack)
+        return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
+    if isinstance(reading, DiagonalReading):
+        gains = factor_gains(reading.stack, reading.factors)
         return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
     matrices = len(source.stack.sites) * source.tokens
     run_on = _device(device, matrices=matrices)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.families.toy import METADATA_KEY
+from mhcdiag.layouts.checks import TOY_METADATA as METADATA_KEY
 from mhcdiag.layouts.interface import Overrides
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.toy.runfolder import config_of, named_tensors, write_checkpoint
