@@ -51,14 +51,26 @@ def recognise(
         raise SettingError(f"there is no layout {layout!r}; known: {', '.join(known.name for known in LAYOUTS)}")
     mixers = replace(find_mixers(checkpoint), assume_plain=assume == PLAIN.name)
     found = [(known, match) for known in candidates if (match := known.recognise(checkpoint, mixers)) is not None]
-    if mixers.assume_plain and len(found) > 1 and any(known is PLAIN for known, _ in found):
-        names = " and ".join(known.name for known, _ in found if known is not PLAIN)
-        raise SettingError(f"--assume plain: {checkpoint.path} is of layout {names}")
+    if mixers.assume_plain:
+        found = _without_plain(checkpoint, found)
     if len(found) > 1:
         raise _ambiguous(checkpoint, found)
     if not found:
         raise _unknown(checkpoint, mixers, candidates)
     return found[0]
+
+
+def _without_plain(
+    checkpoint: NamedTensors, found: list[tuple[Layout, Recognition]]
+) -> list[tuple[Layout, Recognition]]:
+    """What fits beside the assumption that the stream is an ordinary one: a layout that took it for the rest alone."""
+    others = [(known, match) for known, match in found if known is not PLAIN]
+    if not others:
+        return found
+    if not any("--assume plain" in said for _, match in others for said in match.assumed):
+        names = " and ".join(known.name for known, _ in others)
+        raise SettingError(f"--assume plain: {checkpoint.path} is of layout {names}")
+    return others
 
 
 def _fitting(checkpoint: NamedTensors, mixers: MixerNames) -> list[str]:

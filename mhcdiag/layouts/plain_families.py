@@ -240,6 +240,11 @@ SIGNATURES = (
         ),
     ),
     Signature(
+        family="x-transformers",
+        required=word_set("to_q to_k to_v to_out ff"),
+        optional=word_set("gamma g weight bias to_v_gate"),
+    ),
+    Signature(
         family="Mamba",
         required=word_set("norm mixer.in_proj mixer.conv1d mixer.out_proj"),
         optional=word_set("mixer.A_log mixer.D mixer.dt_bias mixer.x_proj mixer.dt_proj mixer.norm"),

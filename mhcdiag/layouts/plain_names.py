@@ -30,7 +30,7 @@ STACKS = ("layers", "layer", "h", "blocks", "block", "blk", "resblocks")
 ROOTS = word_set(
     "model transformer encoder decoder backbone trunk language_model text_model vision_model gpt_neox bert roberta "
     "roberta_prelayernorm biogpt rwkv llm net neox gpt text_encoder text_decoder speech_encoder vit deit beit "
-    "data2vec_vision dinov2 dinov3_vit esm gpt_neox_japanese cpmant"
+    "data2vec_vision dinov2 dinov3_vit esm gpt_neox_japanese attn_layers net"
 )
 """What may stand before the list of blocks, or before embeddings."""
 
@@ -57,7 +57,8 @@ OUTSIDE = word_set(
     "classifier score shared w input_embedding segment_embedding position_bias embed_norm value_embeds smear_gate "
     "text_projection visual_projection conv1 conv2 cls patch_conv projection patch_embedder embed_global "
     "predictions transform emb token_emb to_logits per_layer_model_projection embed_tokens_per_layer output_layer "
-    "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier"
+    "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier ple "
+    "embedding_projection"
 )
 """Embeddings, heads and position tables."""
 
@@ -70,7 +71,9 @@ BRANCHES = word_set(
     "intermediate output fc fc1 fc2 fc3 fc_in fc_out linear1 linear2 attn_sconv mlp_sconv mlps self_attns linear "
     "dense_h_to_4h dense_4h_to_h "
     # Gemma 3n and Gemma 4: a gated projection of per-layer embeddings, added to the stream.
-    "per_layer_input_gate per_layer_projection"
+    "per_layer_input_gate per_layer_projection ple_block "
+    # x-transformers keeps what reads the stream at the second place of a sub-layer: `layers.3.1.to_q.weight`.
+    "to_q to_k to_v to_out to_v_gate"
 )
 """Modules of a block that read the stream, by the name of which what they compute is added to it."""
 
@@ -88,15 +91,17 @@ PARTS = BRANCHES | word_set(
     # mixtures of experts
     "gate gates gate_inp w_gate wg gate_weight expert expert_bias e_score_correction_bias moe_statics tid2eid "
     "input_linear output_linear layer shared_expert_gate classifier global_scale router_bias experts_bias "
-    "local_experts linear_fc1 linear_fc2 "
+    "local_experts linear_fc1 linear_fc2 pre_expert_proj post_expert_proj balancing_biases router_mlp "
+    "router_states_scale "
     # state spaces, convolutions, recurrences
-    "A_log D dt_bias conv1d conv_1d q_conv1d k_conv1d v_conv1d k_sconv q_sconv v_sconv in_proj_qkvz in_proj_ba "
+    "A A_log D dt_bias conv1d conv_1d q_conv1d k_conv1d v_conv1d k_sconv q_sconv v_sconv in_proj_qkvz in_proj_ba "
     "in_proj_qkv in_proj_z in_proj_a in_proj_b b_proj_weight linear_x linear_y linear_out rg_lru recurrent_param "
     "input_gate_weight input_gate_bias recurrent_gate_weight recurrent_gate_bias gate_up_proj_adapter_list "
     "linear_q_adapter_list linear_k_adapter_list linear_v_adapter_list W_down W_up act_fn alpha_p alpha_n self "
     "attention_out project_q project_k project_v core_attention rotary_pos_emb projection_layer f_a_proj f_b_proj "
     "g_a_proj g_b_proj linear_qkv linear_proj linear_q_proj linear_q_down_proj linear_q_up_proj linear_kv_down_proj "
-    "linear_kv_up_proj W_pack wqkv inner_attention"
+    "linear_kv_up_proj W_pack wqkv inner_attention gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
+    "conv_qk_grouped temp"
 )
 """Words below a branch."""
 
@@ -104,7 +109,8 @@ BARE = word_set(
     "cls_token dist_token distillation_token mask_token reg_token register_tokens pos_embed pos_embedding "
     "position_embedding position_embeddings relative_attention_bias positional_embedding class_embedding "
     "logit_scale logit_bias final_logits_bias smear_lambda freqs_cis image_newline text_projection "
-    "visual_projection proj class_pos_emb temperature probe"
+    "visual_projection proj class_pos_emb temperature probe input_hidden_states_scale input_hidden_states_bias "
+    "stream_emb"
 )
 """Those of them that are parameters themselves, without a weight below."""
 
@@ -156,6 +162,8 @@ class Place:
     """Number of its block; -1 outside."""
     words: tuple[str, ...]
     """What follows, without numbers; the whole name outside of blocks."""
+    rest: str = ""
+    """What follows the number of the block, numbers included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +186,7 @@ def place_of(name: str) -> Place:
     match = _NUMBERED.match(bare)
     if match is None:
         return Place("", -1, _words(bare))
-    return Place(match["path"], int(match["index"]), _words(match["rest"]))
+    return Place(match["path"], int(match["index"]), _words(match["rest"]), match["rest"])
 
 
 def _words(path: str) -> tuple[str, ...]:
@@ -239,6 +247,8 @@ def _is_explained(place: Place, info: TensorInfo, extras: frozenset[str]) -> boo
 def _is_of_a_block(place: Place, path: str, rank: int) -> bool:
     path = ADAPTER.sub(".weight", QUANTISED.sub(".weight", path)).replace(".weight.weight", ".weight")
     words = path.split(".")
+    if _X_TRANSFORMERS_NORM.match(place.rest):
+        return True
     if len(words) == 2 and NORM.match(words[0]) and words[1] in LEAVES:
         return rank <= 1  # a matrix under the name of a norm is none
     first, *others = words
@@ -250,6 +260,8 @@ def _is_of_a_block(place: Place, path: str, rank: int) -> bool:
     return first in BRANCHES and bool(others) and all(_is_part(word) for word in others)
 
 
+_X_TRANSFORMERS_NORM = re.compile(r"^0\.[01]\.(?:gamma|g|weight|bias)$")
+"""Norms before a sub-layer and behind its branch; the third one, 0.2, would be on the stream."""
 _COUNTED = re.compile(r"_?\d+$")
 
 

@@ -54,8 +54,8 @@ def channel_range(factors: SiteFactors) -> tuple[Number, Number]:
     return from_log2(float(total.min())), from_log2(float(total.max()))
 
 
-def worst_channel(factors: SiteFactors) -> SiteFactors:
-    """The factors [site, 1] of the channel that grows most over any stretch of sites."""
+def worst_channel(factors: SiteFactors) -> Float[Tensor, "site 1"]:
+    """The factors of the channel that grows most over any stretch of sites."""
     logs = factors.double().abs().log2()
     best = torch.full_like(logs[0], -torch.inf)
     here = torch.full_like(logs[0], -torch.inf)

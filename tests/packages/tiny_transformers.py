@@ -79,6 +79,7 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     | {"layer_types": ["conv", "full_attention"] * 2, "num_experts": 4, "num_experts_per_tok": 2}
     | {"moe_intermediate_size": 24, "num_dense_layers": 1},
     "mamba2": _BASE | {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 1, "chunk_size": 4},
+    "zaya": _BASE | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 1},
     "codegen": _GPT,
     "gptj": _GPT,
 }

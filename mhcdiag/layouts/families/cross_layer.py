@@ -43,9 +43,7 @@ ROUTINGS = (
     Routing(
         title="MUDD",
         what="each site reads sums over all earlier layers, with weights that depend on the input",
-        pattern=re.compile(
-            r"(?:^|\.)(?:dynamic_dense\.\d+\.|dense_bs\.\d+$|mudd_(?:w1|w2|b2|bs|gate_w1|gate_w2|gate_b2)$)"
-        ),
+        pattern=re.compile(r"(?:^|\.)(?:dynamic_dense\.\d+\.|dense_bs\.\d+$|mudd_(?:gate_)?(?:w|b)\d$)"),
     ),
     Routing(
         title="DenseFormer",
