@@ -161,6 +161,8 @@ class LogRecord:
     """Planned number of steps ("step 12/5000")."""
     garbled: bool = False
     """The line carries the key of the loss, and neither a number nor a NaN behind it."""
+    label: str = ""
+    """Texts that say what the record is of (see `records.label_of`)."""
 
 
 NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
@@ -288,6 +290,23 @@ class TextFormat(LogFormat, Protocol):
         ...
 
 
+@runtime_checkable
+class OwnsLines(Protocol):
+    """A text format that knows lines of its own beside those that give a record."""
+
+    def belongs(self, text: str, /) -> bool:
+        """Say whether a line is one of the format's own.
+
+        The fallback, which takes any line that names a loss, has no claim to such lines: a block of OLMo's console
+        names twenty norms, and counted as twenty records of the fallback against one.
+        """
+        ...
+
+
+def _none_of_them(_text: str, /) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineFormat:
     """A text format whose lines need code; the fields are those of `TextFormat`."""
@@ -302,6 +321,8 @@ class LineFormat:
     """Canonical name -> names in the log, best first."""
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
+    belongs: Callable[[str], bool] = _none_of_them
+    """Says whether a line is one of the format's own (see `OwnsLines`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

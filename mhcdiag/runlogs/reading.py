@@ -1,6 +1,7 @@
 """A whole log to its table."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from mhcdiag.errors import LogError
@@ -21,6 +22,7 @@ def read_log(
     loss_key: str | None = None,
     step_key: str | None = None,
     regex: str | None = None,
+    keep: Callable[[str], bool] | None = None,
 ) -> LogTable:
     """Read a training log into a table with one row per record.
 
@@ -34,6 +36,8 @@ def read_log(
         Names of loss and step in the log; words decide when None.
     regex
         Pattern with the groups `loss` and `step`, in place of a format.
+    keep
+        Says of a name whether its series is kept even in a log with thousands of series.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def read_log(
     source, log_format = open_log(path, log_format)
     try:
         chosen = choose_format(source, log_format=log_format, keys=keys)
-        table = TableBuilder()
+        table = TableBuilder(lambda name: name in (loss_key, step_key) or (keep is not None and keep(name)))
         if isinstance(chosen, FileFormat):
             chosen.read(source, table)
         else:
