@@ -162,7 +162,7 @@ class LogRecord:
     garbled: bool = False
     """The line carries the key of the loss, and neither a number nor a NaN behind it."""
     label: str = ""
-    """Texts that say what the record is of (see `records.label_of`)."""
+    """Texts that say what the record is of (`records.label_of`)."""
 
 
 NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
@@ -290,19 +290,6 @@ class TextFormat(LogFormat, Protocol):
         ...
 
 
-@runtime_checkable
-class OwnsLines(Protocol):
-    """A text format that knows lines of its own beside those that give a record."""
-
-    def belongs(self, text: str, /) -> bool:
-        """Say whether a line is one of the format's own.
-
-        The fallback, which takes any line that names a loss, has no claim to such lines: a block of OLMo's console
-        names twenty norms, and counted as twenty records of the fallback against one.
-        """
-        ...
-
-
 def _none_of_them(_text: str, /) -> bool:
     return False
 
@@ -322,7 +309,7 @@ class LineFormat:
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
     belongs: Callable[[str], bool] = _none_of_them
-    """Says whether a line is one of the format's own (see `OwnsLines`)."""
+    """Says whether a line is one of the format's own (`detection.OwnsLines`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mhcdiag.results.verdict import combine
 from mhcdiag.runlogs import iter_logs, split_runs
 from mhcdiag.usecases.log_judging import LOSS, judge_log, read_table
 from mhcdiag.usecases.options import OURS, LogOptions
+from mhcdiag.usecases.same_runs import Judged, counted_once, loss_curve
 
 BACK = 100
 """Steps before the spike to restart from, as PaLM did."""
@@ -205,6 +206,7 @@ def report_on(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) ->
     LogError
         There is nothing to compare.
     """
+    logs = _once(request, logs)
     judged = [log for log in logs if isinstance(log, JudgedLog)]
     comparison = None
     if request.against is not None and judged:
@@ -215,6 +217,21 @@ def report_on(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) ->
         advice=tuple(one for log in judged for one in advice(log.result)) if request.advice else (),
         comparison=comparison,
     )
+
+
+def _once(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) -> list[JudgedLog | Unreadable]:
+    """Leave out logs of folders that are another log's run once more; what the user named is judged as it is."""
+
+    def result(log: JudgedLog | Unreadable) -> LogResult | None:
+        return log.result if isinstance(log, JudgedLog) and log.result.path not in request.logs else None
+
+    look = Judged(
+        result=result,
+        verdict=lambda log: log.verdict,
+        told=lambda log, told: replace(log, result=told) if isinstance(log, JudgedLog) else log,
+        alike=lambda _copy, _kept: True,
+    )
+    return counted_once(logs, look, lambda path: loss_curve(path, request.options))
 
 
 LEAST = 10

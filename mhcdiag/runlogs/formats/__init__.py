@@ -29,15 +29,11 @@ from mhcdiag.runlogs.formats.toolkit_consoles import (
     DARKNET,
     DEEPSPEECH,
     FLAIR,
-    JOEYNMT,
     KALDI,
-    MARIAN,
     MINDSPORE,
-    NMT_TUTORIAL,
     OPENMMLAB,
-    OPENNMT,
-    SOCKEYE,
 )
+from mhcdiag.runlogs.formats.translation_consoles import JOEYNMT, MARIAN, NMT_TUTORIAL, OPENNMT, SOCKEYE
 from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
