@@ -1,8 +1,9 @@
 """Paths to logs: files, and folders of which this says what in them is a log and which are one run."""
 
 import io
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -178,16 +179,21 @@ def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
         return open_source(path), log_format
     logs = iter_logs(path)
     if len(logs) > 1:
-        named = ", ".join(Path(log).name for log in logs[:MOST_NAMED])
-        more = f" and {len(logs) - MOST_NAMED} more" if len(logs) > MOST_NAMED else ""
-        raise LogError(
-            path,
-            found=f"a folder with {len(logs)} logs ({named}{more})",
-            expected="one log, or the folder of one run",
-            hint="name the log",
-        )
+        raise several_logs(path, logs)
     (log,) = logs
     kind = folder_kind(Path(log)) if Path(log).is_dir() else None
     if kind is not None:
         return LogSource(log, io.BytesIO()), kind
     return open_source(log), log_format
+
+
+def several_logs(path: str, logs: Sequence[str]) -> LogError:
+    """Return the error for a folder that holds several logs where one is wanted."""
+    named = ", ".join(os.path.relpath(log, path) for log in logs[:MOST_NAMED])
+    more = f" and {len(logs) - MOST_NAMED} more" if len(logs) > MOST_NAMED else ""
+    return LogError(
+        path,
+        found=f"a folder with {len(logs)} logs ({named}{more})",
+        expected="one log, or the folder of one run",
+        hint="name the log",
+    )

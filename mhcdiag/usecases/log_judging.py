@@ -82,6 +82,8 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
     messages = [to_message(event) for event in table.scaler_events]
     spans: list[RunSpan] = []
     notes = list(table.notes)
+    if LOSS not in table.columns and not options.series:
+        notes.append("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)")
     runs = split_runs(table)
     for index, run in enumerate(runs):
         if index:

@@ -15,7 +15,7 @@ from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import Advice, Comparison, Event, EventKind, JudgedLog, LogResult, SpikesReport
 from mhcdiag.results.verdict import combine
-from mhcdiag.runlogs import iter_logs, split_runs
+from mhcdiag.runlogs import iter_logs, several_logs, split_runs
 from mhcdiag.usecases.log_judging import LOSS, judge_log, read_table
 from mhcdiag.usecases.options import OURS, LogOptions
 from mhcdiag.usecases.same_runs import Judged, counted_once, loss_curve
@@ -122,7 +122,30 @@ def spikes(
         window=window,
         warmup=warmup,
     )
-    return judge_log(os.fspath(path), options)
+    return _judge_one(os.fspath(path), options)
+
+
+def _judge_one(path: str, options: LogOptions) -> LogResult:
+    """Judge the one run behind a path; a folder may hold it several times.
+
+    Raises
+    ------
+    LogError
+        It cannot be read, or there are several runs.
+    """
+    if path == "-" or not os.path.isdir(path):
+        return judge_log(path, options)
+    results = [judge_log(log, options) for log in iter_logs(path)]
+    look: Judged[LogResult] = Judged(
+        result=lambda result: result,
+        verdict=lambda result: judge(result, SpikeGate()).verdict,
+        told=lambda _, told: told,
+        alike=lambda _copy, _kept: True,
+    )
+    results = counted_once(results, look, lambda log: loss_curve(log, options))
+    if len(results) > 1:
+        raise several_logs(path, [result.path for result in results])
+    return results[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

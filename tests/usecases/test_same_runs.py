@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mhcdiag.errors import LogError
 from mhcdiag.policies.verdicts import SpikeGate
 from mhcdiag.results.spikes import JudgedLog
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.usecases.check import check
 from mhcdiag.usecases.options import LogOptions
 from mhcdiag.usecases.same_runs import LossCurve, same_run
-from mhcdiag.usecases.spikes import SpikesRequest, judge_logs
+from mhcdiag.usecases.spikes import SpikesRequest, judge_logs, spikes
 
 COUNT = 200
 NOISE = np.random.default_rng(3).normal(0, 0.02, COUNT)
@@ -136,3 +137,14 @@ def test_nan_at_the_same_steps_and_a_loss_that_never_changes():
     assert same_run(died, died)
     flat = curve(STEPS, [2.5] * 20)
     assert not same_run(flat, flat)
+
+
+def test_the_folder_of_one_run_is_one_log(tmp_path):
+    jsonl(tmp_path / "metrics.jsonl", LOSSES)
+    console(tmp_path / "train.log", LOSSES)
+    found = spikes(tmp_path)
+    assert found.path == str(tmp_path / "metrics.jsonl")
+    assert "counted once" in found.notes[-1]
+    jsonl(tmp_path / "b.jsonl", [loss + 1 for loss in LOSSES])
+    with pytest.raises(LogError, match=r"a folder with 2 logs \(b.jsonl, metrics.jsonl\)"):
+        spikes(tmp_path)
