@@ -93,5 +93,29 @@ def formats_list() -> str:
     return textwrap.fill(", ".join(f"`{each.name}`" for each in FORMATS) + ".", 118, break_on_hyphens=False) + "\n"
 
 
+def formats_table() -> str:
+    """One row per log format: its name, whose it is, and the names that bear the loss and the gradient norm in it."""
+    from mhcdiag.runlogs import FORMATS
+
+    def named(names: tuple[str, ...]) -> str:
+        return ", ".join(f"`{name}`" for name in names) or "by its words"
+
+    rows = ["| format | written by | loss | gradient norm |\n", "| --- | --- | --- | --- |\n"]
+    for one in FORMATS:
+        loss, norm = (named(one.preferred.get(name, ())) for name in ("loss", "grad_norm"))
+        rows.append(f"| `{one.name}` | {one.title.replace('|', chr(92) + '|')} | {loss} | {norm} |\n")
+    return "".join(rows)
+
+
+_LOG_FORMATS = re.compile(r"<!-- log formats -->\n(?:.*\n)*?<!-- /log formats -->")
+LOG_FORMATS = ROOT / "docs" / "logs-formats.md"
+
+
+def with_formats(text: str) -> str:
+    """The document on log formats with its table made again."""
+    return _LOG_FORMATS.sub(lambda _: f"<!-- log formats -->\n{formats_table()}<!-- /log formats -->", text)
+
+
 if __name__ == "__main__":
+    LOG_FORMATS.write_text(with_formats(LOG_FORMATS.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(regenerated(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from readme_blocks import LOG_FORMATS, with_formats
 
 from mhcdiag.runlogs import FORMATS, formats
 from mhcdiag.runlogs.interface import FileFormat
@@ -52,6 +53,12 @@ def test_a_format_is_named_in_the_readme(one):
     assert f"`{one.name}`" in listed, (
         f"{one.name} is missing in README.md: python tests/readme_blocks.py writes the list"
     )
+
+
+def test_the_document_on_formats_has_a_row_for_each():
+    text = LOG_FORMATS.read_text(encoding="utf-8")
+    assert text == with_formats(text), "python tests/readme_blocks.py writes the table"
+    assert text.count("\n| `") == len(FORMATS)
 
 
 @pytest.mark.parametrize("one", FORMATS, ids=NAMES)
