@@ -56,7 +56,11 @@ def iter_logs(path: str) -> list[str]:
     folder = Path(path)
     if path == "-" or not folder.is_dir():
         return [path]
-    found = [str(one) for one in _Walk(root=folder.resolve()).logs(folder)]
+    try:
+        found = [str(one) for one in _Walk(root=folder.resolve()).logs(folder)]
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LogError(error.filename or path, found=reason, expected="a folder that can be looked through") from error
     if not found:
         raise LogError(path, found="a folder without logs", expected="log files, or the folder of a run")
     return found

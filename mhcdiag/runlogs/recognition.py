@@ -15,7 +15,8 @@ from mhcdiag.runlogs.sources import LogSource, open_source
 from mhcdiag.runlogs.tables import ResultsError
 
 # Always logs: one without any record is reported, and not passed over.
-_LOG = {".log", ".out"}
+_LOG = {".log", ".out", ".wandb"}
+_NAMES = {"trainer_state.json", "trainer_log.jsonl", "internal_medicine.jsonl"}
 # Never: documents, code and its settings, weights, data, pictures. A table of final losses in a README is no run.
 _NEVER = {
     ".md", ".rst", ".tex", ".html", ".htm", ".ipynb", ".pdf", ".py", ".pyc", ".pyi", ".sh", ".bash", ".slurm",
@@ -42,7 +43,7 @@ LEAST_RECORDS = 8
 def is_log(entry: Path) -> bool:
     """Say whether a file is a log, or cannot be looked at and bears the name of one."""
     suffix = _suffix(entry.name)
-    if suffix in _LOG:
+    if suffix in _LOG or entry.name in _NAMES:
         return True
     if suffix in _NEVER:
         return False

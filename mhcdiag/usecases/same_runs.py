@@ -150,7 +150,15 @@ def counted_once(items: Sequence[Item], look: Judged[Item], curve: Callable[[str
     for group in groups_of_copies([result for _, result in logs], curve) if len(logs) > 1 else ():
         kept = max(group, key=weight)
         at, result = logs[kept]
-        copies = [logs[other] for other in group if other != kept and look.alike(items[logs[other][0]], items[at])]
+        # One that could not be judged (half of its lines are damaged, say) is no copy of one that passed.
+        fine = {Verdict.PASS, look.verdict(items[at])}
+        copies = [
+            logs[other]
+            for other in group
+            if other != kept
+            and look.verdict(items[logs[other][0]]) in fine
+            and look.alike(items[logs[other][0]], items[at])
+        ]
         if copies:
             for copy, _ in copies:
                 del found[copy]

@@ -112,6 +112,8 @@ LINES = "".join(f"step {at} loss {2.5 - at / 64}\n" for at in range(9))
         ("data.csv", "id,text\n1,a loss\n", False),
         ("progress.dat", "| loss | 2.5 |\n| step | 1 |\n------------\n", True),
         ("golden", "1 2.5\n2 2.25\n", True),
+        ("run-x.wandb", "damaged", True),
+        ("trainer_state.json", "", True),
         ("gains.jsonl", '{"step": 1, "gain_fwd": 2.5}\n', True),
     ],
 )

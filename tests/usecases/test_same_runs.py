@@ -72,6 +72,15 @@ def test_of_copies_the_one_that_failed_counts(tmp_path):
     assert log.result.path.endswith("other.jsonl")
 
 
+def test_a_copy_that_could_not_be_judged_is_told(tmp_path):
+    jsonl(tmp_path / "metrics.jsonl", LOSSES)
+    console(tmp_path / "train.log", LOSSES[:100])
+    with (tmp_path / "train.log").open("a") as file:
+        file.writelines(f"step {at} | loss: ### | lr 1e-4\n" for at in range(1000, 1600, 10))
+    assert len(results(tmp_path)) == 2
+    assert report(tmp_path).verdict is Verdict.UNJUDGED
+
+
 def test_different_runs_count_each(tmp_path):
     jsonl(tmp_path / "a.jsonl", LOSSES)
     jsonl(tmp_path / "b.jsonl", [loss + 0.01 for loss in LOSSES])
