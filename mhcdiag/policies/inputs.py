@@ -1,6 +1,7 @@
 """What a check looks at: the paths of the command line, or the patterns of the policy."""
 
 import glob
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,3 +89,15 @@ def _near(path: str) -> str:
     """The path as a user in the working directory would type it."""
     relative = os.path.relpath(path)
     return os.path.abspath(path) if relative.startswith("..") else relative
+
+
+WHOLE_FILE = 1 << 28
+"""Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
+
+
+def sha256_of(path: str) -> str:
+    """Return the hash of a file's bytes; empty for folders, addresses and large files."""
+    if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
+        return ""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""The README's generated parts: outputs of its console examples, and tables that come from the code.
+"""The generated parts of README.md and docs/: outputs of console examples, and tables that come from the code.
 
-`python tests/readme_blocks.py` writes them again.
+`python tests/document_blocks.py` writes them again.
 """
 
 import os
@@ -9,17 +9,23 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-COLUMNS = 92
+DOCS = ROOT / "docs"
+PAGES = (README, *sorted(DOCS.glob("*.md")))
+COMMAND_LINE = DOCS / "command-line.md"
+COLUMNS = 88
 _CONSOLE = re.compile(r"^```console\n\$ (?P<command>.+)\n(?P<output>(?:.*\n)*?)```$", re.MULTILINE)
-_TABLE = re.compile(r"<!-- bands -->\n(?:.*\n)*?<!-- /bands -->")
-_LAYOUTS = re.compile(r"<!-- layouts -->\n(?:.*\n)*?<!-- /layouts -->")
-_CONTAINERS = re.compile(r"<!-- containers -->\n(?:.*\n)*?<!-- /containers -->")
-_FORMATS = re.compile(r"<!-- formats -->\n(?:.*\n)*?<!-- /formats -->")
-_REPORTS = re.compile(r"<!-- reports -->\n(?:.*\n)*?<!-- /reports -->")
+_TABLE = re.compile(r"<!-- (?P<name>\w+) -->\n(?:.*\n)*?<!-- /(?P=name) -->")
+
+
+def text_of(page: Path) -> str:
+    """A page as it stands."""
+    return page.read_text(encoding="utf-8")
 
 
 def commands(text: str) -> list[str]:
@@ -28,13 +34,15 @@ def commands(text: str) -> list[str]:
 
 
 def regenerated(text: str) -> str:
-    """The README with every generated part made again."""
-    text = _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{output_of(match['command'])}```", text)
-    text = _LAYOUTS.sub(lambda _: f"<!-- layouts -->\n{layout_rows()}<!-- /layouts -->", text)
-    text = _CONTAINERS.sub(lambda _: f"<!-- containers -->\n{container_rows()}<!-- /containers -->", text)
-    text = _FORMATS.sub(lambda _: f"<!-- formats -->\n{formats_list()}<!-- /formats -->", text)
-    text = _REPORTS.sub(lambda _: f"<!-- reports -->\n{report_rows()}<!-- /reports -->", text)
-    return _TABLE.sub(lambda _: f"<!-- bands -->\n{bands_table()}<!-- /bands -->", text)
+    """A page with every generated part made again."""
+    text = _TABLE.sub(
+        lambda match: f"<!-- {match['name']} -->\n{TABLES[match['name']]()}<!-- /{match['name']} -->", text
+    )
+    # Each command is a process of its own, most of whose time is start-up.
+    wanted = list(dict.fromkeys(commands(text)))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        outputs = dict(zip(wanted, pool.map(output_of, wanted), strict=True))
+    return _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{outputs[match['command']]}```", text)
 
 
 def output_of(command: str) -> str:
@@ -107,15 +115,28 @@ def formats_table() -> str:
     return "".join(rows)
 
 
-_LOG_FORMATS = re.compile(r"<!-- log formats -->\n(?:.*\n)*?<!-- /log formats -->")
-LOG_FORMATS = ROOT / "docs" / "logs-formats.md"
+def help_pages() -> str:
+    """A heading per command, and its help page as a console example."""
+    from mhcdiag.cli.main import COMMANDS
+
+    names = [page for name in COMMANDS for page in (("toy", "toy train", "toy compare") if name == "toy" else (name,))]
+    return "".join(
+        f"\n## {' '.join(['mhcdiag', name])}\n\n```console\n$ mhcdiag {name} --help\n```\n" for name in names
+    )
 
 
-def with_formats(text: str) -> str:
-    """The document on log formats with its table made again."""
-    return _LOG_FORMATS.sub(lambda _: f"<!-- log formats -->\n{formats_table()}<!-- /log formats -->", text)
+TABLES: dict[str, Callable[[], str]] = {
+    "bands": bands_table,
+    "layouts": layout_rows,
+    "containers": container_rows,
+    "reports": report_rows,
+    "formats": formats_list,
+    "log_formats": formats_table,
+    "commands": help_pages,
+}
+"""What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 
 
 if __name__ == "__main__":
-    LOG_FORMATS.write_text(with_formats(LOG_FORMATS.read_text(encoding="utf-8")), encoding="utf-8")
-    README.write_text(regenerated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(regenerated(text_of(page)), encoding="utf-8")
