@@ -101,6 +101,20 @@ def formats_list() -> str:
     return textwrap.fill(", ".join(f"`{each.name}`" for each in FORMATS) + ".", 118, break_on_hyphens=False) + "\n"
 
 
+def formats_table() -> str:
+    """One row per log format: its name, whose it is, and the names that bear the loss and the gradient norm in it."""
+    from mhcdiag.runlogs import FORMATS
+
+    def named(names: tuple[str, ...]) -> str:
+        return ", ".join(f"`{name}`" for name in names) or "by its words"
+
+    rows = ["| format | written by | loss | gradient norm |\n", "| --- | --- | --- | --- |\n"]
+    for one in FORMATS:
+        loss, norm = (named(one.preferred.get(name, ())) for name in ("loss", "grad_norm"))
+        rows.append(f"| `{one.name}` | {one.title.replace('|', chr(92) + '|')} | {loss} | {norm} |\n")
+    return "".join(rows)
+
+
 def help_pages() -> str:
     """A heading per command, and its help page as a console example."""
     from mhcdiag.cli.main import COMMANDS
@@ -117,6 +131,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "containers": container_rows,
     "reports": report_rows,
     "formats": formats_list,
+    "log_formats": formats_table,
     "commands": help_pages,
 }
 """What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""

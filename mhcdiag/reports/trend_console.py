@@ -32,6 +32,7 @@ from mhcdiag.results.trend import (
     Driver,
     Growth,
     JudgedTrend,
+    Source,
     TrendResult,
     qualification_of_trend,
 )
@@ -159,7 +160,8 @@ def _run_facts(result: TrendResult) -> Table:
     table = Table.grid(padding=(0, 2))
     steps = [point.step for point in result.points]
     table.add_row("steps", f"{steps[0]:,.0f} to {steps[-1]:,.0f}, {len(steps)} points")
-    table.add_row("gain", MEASURED[result.source])
+    of_log = f": {escape(result.points[0].source)}" if result.source is Source.LOG else ""
+    table.add_row("gain", MEASURED[result.source] + of_log)
     growth = result.trends[Direction.FORWARD].growth
     table.add_row("fit", f"ln(gain) over steps {growth.first_step:,.0f} to {growth.last_step:,.0f}, 95 % interval")
     return table
