@@ -111,6 +111,17 @@ def help_pages() -> str:
     )
 
 
+def input_study(name: str) -> str:
+    """One table of the study of inputs, from its CSV."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import input_study_tables
+    finally:
+        sys.path.pop(0)
+    table: str = getattr(input_study_tables, name)(input_study_tables.read_table())
+    return table
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bands": bands_table,
     "layouts": layout_rows,
@@ -118,6 +129,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "reports": report_rows,
     "formats": formats_list,
     "commands": help_pages,
+    "study_verdicts": lambda: input_study("verdicts"),
+    "study_predictors": lambda: input_study("by_predictor"),
+    "study_decades": lambda: input_study("by_decade"),
+    "study_constrained": lambda: input_study("constrained"),
+    "study_runs": lambda: input_study("by_run"),
 }
 """What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 
