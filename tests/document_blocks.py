@@ -125,6 +125,17 @@ def help_pages() -> str:
     )
 
 
+def input_study(name: str) -> str:
+    """One table of the study of inputs, from its CSV."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import input_study_tables
+    finally:
+        sys.path.pop(0)
+    table: str = getattr(input_study_tables, name)(input_study_tables.read_table())
+    return table
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bands": bands_table,
     "layouts": layout_rows,
@@ -133,6 +144,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "formats": formats_list,
     "log_formats": formats_table,
     "commands": help_pages,
+    "study_verdicts": lambda: input_study("verdicts"),
+    "study_predictors": lambda: input_study("by_predictor"),
+    "study_decades": lambda: input_study("by_decade"),
+    "study_constrained": lambda: input_study("constrained"),
+    "study_runs": lambda: input_study("by_run"),
 }
 """What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 
