@@ -16,7 +16,7 @@ NOTE, WARN, _ = LEVELS
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """Each direction by itself, and what both rest on."""
     if subject.no_composite:
-        # `mhcdiag gain` leaves such a model unjudged: a pass of the other checks must say that it is not one of the gain.
+        # `mhcdiag gain` leaves such a model unjudged: a pass of the other checks must say that it is none of the gain.
         return Outcome(
             overall={},
             per_site={},
