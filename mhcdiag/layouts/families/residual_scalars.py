@@ -174,7 +174,7 @@ class ResidualScalars:
         "x-transformers Residual"
     )
     tensors: ClassVar[str] = "`resid_lambdas`, `layers.N.layer_scalar`, `input_residual`, `*_residual_gate.gate`, ..."
-    mixing: ClassVar[str] = "none: H = diag(s); gain = largest |product| over channels"
+    mixing: ClassVar[str] = "none: H = diag(s); gain = their largest product over channels, signs aside"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
     words: ClassVar[tuple[str, ...]] = (
         "resid_lambdas", "residual_lambdas", "x0_lambdas", "backout_lambda", "layer_scalar", "layer_output_scale",
