@@ -102,6 +102,16 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         source="arXiv 2512.24880 (alpha starts at 0.01)",
         false_alarms="alpha grows in healthy runs too: watch its growth.",
     ),
+    "precision": CheckNumbers(
+        factors={
+            "coarse_tensors": "number of mixing tensors that are stored in 16 bits",
+            "h_change": "how far rounding to 16 bits may have changed H_res of a site",
+            "gain_change": "the same of the composite gain, as a share of it",
+        },
+        fractions={},
+        source="half a unit of the last stored place; llama.cpp #28696",
+        false_alarms="Some families release their mixers in BF16.",
+    ),
     "gauge": CheckNumbers(
         factors={
             "log_gain_later": "ln of the forward gain of all sites but the first",

@@ -37,6 +37,18 @@ class GateSpread:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Coarse:
+    """Mixing tensors of one checkpoint that are stored in 16 bits."""
+
+    names: tuple[str, ...]
+    """Full names."""
+    dtypes: tuple[str, ...]
+    """Their element types."""
+    unusual: bool
+    """Whether any of them is one that the family keeps in float32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """What weights say of the captured sites under one reading of them."""
 
