@@ -4,6 +4,7 @@ Each shape is written by a function of the number of the record and its loss, in
 """
 
 # ruff: noqa: E501 (a line of a log is as long as it is)
+import math
 from collections.abc import Callable
 
 import pytest
@@ -475,7 +476,7 @@ def test_a_loss_that_cannot_be_read_is_counted(tmp_path, name, text):
     path.write_text(f"{text}\n{format_[3]}" + "".join(format_[4](at, 2.5) for at in range(3)))
     table = read_log(str(path), log_format=name)
     assert (table.unreadable_lines, table.loss_lines) == (1, 4)
-    assert table.columns["loss"][-3:].tolist() == [2.5] * 3
+    assert [value for value in table.columns["loss"].tolist() if not math.isnan(value)][-3:] == [2.5] * 3
 
 
 @pytest.mark.parametrize("header", ["Step Training Loss Validation Loss", "Step\tTraining Loss\tValidation Loss"])
