@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mhcdiag.layouts.checks import refuse_overrides
+from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.readings import Reading, UncomposedReading
-from mhcdiag.layouts.spellings import model_type
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors, natural_key
 from mhcdiag.results.inspection import Evidence
