@@ -2,10 +2,10 @@
 
     python benchmarks/weights_scan.py [--gigabytes 4] [--rounds 5]
 
-It makes a file of bfloat16 and float32 tensors as a language model has them, in a temporary folder, and takes turns: each
-round reads the file plainly and scans it, with its pages dropped before (cold) and not (warm). The smallest time of each
-counts: other work on the machine only ever adds. Pages are dropped by `posix_fadvise`, which needs no rights and clears
-this file alone; a disk or a hypervisor with a cache of its own still answers from that.
+It makes a file of bfloat16 and float32 tensors as a language model has them, in a temporary folder, and takes turns:
+each round reads the file plainly and scans it, with its pages dropped before (cold) and not (warm). The smallest time
+of each counts: other work on the machine only ever adds. Pages are dropped by `posix_fadvise`, which needs no rights
+and clears this file alone; a disk or a hypervisor with a cache of its own still answers from that.
 """
 
 import argparse
