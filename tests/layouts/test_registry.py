@@ -50,9 +50,7 @@ def test_every_layout_is_shown_to_users(file: str):
     for layout in layouts_of(file):
         place = f"mhcdiag/layouts/families/{file}.py: {layout.name}"
         assert layout.name in shown, f"{place} is missing in `mhcdiag layouts`"
-        assert f"| `{layout.name}` |" in rows, (
-            f"{place} is missing in docs/layouts.md"
-        )
+        assert f"| `{layout.name}` |" in rows, f"{place} is missing in docs/layouts.md"
 
 
 def test_names_are_unique():
