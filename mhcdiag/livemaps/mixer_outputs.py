@@ -1,29 +1,48 @@
 """Families whose mixers return their mapping: it is taken from the output of the module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mhcdiag.livemaps.interface import Hook, LiveReader, Maps, Take
+from mhcdiag.livemaps.interface import Formed, Hook, LiveReader, SiteCall, Take, usable_maps
+
+Read = Callable[[nn.Module, Sequence[Any], Mapping[str, Any], Any], SiteCall]
+"""From what a mixer was given and what it returned."""
 
 
-def _taking(maps_of: Callable[[tuple[Tensor, ...]], Maps]) -> Callable[[nn.Module, Take], list[RemovableHandle]]:
-    """Return what attaches a hook that takes the mapping from an output."""
+def _attach(read: Read, module: nn.Module, take: Take) -> list[RemovableHandle]:
+    def catch(_module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], output: Any) -> None:
+        take(partial(read, module, given, named, output))
 
-    def attach(module: nn.Module, take: Take) -> list[RemovableHandle]:
-        def catch(_module: nn.Module, _inputs: Any, output: tuple[Tensor, ...]) -> None:
-            take(maps_of(output))
-
-        return [module.register_forward_hook(Hook(catch))]
-
-    return attach
+    return [module.register_forward_hook(Hook(catch), with_kwargs=True)]
 
 
-def _transformers_maps(output: tuple[Tensor, ...]) -> Maps:
+def _call(given: Sequence[Any], named: Mapping[str, Any], maps: Tensor, post: object) -> SiteCall:
+    by_token = usable_maps(maps)
+    streams = by_token.shape[-1]
+    first = next((each for each in (*given, *named.values()) if isinstance(each, Tensor)), None)
+    before = None
+    if first is not None and first.numel() % (len(by_token) * streams) == 0:
+        before = first.detach().reshape(len(by_token), streams, -1)
+    weights = post.detach().reshape(-1, streams) if isinstance(post, Tensor) else None
+
+    def formed(places: Tensor | None) -> Formed:
+        if places is None:
+            return Formed(h_res=by_token, post=weights)
+        return Formed(h_res=by_token[places], post=None if weights is None else weights[places])
+
+    def read(whole: Tensor) -> Tensor:
+        return whole.reshape(len(by_token), streams, -1)
+
+    return SiteCall(tokens=len(by_token), formed=formed, streams=before, by_token=read)
+
+
+def _transformers(_module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], output: Any) -> SiteCall:
     # (post, comb, collapsed): their decoder layers apply comb transposed, so that its rows are the source streams.
-    return lambda: output[1].detach().transpose(-1, -2)
+    return _call(given, named, output[1].transpose(-1, -2), output[0])
 
 
 def _is_transformers_mixer(module: nn.Module) -> bool:
@@ -31,17 +50,34 @@ def _is_transformers_mixer(module: nn.Module) -> bool:
     return all(hasattr(module, name) for name in ("fn", "base", "scale", "hc_mult", "hc_sinkhorn_iters"))
 
 
-TRANSFORMERS = LiveReader(name="transformers", knows=_is_transformers_mixer, attach=_taking(_transformers_maps))
+def _transformers_trial(module: Any) -> str:
+    streams = module.hc_mult
+    if not isinstance(streams, int) or streams < 1:
+        return f"hc_mult is {streams!r}, no number of streams"
+    return ""
+
+
+TRANSFORMERS = LiveReader(
+    name="transformers",
+    knows=_is_transformers_mixer,
+    trial=_transformers_trial,
+    attach=partial(_attach, _transformers),
+)
 """deepseek_v4 and glm5_next of transformers."""
 
 
-def _megatron_maps(output: tuple[Tensor, ...]) -> Maps:
-    return output[1].detach
+def _megatron(_module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], output: Any) -> SiteCall:
+    return _call(given, named, output[1], output[2] if len(output) > 2 else None)
 
 
 def _is_megatron_mixer(module: nn.Module) -> bool:
     return all(hasattr(module, name) for name in ("mapping_proj", "alpha_res", "bias"))
 
 
-MEGATRON = LiveReader(name="megatron", knows=_is_megatron_mixer, attach=_taking(_megatron_maps))
+MEGATRON = LiveReader(
+    name="megatron",
+    knows=_is_megatron_mixer,
+    trial=lambda _module: "",
+    attach=partial(_attach, _megatron),
+)
 """Modules in the style of Megatron-LM, which apply the second output as it is."""

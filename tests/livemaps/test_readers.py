@@ -8,7 +8,8 @@ import torch
 from packages import lucidrains_stacks, transformers_hooks
 from packages.transformers_models import DEEPSEEK_V4, deepseek_v4, hy_v4, mixers
 
-from mhcdiag.livemaps import live_sites
+from mhcdiag.livemaps import LiveSites, live_sites
+from mhcdiag.livemaps.interface import SiteCall
 from mhcdiag.livemaps.mixer_outputs import MEGATRON
 
 
@@ -16,11 +17,12 @@ def caught(model: torch.nn.Module, run: Callable[[], object]) -> dict[str, np.nd
     """H_res [token, n, n] by site of one pass."""
     found: dict[str, np.ndarray] = {}
     handles = []
-    for site in live_sites(model):
+    sites = live_sites(model)
+    assert not sites.unread
+    for site in sites.sites:
 
-        def take(compute: Callable[[], torch.Tensor], name: str = site.name) -> None:
-            maps = compute()
-            found[name] = maps.reshape(-1, *maps.shape[-2:]).numpy()
+        def take(read: Callable[[], SiteCall], name: str = site.name) -> None:
+            found[name] = read().formed(None).h_res.numpy()
 
         handles += site.reader.attach(site.module, take)
     with torch.no_grad():
@@ -63,12 +65,12 @@ def test_megatron_style_modules_return_their_mapping():
             return streams, torch.arange(9.0).view(1, 1, 3, 3), streams
 
     model = Mixer()
-    [site] = live_sites(model)
+    [site] = live_sites(model).sites
     assert site.reader is MEGATRON
     found = caught(model, lambda: model(torch.ones(1, 1, 6)))
     np.testing.assert_array_equal(found[""][0], np.arange(9.0).reshape(3, 3))
 
 
 def test_streams_that_are_not_mixed_have_no_sites():
-    assert live_sites(hy_v4(layers=2, hidden=16, streams=3, seed=1)) == ()
-    assert live_sites(torch.nn.Linear(2, 2)) == ()
+    for model in (hy_v4(layers=2, hidden=16, streams=3, seed=1), torch.nn.Linear(2, 2)):
+        assert live_sites(model) == LiveSites(sites=(), unread=())
