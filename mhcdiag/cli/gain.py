@@ -29,6 +29,7 @@ def gain(
     dtype: options.Dtype = None,
     max_gain: options.MaxGain = DEFAULT_MAX_GAIN,
     gate_on: options.GateOnOption = GateOn.WORST,
+    require: options.Require = None,
     strict: options.Strict = False,
     as_json: options.AsJson = False,
     plot: options.Plot = None,
@@ -75,7 +76,7 @@ def gain(
             dtype=dtype,
         )
     )
-    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
+    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict, require=require)
     with joined_ranks() as ranks:
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared
         sharing = Alone() if deals else ranks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mhcdiag.errors import SettingError
-from mhcdiag.results.verdict import GateOn
+from mhcdiag.results.verdict import GainEvidence, GateOn
 from mhcdiag.usecases import options as records
 
 if TYPE_CHECKING:
@@ -139,7 +139,15 @@ MaxGain = Annotated[
 GateOnOption = Annotated[GateOn, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
+    typer.Option(
+        "--strict", help="Anything assumed, skipped or sampled leaves it unjudged (exit 2).", rich_help_panel=GATE
+    ),
+]
+Require = Annotated[
+    GainEvidence | None,
+    typer.Option(
+        help="What a pass must rest on; less leaves it unjudged (exit 2).", rich_help_panel=GATE, show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 Plot = Annotated[

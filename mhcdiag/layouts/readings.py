@@ -34,6 +34,8 @@ class _Reading:
     """The tokens that begin a sequence; empty where tokens are drawn, or nothing says so."""
     composes: bool = True
     """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
+    tied_to: str = ""
+    """Which checkpoint captured mappings are of, as far as they say; see `GainResult.tied_to`."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -49,6 +51,10 @@ class _Reading:
     def exact_directions(self) -> frozenset[Direction]:
         """The directions in which the layout says that all sums of H are 1."""
         return frozenset()
+
+    def bound_doubt(self) -> str:
+        """Why some input might exceed the bounds, were all parameters finite; empty where none can."""
+        return ""
 
     def notes_on(self, inputs: str) -> tuple[str, ...]:
         """What a reader must know of mappings on these inputs."""
@@ -109,6 +115,12 @@ class ParametricReading(_Reading):
 
         return parametric_bounds(self.parameters)
 
+    def bound_doubt(self) -> str:
+        """That the projection was not read, or that float32 overflows."""
+        from mhcdiag.mappings.bounds import overflow_doubt
+
+        return overflow_doubt(self.parameters)
+
     def notes_on(self, inputs: str) -> tuple[str, ...]:
         """That static and random inputs are not those of tokens; embeddings are, and need no such note."""
         notes = {"static": STATIC_NOTE, "random": RANDOM_NOTE}
@@ -165,7 +177,7 @@ class UnmixedReading(_Reading):
         """1, exactly."""
         from mhcdiag.mappings.bounds import IDENTITY, constant_bound
 
-        return dict.fromkeys(Direction, constant_bound(1.0, len(self.stack.sites), IDENTITY))
+        return dict.fromkeys(Direction, constant_bound(1.0, len(self.stack.sites), IDENTITY, by_layout=True))
 
     def reported_as(self, layout: str) -> str:
         """`identity` for models with several streams, whichever family they are of."""

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
+from mhcdiag.results.evidence import evidence_of, is_enough, lacking_evidence, weakest
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
 from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
-from mhcdiag.results.verdict import GateOn, Limit, Relation, Verdict, judged
+from mhcdiag.results.verdict import GainEvidence, GateOn, Limit, Relation, Verdict, judged
 
 
 def judge_gain(
@@ -26,46 +27,53 @@ def judge_gain(
     max_gain: float = DEFAULT_MAX_GAIN,
     gate_on: GateOn = GateOn.WORST,
     strict: bool = False,
+    require: GainEvidence | None = None,
 ) -> JudgedGain:
     """Hold a measurement against a limit.
 
-    NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped or assumed leaves an
-    otherwise passing input unjudged; a failed gate still wins. Where streams do not persist from site to site, there is
-    no composite to judge.
+    NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped, assumed or merely sampled
+    leaves an otherwise passing input unjudged, and so does less evidence than is required; a failed gate still wins.
+    Where streams do not persist from site to site, there is no composite to judge.
     """
     # Formal products of mappings that the model never multiplies say nothing: neither pass nor failure.
     directions = Direction if result.composes else ()
     limits = [limit for direction in directions for limit in _gain_limits(result, direction, max_gain, gate_on)]
     if result.nonfinite:
         limits.insert(0, Limit.on("nonfinite", float(len(result.nonfinite)), 0.0))
-    doubt = _doubt_of_gain(result, any_limits=bool(limits), strict=strict)
+    doubt = _doubt_of_gain(result, limits, strict=strict, require=require)
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
         reason = f"{next(limit.metric for limit in limits if not limit.passed)} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
-    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
+    evidence = weakest(limit.evidence for limit in limits)
+    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason, evidence=evidence)
 
 
 def _gain_limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> Iterator[Limit]:
-    if gate_on is GateOn.WORST:
-        yield Limit.on(f"worst.{direction}.norm", result.worst[direction, Definition.NORM].value, max_gain)
-        return
     bound = result.bound[direction].worst
-    if bound is not None:
-        yield Limit.on(f"bound.{direction}.worst", bound, max_gain)
+    evidence = evidence_of(result, max_gain, bound)
+    limit = None
+    if gate_on is GateOn.WORST:
+        limit = Limit.on(f"worst.{direction}.norm", result.worst[direction, Definition.NORM].value, max_gain)
+    elif bound is not None:
+        limit = Limit.on(f"bound.{direction}.worst", bound, max_gain)
+    if limit is not None:
+        yield replace(limit, evidence=evidence, bound=bound)
 
 
-def _doubt_of_gain(result: GainResult, *, any_limits: bool, strict: bool) -> str:
+def _doubt_of_gain(result: GainResult, limits: Sequence[Limit], *, strict: bool, require: GainEvidence | None) -> str:
     """Why a measurement without a failed limit is no pass; empty where it is."""
     if not result.composes:
         return "the streams end within each layer (composes: false): there is no composite"
-    if not any_limits:
+    if not limits:
         return f"there is no bound to judge: {result.bound[Direction.FORWARD].why}"
     if strict and (result.assumed or result.skipped):
         return f"--strict, and {len(result.assumed) + len(result.skipped)} thing(s) were assumed or skipped"
-    return ""
+    if is_enough(weakest(limit.evidence for limit in limits), require=require, strict=strict):
+        return ""
+    return lacking_evidence(result, limits, require=require, strict=strict)
 
 
 DEFAULT_FAIL_ON = frozenset({EventKind.NAN, EventKind.DIVERGENCE, EventKind.LOSS_SCALE})

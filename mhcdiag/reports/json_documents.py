@@ -11,6 +11,7 @@ from mhcdiag.reports.text import all_digits
 from mhcdiag.results.bands import RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
+from mhcdiag.results.evidence import assurance, qualification
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import Event, JudgedLog, SpikesReport
@@ -166,7 +167,14 @@ def gain_json(judged: Sequence[JudgedGain | Unreadable]) -> str:
 def limits_document(limits: Sequence[Limit]) -> list[Json]:
     """Every number that was judged, with its limit."""
     return [
-        {"metric": one.metric, "value": number(one.value), "limit": number(one.limit), "passed": one.passed}
+        {
+            "metric": one.metric,
+            "value": number(one.value),
+            "limit": number(one.limit),
+            "passed": one.passed,
+            "evidence": None if one.evidence is None else str(one.evidence),
+            "bound": number(one.bound),
+        }
         for one in limits
     ]
 
@@ -181,6 +189,8 @@ def _judged(each: JudgedGain) -> Json:
         "path": result.path,
         "verdict": str(each.verdict),
         "reason": each.reason,
+        "evidence": None if each.evidence is None else str(each.evidence),
+        "rests_on": assurance(result, each.limits) or qualification(result, each.limits),
         **provenance(result),
         "limits": limits_document(each.limits),
         **measurement(result),

@@ -11,7 +11,7 @@ from pathlib import Path
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.metrics import METRICS, Examined
 from mhcdiag.policies.baseline import Baseline, read_baseline, record_of, records_of, refuse_other_model
-from mhcdiag.policies.gates import applies, gates_for, judge_gate, overall, unjudged, without_allowed
+from mhcdiag.policies.gates import applies, gates_for, judge_evidence, judge_gate, overall, unjudged, without_allowed
 from mhcdiag.policies.inputs import Input, from_paths, from_patterns
 from mhcdiag.policies.policy import ANY, Policy, PolicyGate
 from mhcdiag.policies.policy_files import gate_series, read_policy
@@ -21,7 +21,7 @@ from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, Verdict, combine
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions
 from mhcdiag.version import __version__
@@ -35,6 +35,7 @@ def check(
     *,
     policy: str | os.PathLike[str] | None = None,
     baseline: str | os.PathLike[str] | None = None,
+    require: str | None = None,
     strict: bool = False,
     jobs: int | None = None,
 ) -> CheckReport:
@@ -49,8 +50,12 @@ def check(
         the command, this looks for no file that was not named.
     baseline
         An earlier JSON report that `max_ratio` and `spikes.new` compare with.
+    require
+        What a pass on a checkpoint must rest on: `certified` (proved), `measured` (on real tokens) or `sampled`; less
+        leaves it unjudged. None takes `require` of the policy's [gain] table; without that, what is merely sampled is
+        a warning.
     strict
-        Whether warnings count as failures, and what was assumed or skipped leaves an input unjudged.
+        Whether warnings count as failures, and what was assumed, skipped or sampled leaves an input unjudged.
     jobs
         Inputs worked on at the same time; None: 2.
 
@@ -68,6 +73,7 @@ def check(
         policy_path=None if policy is None else Path(policy),
         baseline=None if baseline is None else Path(baseline),
         strict=strict,
+        require=require,
         jobs=jobs,
     )
     inputs = find_inputs(options)
@@ -125,6 +131,8 @@ class Plan:
     """Earlier report."""
     strict: bool
     """Whether warnings, assumptions and skipped parts count."""
+    require: GainEvidence | None
+    """What a pass on mappings must rest on; None: what is merely sampled is a warning."""
     exit_zero: bool
     """Whether to end with 0 whatever is found."""
     jobs: int
@@ -202,6 +210,7 @@ def make_plan(
         read=read,
         baseline=None if options.baseline is None else read_baseline(options.baseline),
         strict=options.strict,
+        require=options.required(),
         exit_zero=options.exit_zero,
         jobs=options.jobs or JOBS,
     )
@@ -325,6 +334,9 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
     outcomes = [judge_gate(gate, record, baseline) for gate in gates]
     outcomes += [unjudged(one.path, one.family, why) for why in doubts(result, judged=bool(gates), strict=plan.strict)]
+    if isinstance(result, GainResult):
+        evidence = judge_evidence(result, outcomes, require=plan.require, strict=plan.strict)
+        outcomes += [] if evidence is None else [evidence]
     checked = CheckedInput(
         path=one.path,
         family=one.family,

@@ -102,6 +102,7 @@ def gain(
     )
     checkpoint = open_checkpoint(path, key=key)
     found, recognition = recognise(checkpoint, layout=layout)
+    sites_total = len(recognition.sites)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
     read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
@@ -109,7 +110,8 @@ def gain(
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
     measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
     bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
-    return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    record = _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    return replace(record, sites_total=sites_total)
 
 
 def measurement(options: GainOptions) -> Callable[..., GainResult]:
@@ -158,6 +160,8 @@ def _record(
         mean_mappings=measured.gains.mean_mappings,
         mean_composite=measured.gains.mean_composite,
         composes=reading.composes,
+        tied_to=reading.tied_to,
+        bound_doubt=reading.bound_doubt(),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mhcdiag.errors import SettingError
+from mhcdiag.results.verdict import GainEvidence
 
 if TYPE_CHECKING:
     from mhcdiag.detectors import DetectionSettings, PublishedRule
@@ -182,6 +183,8 @@ class CheckOptions:
     """Earlier report to compare with."""
     strict: bool = False
     """Whether warnings, assumptions and skipped parts count."""
+    require: str | None = None
+    """What a pass on mappings must rest on; None takes what the policy's [gain] table says."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
     jobs: int | None = None
@@ -189,6 +192,20 @@ class CheckOptions:
 
     def __post_init__(self) -> None:
         refuse_less(1, jobs=self.jobs)
+        self.required()
+
+    def required(self) -> GainEvidence | None:
+        """What a pass on mappings must rest on; None: what is merely sampled is a warning.
+
+        Raises
+        ------
+        SettingError
+            There is no such evidence.
+        """
+        word = self.rules.gain.get("require") if self.require is None else self.require
+        if word is None or word in list(GainEvidence):
+            return None if word is None else GainEvidence(word)
+        raise SettingError(f"require '{word}': expected one of {', '.join(GainEvidence)}")
 
     @property
     def rules(self) -> "Policy":

@@ -72,7 +72,7 @@ class JoinedTokens:
         self.metadata = self._joined_metadata()
 
     def _joined_metadata(self) -> dict[str, str]:
-        """The first file's, with the positions of all first tokens."""
+        """The first file's, with the positions of all first tokens; a checkpoint is named where all name the same."""
         positions: list[int] = []
         for start, file in zip(self._starts, self._files, strict=False):
             try:
@@ -81,7 +81,10 @@ class JoinedTokens:
                 raise ContainerError(
                     file.path, found="metadata key 'first_tokens' is no list of positions", expected="a JSON list"
                 ) from error
-        return self._files[0].metadata | ({"first_tokens": json.dumps(positions)} if positions else {})
+        ties = {file.metadata.get("tied_to", "") for file in self._files}
+        tie = ties.pop() if len(ties) == 1 else ""
+        own = {"tied_to": tie} | ({"first_tokens": json.dumps(positions)} if positions else {})
+        return self._files[0].metadata | own
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
