@@ -16,6 +16,7 @@ from mhcdiag.usecases.options import GainOptions
 def gain(
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
+    text: options.TextFile = None,
     tokens: options.Tokens = 1024,
     seed: options.Seed = 0,
     sites: options.Sites = None,
@@ -41,7 +42,7 @@ def gain(
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
-    Only headers and mixing tensors are read.
+    Only headers and mixing tensors are read; with --inputs text the model runs, block by block, on real tokens.
     Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
 
     [bold]Examples[/bold]
@@ -49,6 +50,7 @@ def gain(
       mhcdiag gain model.safetensors
       mhcdiag gain checkpoints/step_12000 --inputs static --max-gain 30
       mhcdiag gain a.safetensors b.safetensors --plot gain.png --heatmap
+      mhcdiag gain checkpoints/step_12000 --inputs text --tokens 4096
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
@@ -63,6 +65,7 @@ def gain(
     measure = measurement(
         GainOptions(
             inputs=inputs,
+            text=text,
             tokens=tokens,
             seed=seed,
             sites=parse_sites(sites),

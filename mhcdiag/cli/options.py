@@ -26,6 +26,7 @@ class InputsChoice(StrEnum):
     STATIC = "static"
     RANDOM = "random"
     EMBEDDING = "embedding"
+    TEXT = "text"
 
 
 class OrientationChoice(StrEnum):
@@ -95,6 +96,16 @@ Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
         help="Where the input-dependent part comes from (default: random where there is one).",
+        rich_help_panel=MAPS,
+        show_default=False,
+    ),
+]
+TextFile = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="What the model runs on with --inputs text (default: a text that ships here).",
         rich_help_panel=MAPS,
         show_default=False,
     ),

@@ -28,6 +28,8 @@ SETTINGS = "settings.json"
 CONFIG = "config.json"
 RESUME = "resume.safetensors"
 CAPTURED = "captured"
+VOCABULARY_KEY = "vocabulary"
+"""In the metadata of a checkpoint: the characters by number, so that it can be run on any text."""
 DETAILED_TOKENS = 8
 """Tokens for which a captured file also holds what entered and left each site."""
 
@@ -82,6 +84,10 @@ def config_of(settings: ToySettings) -> dict[str, Any]:
         "topology": topology.name,
         "num_hidden_layers": settings.depth,
         "hidden_size": settings.width,
+        "num_attention_heads": settings.heads,
+        "qk_norm": settings.qk_norm,
+        # Not "stream_dtype": a key with that word says that a model has several streams.
+        "residual_dtype": settings.stream_dtype,
     }
     if settings.topology != "residual":
         config["streams"] = topology.streams(settings)
@@ -106,9 +112,12 @@ def named_tensors(parameters: Parameters) -> dict[str, Tensor]:
     return found
 
 
-def write_checkpoint(folder: Path, settings: ToySettings, step: int, parameters: Parameters) -> None:
-    """Write the parameters after a step."""
+def write_checkpoint(
+    folder: Path, settings: ToySettings, step: int, parameters: Parameters, *, vocabulary: str | None = None
+) -> None:
+    """Write the parameters after a step, and the characters by number where they are given."""
     metadata = {METADATA_KEY: json.dumps(config_of(settings)), "step": str(step)}
+    metadata |= {} if vocabulary is None else {VOCABULARY_KEY: vocabulary}
     _save(named_tensors(parameters), folder / checkpoint_name(step), metadata)
 
 

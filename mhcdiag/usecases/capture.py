@@ -289,7 +289,7 @@ def _write(
             streams=opening.maps(opening.calls[0]).shape[-1],
             first_tokens=tuple(starts),
             details=site_details(opening),
-            metadata={"tied_to": model.tied_to} | ({} if step is None else {"step": str(step)}),
+            metadata=_metadata(model, first_pass, opening, step),
         )
         with MapWriter(out, shape) as writer:
             for start in starts:
@@ -299,6 +299,14 @@ def _write(
                     _refuse_other_tokens(len(ids[start : start + length]), call.tokens, model.name)
                     writer.write(site, start, found.maps(call).float().cpu().numpy())
     return opening, shape, first_pass.idle
+
+
+def _metadata(model: _Model, seen: Pass, stack: LiveStack, step: int | None) -> dict[str, str]:
+    """What ran, and which sites of the model are not in the file: a part of a model says little of the whole."""
+    others = [site for each in seen.stacks if each.name != stack.name for site in each.sites]
+    left_out = [*seen.idle, *others]
+    found = {"tied_to": model.tied_to} | ({} if step is None else {"step": str(step)})
+    return found | ({"left_out": json.dumps(left_out)} if left_out else {})
 
 
 def _refuse_other_sites(first: LiveStack, found: LiveStack, name: str) -> None:

@@ -169,7 +169,9 @@ def test_an_exponential_without_shift_or_limit_overflows_float32(rule: SinkhornR
     assert float32(rule, high + math.log(N) + 0.1).isnan().any()
 
 
-@pytest.mark.parametrize("rule", [DEEPSEEK, MEGATRON, TELECHAT, MOTIF], ids=["deepseek", "megatron", "telechat", "motif"])
+@pytest.mark.parametrize(
+    "rule", [DEEPSEEK, MEGATRON, TELECHAT, MOTIF], ids=["deepseek", "megatron", "telechat", "motif"]
+)
 def test_a_softmax_a_shift_and_a_cut_off_do_not(rule: SinkhornRule):
     low, high = finite_within(rule, N)
     assert high > 1e38
