@@ -6,6 +6,7 @@ not be installed, and models are copied into code of one's own. Hooks must leave
 change no output, draw no random number, and keep no reference to what they see.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Hook:
     """
 
     def __init__(self, catch: Callable[..., None]) -> None:
-        self._catch = catch
+        self._catch = _untraced(catch)
 
     def __call__(self, *seen: Any) -> None:
         """What torch calls before or after a forward pass."""
@@ -69,6 +70,21 @@ class Hook:
     def __reduce__(self) -> tuple[Callable[[], "Hook"], tuple[()]]:
         """How copies and pickles are made."""
         return _silent_hook, ()
+
+
+def _untraced(catch: Callable[..., None]) -> Callable[..., None]:
+    """Run as it is under torch.compile, which would otherwise compile the hook anew for every site and step.
+
+    Only where the compiler is loaded already, as it is once `torch.compile` was called: loading it takes seconds.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return catch
+
+    def call(*seen: Any) -> None:
+        catch(*seen)
+
+    disabled: Callable[..., None] = torch.compiler.disable(call)  # type: ignore[no-untyped-call]
+    return disabled
 
 
 def _silent_hook() -> Hook:

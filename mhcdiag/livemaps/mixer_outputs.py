@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mhcdiag.errors import SettingError
 from mhcdiag.livemaps.interface import Formed, Hook, LiveReader, SiteCall, Take, usable_maps
 
 Read = Callable[[nn.Module, Sequence[Any], Mapping[str, Any], Any], SiteCall]
@@ -22,12 +23,15 @@ def _attach(read: Read, module: nn.Module, take: Take) -> list[RemovableHandle]:
 
 def _call(given: Sequence[Any], named: Mapping[str, Any], maps: Tensor, post: object) -> SiteCall:
     by_token = usable_maps(maps)
-    streams = by_token.shape[-1]
+    tokens, streams = by_token.shape[:2]
     first = next((each for each in (*given, *named.values()) if isinstance(each, Tensor)), None)
-    before = None
-    if first is not None and first.numel() % (len(by_token) * streams) == 0:
-        before = first.detach().reshape(len(by_token), streams, -1)
-    weights = post.detach().reshape(-1, streams) if isinstance(post, Tensor) else None
+    if first is None or not first.numel() or first.numel() % (tokens * streams):
+        shape = None if first is None else list(first.shape)
+        raise SettingError(
+            f"{tokens} mappings of {streams} streams for an input of shape {shape}; expected one a token"
+        )
+    before = first.detach().reshape(tokens, streams, -1)
+    weights = post.detach().reshape(tokens, streams) if isinstance(post, Tensor) else None
 
     def formed(places: Tensor | None) -> Formed:
         if places is None:
@@ -35,14 +39,22 @@ def _call(given: Sequence[Any], named: Mapping[str, Any], maps: Tensor, post: ob
         return Formed(h_res=by_token[places], post=None if weights is None else weights[places])
 
     def read(whole: Tensor) -> Tensor:
-        return whole.reshape(len(by_token), streams, -1)
+        return whole.reshape(tokens, streams, -1)
 
-    return SiteCall(tokens=len(by_token), formed=formed, streams=before, by_token=read)
+    return SiteCall(tokens=tokens, formed=formed, streams=before, by_token=read)
+
+
+def _parts(output: Any, returned: str) -> Sequence[Any]:
+    # A lone tensor could be indexed, too, and would give the mappings of another token.
+    if not isinstance(output, tuple | list) or len(output) < 2 or not isinstance(output[1], Tensor):
+        raise SettingError(f"it returned {type(output).__name__}; expected {returned}")
+    return output
 
 
 def _transformers(_module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], output: Any) -> SiteCall:
     # (post, comb, collapsed): their decoder layers apply comb transposed, so that its rows are the source streams.
-    return _call(given, named, output[1].transpose(-1, -2), output[0])
+    post, comb = _parts(output, "post, comb and the collapsed streams")[:2]
+    return _call(given, named, comb.transpose(-1, -2), post)
 
 
 def _is_transformers_mixer(module: nn.Module) -> bool:
@@ -67,7 +79,8 @@ TRANSFORMERS = LiveReader(
 
 
 def _megatron(_module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], output: Any) -> SiteCall:
-    return _call(given, named, output[1], output[2] if len(output) > 2 else None)
+    parts = _parts(output, "the aggregated streams, H_res and H_post")
+    return _call(given, named, parts[1], parts[2] if len(parts) > 2 else None)
 
 
 def _is_megatron_mixer(module: nn.Module) -> bool:
