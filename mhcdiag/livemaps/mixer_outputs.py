@@ -31,7 +31,9 @@ def _call(given: Sequence[Any], named: Mapping[str, Any], maps: Tensor, post: ob
             f"{tokens} mappings of {streams} streams for an input of shape {shape}; expected one a token"
         )
     before = first.detach().reshape(tokens, streams, -1)
-    weights = post.detach().reshape(tokens, streams) if isinstance(post, Tensor) else None
+    weights = None
+    if isinstance(post, Tensor) and post.numel() == tokens * streams:
+        weights = post.detach().reshape(tokens, streams)
 
     def formed(places: Tensor | None) -> Formed:
         if places is None:
