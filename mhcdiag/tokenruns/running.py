@@ -1,4 +1,4 @@
-"""Run the model of a checkpoint on a text, and return the mappings that it formed."""
+"""Run a model of transformers on a text, block by block where that can be done, and return its mappings."""
 
 import os
 from collections.abc import Iterator
@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from mhcdiag.errors import InputError, SettingError
 from mhcdiag.livepasses.stacks import choose_stack
-from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.places import is_remote
 from mhcdiag.tokenruns.interface import TextRun, maps_of, skipped_of
 from mhcdiag.tokenruns.layerwise import BlockwiseModel, NotByBlocksError, load_by_blocks
 from mhcdiag.tokenruns.passes import run_pass
 from mhcdiag.tokenruns.text import SAMPLE_NAME, read_text, refuse_unknown_tokens, token_ids
-from mhcdiag.tokenruns.toys import is_toy, run_toy
 from mhcdiag.tokenruns.transformers_models import (
     evaluating,
     known_tokens,
@@ -31,27 +29,24 @@ LENGTH = 256
 """Tokens of a sequence: long enough that first tokens, which are unlike the others, are 1 in 256."""
 
 
-def run_text(
+def run_directory(
     path: str | os.PathLike[str],
-    checkpoint: NamedTensors,
     *,
     text: str | None = None,
     tokens: int = 1024,
     device: str = "cpu",
     dtype: str | None = None,
 ) -> TextRun:
-    """Run a checkpoint's model on a text.
+    """Run a model on a text.
 
     Parameters
     ----------
     path
-        The checkpoint: of `mhcdiag toy`, or a directory of a model of transformers with its tokenizer.
-    checkpoint
-        It, opened.
+        A directory of a model of transformers with its tokenizer.
     text
         A text file; None takes the one that ships with this package.
     tokens
-        Most tokens; whole sequences of 256 (the toy's context) where there are more than one.
+        Most tokens; whole sequences of 256 where there are more.
     device, dtype
         Where the model runs, and in which element type; None is that of the weights. Models of transformers run in
         float32 for "float64".
@@ -61,10 +56,6 @@ def run_text(
     mhcdiag.MhcdiagError
         The model cannot be run here, or the text cannot be read.
     """
-    if tokens < 1:
-        raise SettingError(f"{tokens} tokens: expected at least one")
-    if is_toy(checkpoint):
-        return run_toy(checkpoint, text, tokens=tokens, device=device, dtype=dtype)
     folder = Path(path)
     if is_remote(os.fspath(path)) or not (folder.is_dir() and (folder / "config.json").is_file()):
         raise InputError(

@@ -9,8 +9,9 @@ from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.fingerprint import fingerprint
 from mhcdiag.tokenruns.interface import RunMaps, TextRun
-from mhcdiag.tokenruns.running import device_of, refuse_no_device, run_text
+from mhcdiag.tokenruns.running import device_of, refuse_no_device, run_directory
 from mhcdiag.tokenruns.text import SAMPLE_NAME
+from mhcdiag.tokenruns.toys import is_toy, run_toy
 
 if TYPE_CHECKING:
     from mhcdiag.layouts import Layout
@@ -62,9 +63,9 @@ def read_run(
         raise SettingError(f"{given[0]} means nothing for inputs 'text': the model's own code runs")
     runs_on = device_of(options.device)
     refuse_no_device(runs_on)
-    run = run_text(
-        checkpoint.path, checkpoint, text=options.text, tokens=options.tokens, device=runs_on, dtype=options.dtype
-    )
+    if options.tokens < 1:
+        raise SettingError(f"{options.tokens} tokens: expected at least one")
+    run = _run(checkpoint, options, device=runs_on)
     total = len(run.sites)
     first, last = options.sites or (1, total)
     if not 1 <= first <= last <= total:
@@ -89,6 +90,13 @@ def read_run(
         notes=(*reading.notes, *run.notes, note),
     )
     return ReadRun(reading=reading, maps=maps, recognition=recognition, sites_total=total)
+
+
+def _run(checkpoint: NamedTensors, options: TextOptions, *, device: str) -> TextRun:
+    text, tokens, dtype = options.text, options.tokens, options.dtype
+    if is_toy(checkpoint):
+        return run_toy(checkpoint, text, tokens=tokens, device=device, dtype=dtype)
+    return run_directory(checkpoint.path, text=text, tokens=tokens, device=device, dtype=dtype)
 
 
 def _has_these_sites(

@@ -75,7 +75,7 @@ def test_one_number_of_the_whole_model_has_no_site():
 
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     assert {check.name: check.thresholds for check in CHECKS} == {
-        "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
+        "conformance": {"error": 0.02, "scale": 0.005, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
         "sinkhorn": {
             "residual_warn": 1e-3, "residual_fail": 0.05, "log_sum_note": 0.1, "log_sum_fail": log(2),
             "range_note": 10, "range_warn": 20, "range_fail": 87, "tolerance": 1e-3,

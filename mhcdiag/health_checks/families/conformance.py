@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, largest, not_checkable
+from mhcdiag.measures.stream_scale import StreamScales, stream_scales
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.health import SEVERITIES, Basis, Finding, Severity
+from mhcdiag.results.wording import which_sites
 from mhcdiag.weight_readers.records import Prediction, SiteActivations
 
 AS_IT_IS = "as it is"
@@ -29,10 +31,6 @@ DEFECTS = {
 CLEARLY_BETTER = 10.0
 """How many times smaller the error of another reading must be to be named: 20 and 40 iterations that have converged
 differ by rounding alone."""
-
-
-NAMED = 4
-"""Sites that a finding names; of more it says how many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,21 +115,6 @@ def reading_findings(
     else:
         return []
     return [Finding(severity=severity, what=what, site=sites[0], sites=len(sites), advice=advice)]
-
-
-def which_sites(sites: Sequence[str], every: Sequence[str]) -> str:
-    """Which part of all sites these are, as " at 2 of 6 sites (0.attn, 1.ffn)"; empty where it is all.
-
-    Where it is every site of a kind, that is said: a port that applies H the other way before its FFNs alone.
-    """
-    if len(sites) == len(every):
-        return ""
-    more = "" if len(sites) <= NAMED else ", ..."
-    kinds = {site.rpartition(".")[2] for site in sites}
-    kind = next(iter(kinds)) if len(kinds) == 1 else ""
-    is_whole = kind and len(sites) > 1 and len(sites) == sum(site.rpartition(".")[2] == kind for site in every)
-    of = f"all {len(sites)} {kind} sites of {len(every)}" if is_whole else f"{len(sites)} of {len(every)} sites"
-    return f" at {of} ({', '.join(sites[:NAMED])}{more})"
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
@@ -225,36 +208,12 @@ def _of_readings(
     return findings, explained
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Scales:
-    """x_out = mixed H x + written post branch, by least squares."""
-
-    mixed: float
-    written: float
-    doubt: float
-    """Five standard errors of `mixed`: rounding alone stays below it."""
-
-
-def _scales(site: SiteActivations) -> _Scales:
+def _scales(site: SiteActivations) -> StreamScales:
     assert site.x_out is not None
-    parts = [(site.h_res.double() @ site.x_in.double()).flatten()]
-    added = _written(site).flatten()
-    parts += [added] if float(added.abs().max()) > 0 else []
-    columns, after = torch.stack(parts, dim=1), site.x_out.double().flatten()
-    size = float(columns[:, 0].norm())
-    if not (columns.isfinite().all() and after.isfinite().all()) or size < TINY:
-        return _Scales(mixed=1.0, written=1.0, doubt=float("inf"))  # errors say so already
-    # The normal equations of one or two columns; a branch that lies along H x would make them singular.
-    gram = columns.T @ columns
-    if len(parts) == 2 and float(torch.linalg.det(gram)) < 1e-6 * float(gram[0, 0] * gram[1, 1]):
-        return _Scales(mixed=1.0, written=1.0, doubt=float("inf"))
-    found = torch.linalg.solve(gram, columns.T @ after)
-    rest = float((after - columns @ found).norm())
-    doubt = 5 * rest / size / max(len(after) - len(parts), 1) ** 0.5
-    return _Scales(mixed=float(found[0]), written=float(found[1]) if len(parts) == 2 else 1.0, doubt=doubt)
+    return stream_scales(site.h_res.double() @ site.x_in.double(), _written(site), site.x_out.double())
 
 
-def _wrong_scale(sites: Sequence[tuple[str, _Scales]], limits: Mapping[str, float]) -> list[Finding]:
+def _wrong_scale(sites: Sequence[tuple[str, StreamScales]], limits: Mapping[str, float]) -> list[Finding]:
     """Sites that pass by `error`, and yet apply H times a number: 1 % at each of 120 sites is a factor of 3.3."""
     limit = limits["scale"]
     beyond = [(name, each) for name, each in sites if abs(each.mixed - 1) > max(limit, each.doubt)]
