@@ -100,6 +100,7 @@ def trend(
     paths: Paths,
     log: Log = None,
     inputs: options.Inputs = None,
+    text: options.TextFile = None,
     fit_from: FitFrom = None,
     stream_rms: StreamRms = None,
     max_gain: MaxGain = DEFAULT_MAX_GAIN,
@@ -113,12 +114,14 @@ def trend(
 ) -> None:
     """How fast the gain of a run grows over its steps, and when it may cross which limit.
 
-    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log. A projection is no promise.
+    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log, which are of real tokens and win
+    over checkpoints on made-up inputs. A projection is no promise.
     Exit codes: 0 within the limits, 1 outside, 2 no trend: one point only, steps missing or equal.
 
     [bold]Examples[/bold]
 
       mhcdiag trend runs/hc --log runs/hc/train.jsonl --plot trend.png
+      mhcdiag trend runs/hc --inputs text
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
@@ -135,7 +138,9 @@ def trend(
         strict=strict,
     )
     with joined_ranks() as ranks:
-        judged = _measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+        judged = _measured(
+            paths, gate, ranks, log=log, inputs=inputs, text=text, fit_from=fit_from, stream_rms=stream_rms
+        )
         if not ranks.rank:
             _write_figures(judged, plot=plot, html=html)
             _print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
@@ -150,6 +155,7 @@ def _measured(
     *,
     log: str | None,
     inputs: str | None,
+    text: str | None,
     fit_from: float | None,
     stream_rms: float | None,
 ) -> "JudgedTrend | Unreadable":
@@ -158,7 +164,7 @@ def _measured(
     from mhcdiag.usecases.trend import trend
 
     try:
-        found = trend(paths, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms, ranks=ranks)
+        found = trend(paths, log=log, inputs=inputs, text=text, fit_from=fit_from, stream_rms=stream_rms, ranks=ranks)
         return judge_trend(found, gate)
     except MhcdiagError as error:
         complain(str(error))
