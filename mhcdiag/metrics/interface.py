@@ -21,6 +21,7 @@ from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Huge, Number
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Relation
+from mhcdiag.results.weights import WeightsResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ class Examined:
     """What was measured."""
     health: HealthResult | None = None
     """What was found wrong; None where it was not looked for."""
+    weights: WeightsResult | None = None
+    """What a scan of all weights found, or why there was none; None in reports from before."""
 
     @property
     def path(self) -> str:

@@ -8,7 +8,15 @@ from fnmatch import fnmatchcase
 from mhcdiag.metrics import METRICS, Examined, Found, Metric, Question, Record
 from mhcdiag.policies.policy import ANY, Allow, PolicyGate
 from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity
-from mhcdiag.results.evidence import REAL_INPUTS, evidence_of, is_enough, lacking_evidence, qualification, weakest
+from mhcdiag.results.evidence import (
+    REAL_INPUTS,
+    beside_weights,
+    evidence_of,
+    is_enough,
+    lacking_evidence,
+    qualification,
+    weakest,
+)
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Huge, Number, number, text
 from mhcdiag.results.spikes import Event, LogResult
@@ -130,8 +138,9 @@ def _evidence(gate: PolicyGate, record: Record, now: Found) -> tuple[GainEvidenc
     if not isinstance(record, Examined) or metric.bound is None or now.value is None:
         return None, None
     # No bound keeps a number above a lower limit, nor its ratio to a baseline, which has inputs of its own.
-    bound = metric.bound(record.gain) if gate.max is not None else None
-    return evidence_of(record.gain, gate.max, bound), bound
+    result = beside_weights(record.gain, record.weights)
+    bound = metric.bound(result) if gate.max is not None else None
+    return evidence_of(result, gate.max, bound), bound
 
 
 def judge_evidence(

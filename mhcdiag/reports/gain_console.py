@@ -14,6 +14,7 @@ from rich.text import Text
 from mhcdiag.reports.console import (
     ASCII_BLOCKS,
     BLOCKS,
+    SAMPLED_STYLE,
     VERDICT_STYLES,
     compared_text,
     indented,
@@ -29,9 +30,6 @@ from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import from_log10, is_finite, text
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.results.wording import plural, short_names
-
-SAMPLED_STYLE = "bold yellow"
-"""Of a pass that is merely sampled: not the green of one that is proved or measured."""
 
 BAND_STYLES = {None: "green", Severity.NOTE: "yellow", Severity.WARN: "yellow", Severity.FAIL: "bold red"}
 
@@ -83,10 +81,14 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
     if each.result.nonfinite:
         broken = each.result.nonfinite[0]
         return line.append(f"  site {broken.site}: {broken.found} (tensor {', '.join(broken.tensors)})")
+    if each.weights is not None and each.weights.nonfinite:
+        return line.append(f"  {each.weights.nonfinite[0].what}")
     for limit in each.limits:
         line.append(f"  {compared_text(limit)}")
     if each.verdict is Verdict.PASS and not sampled:
         line.append(f"  ({assurance(each.result, each.limits)})")
+    if each.weights is not None and each.weights.unscanned:
+        line.append(f"  {each.weights.not_scanned}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 
@@ -135,7 +137,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     whole = {d: result.gain[Kind.PREFIX, direction, d, Reduction.MEAN][-1] for d in Definition}
     peak = worst_site(single)
     worst = result.worst[direction, Definition.NORM]
-    bound = result.bound[direction].worst
+    bound, reached = result.bound[direction].worst, result.bound[direction].reached
     band = reading_of(result, direction)
     return {
         "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
@@ -143,6 +145,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
+        **({} if reached is None else {"reached by some input": text(reached)}),
         "reading": Text(band.word, style=BAND_STYLES[band.severity]),
     }
 

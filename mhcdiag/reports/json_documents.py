@@ -11,11 +11,12 @@ from mhcdiag.reports.text import all_digits
 from mhcdiag.results.bands import LEAST_RUNS, RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
-from mhcdiag.results.evidence import assurance, qualification
+from mhcdiag.results.documents.weights import weights_document
+from mhcdiag.results.evidence import assurance, qualification, weakest
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import Event, JudgedLog, SpikesReport
-from mhcdiag.results.trend import Crossing, DirectionTrend, Growth, JudgedTrend, TrendPoint
+from mhcdiag.results.trend import Crossing, DirectionTrend, Growth, JudgedTrend, TrendPoint, qualification_of_trend
 from mhcdiag.results.verdict import Limit
 
 FORMAT_VERSION = 1
@@ -193,6 +194,7 @@ def _judged(each: JudgedGain) -> Json:
         "rests_on": assurance(result, each.limits) or qualification(result, each.limits),
         **provenance(result),
         "limits": limits_document(each.limits),
+        "weights": None if each.weights is None else weights_document(each.weights),
         **measurement(result),
     }
 
@@ -209,9 +211,12 @@ def trend_json(judged: JudgedTrend | Unreadable) -> str:
 
 def _trend(judged: JudgedTrend) -> Json:
     result = judged.result
+    evidence = weakest(limit.evidence for limit in judged.limits)
     return {
         "path": result.path,
         "reason": judged.reason,
+        "evidence": None if evidence is None else str(evidence),
+        "rests_on": qualification_of_trend(result, judged.limits),
         "source": str(result.source),
         "measured": result.measured,
         "inputs": result.inputs,

@@ -13,6 +13,7 @@ from mhcdiag.results.numbers import Number
 from mhcdiag.results.presented import Brief, Presented
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import GainEvidence, Relation, Verdict
+from mhcdiag.results.weights import WeightsResult
 
 
 class GateSeverity(StrEnum):
@@ -118,6 +119,8 @@ class CheckedInput(Brief):
     """Of the file's bytes; empty where they were not all read (a large checkpoint, standard input, a folder)."""
     health: HealthResult | None = None
     """Of a checkpoint, where a gate asks for it."""
+    weights: WeightsResult | None = None
+    """Of a checkpoint: what a scan of all weights found, or why there was none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

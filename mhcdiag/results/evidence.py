@@ -9,10 +9,13 @@ import math
 import re
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mhcdiag.results.gain import GainResult
+from mhcdiag.results.health import Severity
 from mhcdiag.results.numbers import Huge, Number, text, text_beside, within
 from mhcdiag.results.verdict import GainEvidence, Limit
+from mhcdiag.results.weights import WeightsResult
 from mhcdiag.results.wording import badness, counted
 
 REAL_INPUTS = ("captured", "text")
@@ -55,7 +58,9 @@ def doubt_of_inputs(result: GainResult) -> str:
     few = min(result.tokens, result.span_tokens)
     if few < LEAST_TOKENS:
         return f"{counted(few, 'real token')} (fewer than {LEAST_TOKENS})"
-    if result.skipped or not has_all_sites(result):
+    if result.skipped:
+        return f"all sites but {result.skipped[0].what}"
+    if not has_all_sites(result):
         return f"{len(result.sites)} of {result.sites_total} sites"
     if not is_tie(result.tied_to):
         return "mappings that name no checkpoint"
@@ -73,6 +78,17 @@ def doubt_of_bounds(result: GainResult) -> str:
     harmless = (*_NUMBERS, *_PLACES) if is_by_layout(result) else _NUMBERS
     assumed = next((what for what in result.assumed if not what.startswith(harmless)), None)
     return result.bound_doubt if assumed is None else f"assumed: {assumed}"
+
+
+def beside_weights(result: GainResult, weights: WeightsResult | None) -> GainResult:
+    """The measurement in view of a scan of all weights: a model that holds NaN or infinity anywhere is not proved.
+
+    Also where the user allows those findings: they fail nothing, and prove nothing.
+    """
+    if weights is None or weights.unscanned:
+        return result
+    broken = [one for one in (*weights.findings, *weights.allowed) if one.severity is Severity.FAIL]
+    return replace(result, bound_doubt=broken[0].what) if broken else result
 
 
 def evidence_of(result: GainResult, limit: float | None, bound: Number | None) -> GainEvidence:
@@ -119,7 +135,7 @@ def assurance(result: GainResult, limits: Iterable[Limit]) -> str:
     # Of several, the one nearest to its limit.
     bounds = [(limit.bound, limit.limit) for limit in judged if limit.bound is not None]
     bound, limit = max(bounds, key=lambda pair: badness(pair[0]))
-    return f"certified: {_compared(bound, limit)}"
+    return f"certified: {compared(bound, limit)}"
 
 
 def qualification(result: GainResult, limits: Iterable[Limit], *, unbounded: str = "") -> str:
@@ -180,8 +196,8 @@ def _known_of_all(result: GainResult, limit: Limit, unbounded: str = "") -> str:
     if limit.bound is None:
         why = unbounded or next((bound.why for bound in result.bound.values()), "nothing bounds it")
         return f"no bound ({why})"
-    compared = _compared(limit.bound, limit.limit)
-    return f"{compared} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else compared
+    beside = compared(limit.bound, limit.limit)
+    return f"{beside} is no proof ({doubt_of_bounds(result)})" if within(limit.bound, limit.limit) else beside
 
 
 def bound_words(bound: Number) -> str:
@@ -189,7 +205,8 @@ def bound_words(bound: Number) -> str:
     return f"bound {_short(bound, 4)}"
 
 
-def _compared(bound: Number, limit: float) -> str:
+def compared(bound: Number, limit: float) -> str:
+    """A bound beside a limit, with the digits that tell them apart: "bound 8.0e6 > 1000"."""
     shown, beside = text_beside(bound, limit, shown=_short)
     return f"bound {shown} {'<=' if within(bound, limit) else '>'} {beside}"
 

@@ -103,6 +103,8 @@ class Bound(Brief):
     """Of P(l,L) per site l."""
     worst: Number | None
     """Of the worst span."""
+    reached: Number | None = None
+    """What some input was found to reach there, though no token need do so; None where that was not searched."""
     why: str
     """Which property the bound follows from, or why there is none."""
     by_layout: bool = False
@@ -157,7 +159,7 @@ class GainResult(Presented):
     tensors: tuple[str, ...]
     """Per site, the tensor that defines its mapping (for several, the bias-like one)."""
     inputs: str
-    """Where the input-dependent part came from: static, random, embedding or captured."""
+    """Where the input-dependent part came from: static, aligned, random, embedding or captured."""
     tokens: int
     """Number of tokens behind every number but the spans."""
     span_tokens: int

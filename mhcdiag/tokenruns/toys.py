@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mhcdiag.errors import InputError, LayoutError, MhcdiagError, SettingError
-from mhcdiag.layouts.families.toy import METADATA_KEY, MODEL_TYPE
+from mhcdiag.layouts.checks import TOY_METADATA, TOY_TYPE
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tokenruns.interface import TextRun
 from mhcdiag.tokenruns.text import read_text
@@ -25,7 +25,7 @@ _WHOLE = "all tensors of a toy model: the mixers alone cannot be run"
 
 def is_toy(checkpoint: NamedTensors) -> bool:
     """Whether `mhcdiag toy` wrote this checkpoint."""
-    return METADATA_KEY in checkpoint.metadata or (checkpoint.config or {}).get("model_type") == MODEL_TYPE
+    return TOY_METADATA in checkpoint.metadata or (checkpoint.config or {}).get("model_type") == TOY_TYPE
 
 
 def run_toy(
@@ -86,23 +86,21 @@ def _sequences(ids: Tensor, *, tokens: int, length: int, text: str | None) -> In
 def _config(checkpoint: NamedTensors) -> Mapping[str, Any]:
     """The file's own metadata over a config.json, which may be of another checkpoint."""
     try:
-        found = json.loads(checkpoint.metadata.get(METADATA_KEY, "null")) or checkpoint.config or {}
+        found = json.loads(checkpoint.metadata.get(TOY_METADATA, "null")) or checkpoint.config or {}
     except ValueError as error:
-        raise LayoutError(checkpoint.path, found=f"metadata key '{METADATA_KEY}' is not JSON") from error
+        raise LayoutError(checkpoint.path, found=f"metadata key '{TOY_METADATA}' is not JSON") from error
     if not isinstance(found, Mapping):
-        raise LayoutError(checkpoint.path, found=f"metadata key '{METADATA_KEY}' is no JSON object")
+        raise LayoutError(checkpoint.path, found=f"metadata key '{TOY_METADATA}' is no JSON object")
     return found
 
 
 def _settings(checkpoint: NamedTensors, assumed: list[str]) -> ToySettings:
-    """What the run depends on: from the checkpoint, else from the folder of the run."""
+    """What the run depends on: as the checkpoint says, else as the folder of the run does."""
     config = _config(checkpoint)
-    of_run = _settings_of_folder(Path(checkpoint.path).parent)
-    if of_run is not None and of_run.topology != config.get("topology", of_run.topology):
-        of_run = None
-    base = of_run or ToySettings()
-    if of_run is None and "num_attention_heads" not in config:
-        assumed.append(f"heads: {base.heads}, the default of mhcdiag toy, since no settings.json stands beside it")
+    own = _own_settings(checkpoint) or _settings_of_folder(Path(checkpoint.path).parent, config)
+    base = own or ToySettings()
+    if own is None:
+        assumed.append(f"heads: {base.heads}, the default of mhcdiag toy, since the checkpoint does not say")
     try:
         return replace(
             base,
@@ -110,9 +108,6 @@ def _settings(checkpoint: NamedTensors, assumed: list[str]) -> ToySettings:
             depth=int(config.get("num_hidden_layers", base.depth)),
             width=int(config.get("hidden_size", base.width)),
             streams=int(config.get("streams", base.streams)),
-            heads=int(config.get("num_attention_heads", base.heads)),
-            qk_norm=bool(config.get("qk_norm", base.qk_norm)),
-            stream_dtype=str(config.get("residual_dtype", base.stream_dtype)),
             sinkhorn_iters=int(config.get("sinkhorn_iters", base.sinkhorn_iters)),
             context=_shape(checkpoint, "position")[0],
         )
@@ -120,11 +115,24 @@ def _settings(checkpoint: NamedTensors, assumed: list[str]) -> ToySettings:
         raise LayoutError(checkpoint.path, found=f"settings that make no toy model: {error}") from error
 
 
-def _settings_of_folder(folder: Path) -> ToySettings | None:
+def _own_settings(checkpoint: NamedTensors) -> ToySettings | None:
+    text = checkpoint.metadata.get(runfolder.SETTINGS_KEY)
+    if text is None:
+        return None
     try:
-        return runfolder.stored_settings(folder)
+        return ToySettings.from_json(json.loads(text))
+    except (TypeError, ValueError, SettingError) as error:
+        key = runfolder.SETTINGS_KEY
+        raise LayoutError(checkpoint.path, found=f"metadata key '{key}' that makes no toy model: {error}") from error
+
+
+def _settings_of_folder(folder: Path, config: Mapping[str, Any]) -> ToySettings | None:
+    """Of the run in this folder, if it is of the same topology."""
+    try:
+        found = runfolder.stored_settings(folder)
     except (MhcdiagError, OSError):
         return None
+    return found if found.topology == config.get("topology", found.topology) else None
 
 
 def _vocabulary(checkpoint: NamedTensors, settings: ToySettings, assumed: list[str]) -> str:

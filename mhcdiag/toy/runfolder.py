@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import InputError, OutputError, SettingError
-from mhcdiag.layouts.families.toy import METADATA_KEY, MODEL_TYPE
+from mhcdiag.layouts.checks import TOY_METADATA, TOY_TYPE
 from mhcdiag.results.toy import StepRow
 from mhcdiag.toy.model import CONNECTION, Parameters, SiteRecord
 from mhcdiag.toy.settings import ToySettings, differing
@@ -28,8 +28,9 @@ SETTINGS = "settings.json"
 CONFIG = "config.json"
 RESUME = "resume.safetensors"
 CAPTURED = "captured"
-VOCABULARY_KEY = "vocabulary"
-"""In the metadata of a checkpoint: the characters by number, so that it can be run on any text."""
+VOCABULARY_KEY, SETTINGS_KEY = "vocabulary", "mhcdiag_toy_settings"
+"""In the metadata of a checkpoint: the characters by number, and what the run depends on, so that it can be run on any
+text."""
 DETAILED_TOKENS = 8
 """Tokens for which a captured file also holds what entered and left each site."""
 
@@ -80,14 +81,10 @@ def config_of(settings: ToySettings) -> dict[str, Any]:
     """What a reader of the checkpoints must know."""
     topology = topology_for(settings)
     config: dict[str, Any] = {
-        "model_type": MODEL_TYPE,
+        "model_type": TOY_TYPE,
         "topology": topology.name,
         "num_hidden_layers": settings.depth,
         "hidden_size": settings.width,
-        "num_attention_heads": settings.heads,
-        "qk_norm": settings.qk_norm,
-        # Not "stream_dtype": a key with that word says that a model has several streams.
-        "residual_dtype": settings.stream_dtype,
     }
     if settings.topology != "residual":
         config["streams"] = topology.streams(settings)
@@ -116,7 +113,8 @@ def write_checkpoint(
     folder: Path, settings: ToySettings, step: int, parameters: Parameters, *, vocabulary: str | None = None
 ) -> None:
     """Write the parameters after a step, and the characters by number where they are given."""
-    metadata = {METADATA_KEY: json.dumps(config_of(settings)), "step": str(step)}
+    metadata = {TOY_METADATA: json.dumps(config_of(settings)), "step": str(step)}
+    metadata[SETTINGS_KEY] = json.dumps(settings.as_json())
     metadata |= {} if vocabulary is None else {VOCABULARY_KEY: vocabulary}
     _save(named_tensors(parameters), folder / checkpoint_name(step), metadata)
 

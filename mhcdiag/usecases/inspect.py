@@ -27,7 +27,9 @@ def catalogue() -> Catalogue:
     )
 
 
-def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str], *, key: str | None = None, layout: str | None = None, assume: str | None = None
+) -> Inspection:
     """Look at a checkpoint: container, tensors, what was recognised, what was not, and why.
 
     Parameters
@@ -38,6 +40,8 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
         Which state dict of a pickle that holds several.
     layout
         The only layout to try; None tries all.
+    assume
+        `plain`, as for `gain`.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
     located = locate(path)
     checkpoint = located.open(key=key)
     try:
-        found, recognition = recognise(checkpoint, layout=layout)
+        found, recognition = recognise(checkpoint, layout=layout, assume=assume)
         name, reason = found.name, ""
     except LayoutError as error:
         name, recognition, reason = "", Recognition(model="", sites=()), str(error).removeprefix(f"{error.path}: ")

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "random", "embedding", "text", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "text", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
+ASSUMPTIONS = ("plain",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,7 @@ class GainOptions:
     sites: tuple[int, int] | None = None
     key: str | None = None
     layout: str | None = None
+    assume: str | None = None
     orientation: str | None = None
     sinkhorn_iters: int | None = None
     sinkhorn_eps: float | None = None
@@ -49,6 +51,7 @@ class GainOptions:
     def __post_init__(self) -> None:
         refuse_less(1, tokens=self.tokens)
         refuse_unusable(
+            assume=self.assume,
             orientation=self.orientation,
             sinkhorn_iters=self.sinkhorn_iters,
             sinkhorn_eps=self.sinkhorn_eps,
@@ -166,6 +169,38 @@ class LogOptions:
         raise SettingError(f"there is no rule '{self.rule}'; there are {names}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsOptions:
+    """How all weights of a checkpoint are scanned; `mhcdiag.weights` says what each means."""
+
+    match: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    sample: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample <= 1:
+            raise SettingError(f"sample {self.sample}: expected a share above 0 and at most 1")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Return the options among the parameters of `mhcdiag weights`.
+
+        Parameters
+        ----------
+        params
+            By name, as typed or as a policy file has them; those that are no field are left out.
+
+        Raises
+        ------
+        SettingError
+            A value cannot be used.
+        """
+        given = _fields_among(cls, params)
+        for name in ("match", "allow"):
+            given[name] = tuple(given.get(name) or ())
+        return cls(**given)
+
+
 JOBS = 2
 """Inputs that a check works on at a time unless the user says otherwise."""
 
@@ -188,6 +223,8 @@ class CheckOptions:
     """What a pass on mappings must rest on; None takes what the policy's [gain] table says."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
+    scan: bool | None = None
+    """Whether to look at all weights of checkpoints; None: of local ones up to 4 GB."""
     jobs: int | None = None
     """Inputs worked on at the same time; None for `JOBS`."""
 
@@ -261,6 +298,7 @@ def parse_steps(text: str) -> tuple[float, float]:
 
 def refuse_unusable(
     *,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -274,7 +312,8 @@ def refuse_unusable(
     SettingError
         It names the option, and what it takes.
     """
-    for name, word, known in (("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES)):
+    choices = (("assume", assume, ASSUMPTIONS), ("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES))
+    for name, word, known in choices:
         if word is not None and word not in known:
             raise SettingError(f"{name} '{word}': expected one of {', '.join(known)}")
     refuse_less(1, sinkhorn_iters=sinkhorn_iters)

@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mhcdiag.errors import InputError, MhcdiagError, SettingError
+from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.evidence import REAL_INPUTS
+from mhcdiag.results.evidence import REAL_INPUTS, doubt_of_bounds, doubt_of_inputs
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
@@ -27,11 +27,9 @@ from mhcdiag.results.trend import (
 from mhcdiag.results.verdict import Skipped
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
 from mhcdiag.usecases.log_judging import judge_table, read_table
-from mhcdiag.usecases.logged_gains import LoggedGains, gains_in, logged_gains, stream_sizes
+from mhcdiag.usecases.logged_gains import LoggedGains, NoGainError, Sizes, logged_gains, stream_sizes
 from mhcdiag.usecases.options import INPUTS, LogOptions
 
-Sizes = tuple[tuple[float, float], ...]
-"""Step and root mean square of the streams."""
 RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
 """Largest finite value of the types in which streams are kept; bf16 reaches as far as fp32."""
 MOST_DRIVERS = 4
@@ -51,6 +49,7 @@ def trend(
     text: str | os.PathLike[str] | None = None,
     fit_from: float | None = None,
     stream_rms: float | None = None,
+    gain_keys: Sequence[str] = (),
     ranks: Ranks | None = None,
 ) -> TrendResult:
     """Fit how the gain of one run grows over its steps, and project when it crosses which limit.
@@ -70,6 +69,8 @@ def trend(
     stream_rms
         Root mean square of the streams at the last step, in place of what the log says; it decides when fp16 and fp32
         overflow.
+    gain_keys
+        Columns of a log to judge; none takes the composite before single layers and the worst before the mean.
     ranks
         The processes of `mhcdiag.ranks.joined_ranks` that share the checkpoints; all of them call this alike.
 
@@ -84,6 +85,7 @@ def trend(
         text=None if text is None else os.fspath(text),
         fit_from=fit_from,
         stream_rms=stream_rms,
+        gain_keys=tuple(gain_keys),
     )
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not named:
@@ -100,6 +102,7 @@ class TrendOptions:
     text: str | None = None
     fit_from: float | None = None
     stream_rms: float | None = None
+    gain_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stream_rms is not None and not 0 < self.stream_rms < math.inf:
@@ -130,12 +133,12 @@ class _Gains:
 def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
     log: LogResult | None
     sizes: Sizes
-    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
+    gains = _gains_of(paths, options, ranks or Alone())
     log, sizes = None, ()
     if options.log is not None:
         table = read_table(options.log, LogOptions())
         log, sizes = judge_table(table, LogOptions()), stream_sizes(table)
-        gains = _like_with_like(gains, gains_in(table)) if gains.source is Source.CHECKPOINTS else gains
+        gains = _like_with_like(gains, options) if gains.source is Source.CHECKPOINTS else gains
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
@@ -159,15 +162,20 @@ WINS = (
     "the trend is that of the gains in the log, which are of real tokens; those of the checkpoints are on {inputs} "
     "inputs and stand beside it (--inputs text measures real tokens in checkpoints, too)"
 )
-FEW = "the log has {count} row(s) with a gain: too few for a trend of its own"
 
 
-def _like_with_like(gains: _Gains, logged: LoggedGains | None) -> _Gains:
+def _like_with_like(gains: _Gains, options: TrendOptions) -> _Gains:
     """Gains of real tokens, where the log has them, in place of those on made-up inputs; the others stand beside."""
-    if logged is None:
-        return gains
-    if len(logged.points) < 2:
-        return replace(gains, notes=(*gains.notes, FEW.format(count=len(logged.points))))
+    assert options.log is not None
+    logged: LoggedGains
+    try:
+        logged = logged_gains(options.log, options.gain_keys)
+    except LogError as error:
+        # A log that says nothing of gains is one for its events; a column that was asked for must be there.
+        if options.gain_keys:
+            raise
+        said = () if isinstance(error, NoGainError) else (f"gains of the log are left out: {error}",)
+        return replace(gains, notes=(*gains.notes, *said))
     if gains.inputs in REAL_INPUTS:
         return replace(gains, beside=Beside(source=Source.LOG, inputs="", points=logged.points))
     return replace(
@@ -181,10 +189,18 @@ def _like_with_like(gains: _Gains, logged: LoggedGains | None) -> _Gains:
     )
 
 
-def _from_log(paths: Sequence[str]) -> _Gains:
+def _gains_of(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
+    if not is_run(paths[0]):
+        return _from_log(paths, options)
+    if options.gain_keys and options.log is None:
+        raise SettingError("--gain-key names columns of a log; the gains of checkpoints are measured")
+    return _from_checkpoints(paths, options, ranks)
+
+
+def _from_log(paths: Sequence[str], options: TrendOptions) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
-    logged = logged_gains(paths[0])
+    logged = logged_gains(paths[0], options.gain_keys)
     return _Gains(
         source=Source.LOG,
         points=logged.points,
@@ -235,7 +251,15 @@ def _measured(path: str, step: float, options: TrendOptions) -> _Measured | Skip
     except MhcdiagError as error:
         return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
-    return _Measured(point=TrendPoint(step=step, source=shown_path(path), gain=gain), result=result)
+    proved = not doubt_of_bounds(result)
+    point = TrendPoint(
+        step=step,
+        source=shown_path(path),
+        gain=gain,
+        bound={direction: result.bound[direction].worst if proved else None for direction in Direction},
+        sampled=doubt_of_inputs(result),
+    )
+    return _Measured(point=point, result=result)
 
 
 def _direction(

@@ -191,8 +191,17 @@ def test_without_eps_logits_far_apart_divide_zero_by_zero():
     assert finite_within(exp_rule(Guard.SKIP, 0.0, shift=(ROWS,)), N)[0] < -1e38
 
 
-@pytest.mark.parametrize("constraint", [PermutationMixture(streams=4), KroneckerPairs(), TransportPolytope(),
-                                        SoftmaxSinkhorn(), ExpSinkhorn(), LogSinkhorn(iterations=5, first=ROWS)])  # fmt: skip
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        PermutationMixture(streams=4),
+        KroneckerPairs(),
+        TransportPolytope(),
+        SoftmaxSinkhorn(),
+        ExpSinkhorn(),
+        LogSinkhorn(iterations=5, first=ROWS),
+    ],
+)
 def test_constraints_know_the_logits_that_they_can_take(constraint):
     low, high = constraint.finite_within(N)
     rows = 24 if isinstance(constraint, PermutationMixture) else N

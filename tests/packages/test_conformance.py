@@ -99,8 +99,10 @@ def test_options_that_tensors_do_not_tell_are_named(kind: str, found: str):
 
 
 def test_a_layout_without_projection_is_refused(mixer):
+    blocks = torch.nn.ModuleList([torch.nn.ModuleDict({"mlp": torch.nn.Linear(2, 2)})])
+    model = torch.nn.ModuleDict({"layers": blocks})
     with pytest.raises(SettingError, match="layout plain has no projection to compare"):
-        mhcdiag.conformance(torch.nn.ModuleDict({"0": torch.nn.ModuleDict({"0": torch.nn.Linear(2, 2)})}), "plain")
+        mhcdiag.conformance(model, "plain", config={"model_type": "llama"})
 
 
 class TestWholeModels:

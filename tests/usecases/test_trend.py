@@ -255,13 +255,15 @@ class TestLikeWithLike:
     def test_the_log_wins_over_random_inputs(self, run: Path):
         result = trend([str(run)], log=run / "train.jsonl")
         logged = trend([str(run / "train.jsonl")])
-        random = trend([str(run)], inputs="random")
+        aligned = trend([str(run)], inputs="aligned")
         assert (result.source, result.inputs, result.is_of_study) == (Source.LOG, "", True)
         assert result.points == logged.points
         assert result.trends[Direction.FORWARD].growth == logged.trends[Direction.FORWARD].growth
-        assert (result.beside.source, result.beside.points) == (Source.CHECKPOINTS, random.points)
-        assert result.beside.measured.endswith("random inputs")
-        assert any("those of the checkpoints are on random inputs and stand beside it" in each for each in result.notes)
+        assert (result.beside.source, result.beside.points) == (Source.CHECKPOINTS, aligned.points)
+        assert result.beside.measured.endswith("aligned inputs")
+        assert any(
+            "those of the checkpoints are on aligned inputs and stand beside it" in each for each in result.notes
+        )
 
     def test_checkpoints_on_real_tokens_keep_the_trend(self, run: Path):
         result = trend([str(run)], log=run / "train.jsonl", inputs="text")
@@ -289,7 +291,8 @@ class TestLikeWithLike:
         (tmp_path / "train.jsonl").write_text(rows + '{"step": 9, "loss": 2.5, "gain_forward": 3.0}\n')
         result = trend([str(run)], log=tmp_path / "train.jsonl")
         assert (result.source, result.beside) == (Source.CHECKPOINTS, None)
-        assert "the log has 1 row(s) with a gain: too few for a trend of its own" in result.notes
+        assert any(note.startswith("gains of the log are left out: ") for note in result.notes)
+        assert any("1 rows with a gain" in note for note in result.notes)
 
     def test_reports_show_both(self, run: Path):
         from mhcdiag.reports.html.trend_page import trend_page
@@ -301,7 +304,7 @@ class TestLikeWithLike:
         document = json.loads(trend_json(judged_now))
         assert [each["step"] for each in document["beside"]["points"]] == [4, 8, 12]
         assert (document["source"], document["risk"]) == ("log", [])
-        assert "Beside it: worst composite, norm, token mean, random inputs" in trend_page(judged_now)
+        assert "Beside it: worst composite, norm, token mean, aligned inputs" in trend_page(judged_now)
         assert "too few" in worst_risk(result)
         assert worst_risk(trend([str(run)])) == OTHER_MEASURE
 

@@ -23,6 +23,7 @@ from mhcdiag.results.documents import (
 from mhcdiag.results.documents.gain import gain_document, gain_of
 from mhcdiag.results.documents.health import health_document, health_of
 from mhcdiag.results.documents.spikes import spikes_document, spikes_of
+from mhcdiag.results.documents.weights import weights_document, weights_of
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import LogResult
@@ -97,6 +98,7 @@ def _input(checked: CheckedInput) -> Json:
         "gain": gain_document(found) if isinstance(found, GainResult) else None,
         "spikes": spikes_document(found) if isinstance(found, LogResult) else None,
         "health": None if checked.health is None else health_document(checked.health),
+        "weights": None if checked.weights is None else weights_document(checked.weights),
     }
 
 
@@ -148,6 +150,7 @@ def _input_of(document: object) -> CheckedInput:
         result = spikes_of(read_table(spikes))
     # The key came with the gates on health: reports before have none.
     health = checked.get("health")
+    weights = checked.get("weights")  # and this one with the scan of all weights
     return CheckedInput(
         path=path,
         family=Family(checked["family"]),
@@ -156,6 +159,7 @@ def _input_of(document: object) -> CheckedInput:
         error=read_text(checked["error"]),
         sha256=read_text(checked["sha256"]),
         health=None if health is None else health_of(health),
+        weights=None if weights is None else weights_of(weights),
     )
 
 
