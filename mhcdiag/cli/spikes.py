@@ -102,7 +102,7 @@ FailOn = Annotated[
     str,
     typer.Option(
         metavar="KINDS",
-        help="Kinds that fail: blip,spike,shift,divergence,nan,gradspike,loss_scale; or never.",
+        help="Kinds that fail: blip,spike,shift,divergence,nan,gradspike,loss_scale,rank,isolated_nan; or never.",
         rich_help_panel=GATE,
     ),
 ]

@@ -17,7 +17,7 @@ EVERY = "*"
 NEAR = 3
 """Logged points within which an event of the baseline counts as the same."""
 
-_OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale"}
+_OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale", EventKind.ISOLATED_NAN: EVERY}
 
 _WINDOWS = {"olmo2": 1000, "olmo_core": 128}
 """Points that a published score needs before it says anything."""
@@ -65,6 +65,16 @@ _KINDS = {
         "Number of times the fp16 loss scaler reached its minimum or gave up.",
         "None known; a halving alone is not counted.",
         "Gradients overflow fp16: train in bf16, or find what grows.",
+    ),
+    EventKind.RANK: _kind(
+        "Number of stretches in which one rank's loss is more than twice the median of at least three ranks.",
+        "Micro-batches of very unequal length or task.",
+        "Look at the data and the hardware of that rank.",
+    ),
+    EventKind.ISOLATED_NAN: _kind(
+        "Number of times one or two values in a row of another loss or norm than the main one were not finite.",
+        "Auxiliary losses over an empty set of tokens or boxes.",
+        "Find what divides by zero there; three in a row, or NaN to the end, count as `nan`.",
     ),
 }
 _NEW = Explanation(

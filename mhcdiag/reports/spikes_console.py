@@ -31,6 +31,8 @@ KIND_STYLES = {
     EventKind.NAN: "bold red",
     EventKind.DIVERGENCE: "bold red",
     EventKind.LOSS_SCALE: "bold red",
+    EventKind.RANK: "yellow",
+    EventKind.ISOLATED_NAN: "yellow",
     EventKind.SHIFT: "yellow",
     EventKind.SPIKE: "yellow",
     EventKind.GRADSPIKE: "cyan",
@@ -61,7 +63,7 @@ def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Con
     result = log.result
     parts: list[RenderableType] = [Text(printable(result.path), style="bold"), indented(_log_facts(result))]
     for name, series in result.series.items():
-        if name != "loss_scale":
+        if series.curve.step or name == "loss":  # the others have events only
             parts += [
                 Text(),
                 *_series(name, series, width=width - 4, blocks=BLOCKS if unicode else ASCII_BLOCKS),

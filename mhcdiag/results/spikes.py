@@ -30,6 +30,10 @@ class EventKind(StrEnum):
     """Any excursion of the gradient norm."""
     LOSS_SCALE = "loss_scale"
     """The fp16 loss scaler reached its minimum or gave up."""
+    RANK = "rank"
+    """One rank's loss is more than twice the median of the ranks."""
+    ISOLATED_NAN = "isolated_nan"
+    """One or two values of another loss or norm than the main one are not finite, and the next one is."""
 
 
 SHORT = "short: spikes not judged"
@@ -39,6 +43,8 @@ KINDS_BY_SEVERITY = (
     EventKind.NAN,
     EventKind.DIVERGENCE,
     EventKind.LOSS_SCALE,
+    EventKind.RANK,
+    EventKind.ISOLATED_NAN,
     EventKind.SHIFT,
     EventKind.SPIKE,
     EventKind.BLIP,

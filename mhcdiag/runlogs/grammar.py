@@ -170,7 +170,7 @@ _KEY = r"[A-Za-z_][\w./@()%\-]*"
 _VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.]|:\d|-\d)"
 _SPACED = re.compile(rf"(?<![\w./@()%\-])({_KEY})\s*[:=]\s*{_VALUE}")
 _LOOSE = re.compile(rf"(?<![\w/.:])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+)[\"']?{_VALUE}")
-_PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|nan\b|inf\b))(.*)$")
+_PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|(?i:nan|inf(?:inity)?)\b))(.*)$")
 _QUOTED = re.compile(r"'([\w /.@-]+)':\s*('[^']*'|[^,'{}\[\]\s]+)")
 # "tok/sec: 38,404" is one field: a comma between groups of three digits separates thousands.
 _COMMA = re.compile(r",(?!\d{3}\b)\s*")

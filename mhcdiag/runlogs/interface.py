@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.sources import LogSource
 
-ScalerKind = Literal["overflow", "minimum", "nan"]
+ScalerKind = Literal["overflow", "minimum", "nan", "skipped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,8 @@ class ScalerEvent:
     step: float
     """The step in the message, else the last step logged before it; NaN when there is none."""
     kind: ScalerKind
-    """`overflow`: one skipped step; `minimum`: the scaler gave up; `nan`: the code found a NaN loss."""
+    """`overflow`: one skipped step; `minimum`: the scaler gave up; `nan`: the code found a NaN; `skipped`: it found one
+    in the gradient and skipped the step."""
     loss_scale: float
     """The new loss scale the message names; NaN when it names none."""
     text: str

@@ -54,10 +54,9 @@ class NanRules:
         return self._zero_loss(values, strange)
 
     def _nothing_recorded(self, values: dict[str, float]) -> bool:
+        # Elsewhere a record of nothing but NaN is that of a run that has died: loss, perplexity and norm go together.
         metrics = [value for name, value in values.items() if name not in _NOT_METRICS]
-        # Loss and gradient norm alone may both be NaN in a run that has died: that must not pass as a gap.
-        enough = 1 if self.family == "golden" else 3
-        return len(metrics) >= enough and all(map(math.isnan, metrics))
+        return self.family == "golden" and bool(metrics) and all(map(math.isnan, metrics))
 
     def _left_out(self, values: dict[str, float], strange: set[str]) -> tuple[dict[str, float], set[str]]:
         scale = values.get("loss_scale", math.nan)

@@ -10,7 +10,17 @@ from mhcdiag.detectors import LogWatcher, RecordBlock
 from mhcdiag.results.spikes import Event, LogResult, RunSpan
 from mhcdiag.runlogs import Entry, LineReader, Row
 from mhcdiag.runlogs.runs import goes_back_to_start
-from mhcdiag.usecases.log_judging import GRADIENT_NORM, LOSS, LOSS_SCALE, LogFacts, report, to_message, watcher_of
+from mhcdiag.usecases.log_judging import (
+    GRADIENT_NORM,
+    LOSS,
+    LOSS_SCALE,
+    SKIPPED,
+    LogFacts,
+    other_series,
+    report,
+    to_message,
+    watcher_of,
+)
 from mhcdiag.usecases.options import LogOptions
 
 
@@ -73,6 +83,7 @@ class LiveLog:
         )
         self._names = tuple(dict.fromkeys([LOSS, GRADIENT_NORM, *options.series]))
         self._watcher: LogWatcher | None = None
+        self._others: dict[str, bool] = {}
         self._rows: list[Row] = []
         self._run = _Run()
         self._spans: list[RunSpan] = []
@@ -179,13 +190,15 @@ class LiveLog:
         if not rows:
             return
         assert self._watcher is not None
-        names = [*self._names, LOSS_SCALE]
+        self._others |= other_series({name: None for row in rows for name in row.values}, self._names)
+        names = [*self._names, *self._others, LOSS_SCALE, SKIPPED]
         self._watcher.feed(
             RecordBlock(
                 step=np.array([row.step for row in rows], dtype=np.float64),
                 line=np.array([row.line for row in rows], dtype=np.int64),
                 columns={name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names},
                 bad={name: np.array([name in row.nan for row in rows]) for name in names},
+                others=self._others,
             )
         )
 

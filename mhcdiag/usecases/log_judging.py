@@ -11,11 +11,16 @@ from mhcdiag.detectors import LogWatcher, Message, RecordBlock
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.results.spikes import SHORT, BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
+from mhcdiag.runlogs.names import is_evaluation, is_watched
 from mhcdiag.usecases.options import LogOptions
 
 LOSS = "loss"
 GRADIENT_NORM = "grad_norm"
 LOSS_SCALE = "loss_scale"
+SKIPPED = "skipped"
+
+TABLES = frozenset({"csv", "json", "jsonl", "tensorboard", "wandb", "mlflow"})
+"""Formats whose writers may fill gaps with NaN; on a console nobody prints what was not computed."""
 
 
 def judge_log(path: str, options: LogOptions) -> LogResult:
@@ -111,7 +116,13 @@ def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -
         Name of the format: in logs of fairseq the smallest loss scale is far below the 1 of other trainers.
     """
     least = FAIRSEQ_MINIMUM if log_format == "fairseq" else MINIMUM
-    return LogWatcher(tuple(series), options.settings(), rule=options.published_rule(), least_scale=least)
+    return LogWatcher(
+        tuple(series),
+        options.settings(),
+        rule=options.published_rule(),
+        least_scale=least,
+        tabular=log_format in TABLES,
+    )
 
 
 def judged_series(table: LogTable, options: LogOptions) -> tuple[str, ...]:
@@ -167,7 +178,8 @@ def _within(table: LogTable, rows: NDArray[np.int64], options: LogOptions) -> ND
 
 
 def _records(table: LogTable, rows: NDArray[np.int64], names: tuple[str, ...]) -> RecordBlock:
-    wanted = [*names, LOSS_SCALE] if LOSS_SCALE in table.columns else list(names)
+    others = other_series(table.nan_rows, names)
+    wanted = [*names, *others, *(name for name in (LOSS_SCALE, SKIPPED) if name in table.columns)]
     # All rows in order need no copy, which a log of a million steps would feel.
     whole = len(rows) == len(table.step) and bool((np.diff(rows) == 1).all())
     index: NDArray[np.int64] | slice = slice(None) if whole else rows
@@ -176,7 +188,14 @@ def _records(table: LogTable, rows: NDArray[np.int64], names: tuple[str, ...]) -
         line=table.line[index],
         columns={name: table.columns[name][index] for name in wanted},
         bad={name: table.nan_rows[name][index] for name in wanted if name in table.nan_rows},
+        others=others,
     )
+
+
+def other_series(names: Iterable[str], judged: Iterable[str]) -> dict[str, bool]:
+    """Return the losses and norms among some series that are not judged, and whether each is an evaluation's."""
+    known = frozenset(judged)
+    return {name: is_evaluation(name) for name in names if name not in known and is_watched(name)}
 
 
 def _span(table: LogTable, run: Run, options: LogOptions) -> RunSpan:
@@ -229,14 +248,16 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
                 events=events.get(name, ()),
                 curve=one.curve.curve(),
             )
-    if LOSS_SCALE in events:
-        series[LOSS_SCALE] = SeriesResult(
-            source_name=facts.source_names.get(LOSS_SCALE, LOSS_SCALE),
-            points=watcher.scales,
-            spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
-            events=events[LOSS_SCALE],
-            curve=BinnedCurve(run=(), step=(), low=(), high=()),
-        )
+    counts = {name: other.points for name, other in watcher.others.items()} | {LOSS_SCALE: watcher.scales}
+    for name, points in counts.items():
+        if events.get(name):
+            series[name] = SeriesResult(
+                source_name=facts.source_names.get(name, name),
+                points=points,
+                spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
+                events=events[name],
+                curve=BinnedCurve(run=(), step=(), low=(), high=()),
+            )
     return LogResult(
         path=facts.path,
         format=facts.format,
@@ -256,6 +277,10 @@ def _own_notes(watcher: LogWatcher, warmup: int) -> Iterator[str]:
             yield f"{SHORT} in {name} (no run has more than {warmup} points to learn from)"
         if one.judged and not one.ratio_applies:
             yield f"{name} reaches zero or less: no running-minimum test for divergence"
+    for name in watcher.unrecorded():
+        yield f"{name} is never finite: taken as an evaluation that was not made"
+    for name in watcher.blanks():
+        yield f"{name} is NaN in more than half of its records: taken as not recorded there"
     if watcher.overflows:
         yield f"{watcher.overflows:,} overflow messages of the loss scaler: steps skipped while it searches"
     if halvings := watcher.scaler_halvings():
