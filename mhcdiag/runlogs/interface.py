@@ -63,7 +63,31 @@ class Row:
     """Planned number of steps, where the line tells it ("step 12/5000")."""
 
 
-Entry = Row | ScalerEvent
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Forget all entries so far: more lines have shown that the log must be read otherwise, and they come again."""
+
+
+Entry = Row | ScalerEvent | Restart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Writers:
+    """How many records a log has of each step; the default is one."""
+
+    ranks: int = 0
+    """Ranks that name themselves, 0 where none or one does."""
+    interleaved: bool = False
+    """Whether several writers without a rank talk at the same time."""
+    several: bool = False
+    """Whether steps have several records with other losses: ranks without a name, or micro-batches."""
+    records: int = 0
+    """How many, where nearly all steps have equally many; else 0."""
+
+    @property
+    def one(self) -> bool:
+        """Whether every step has one record."""
+        return not (self.ranks or self.interleaved or self.several)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -98,6 +122,16 @@ class LogTable:
     """What was dropped, assumed or repaired: one clause each, ready to print."""
     scaler_events: tuple[ScalerEvent, ...] = ()
     """Messages of the loss scaler and NaN messages, in order of lines; that of several ranks once."""
+    scaler_rows: tuple[int, ...] = ()
+    """For each of them, how many rows stand before it."""
+    writers: Writers = Writers()
+    """How many records a step has."""
+    copied: int = 0
+    """Lines with a loss that repeat the line before them."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Lines that carry a loss and make no row, by reason."""
+    doubt: str = ""
+    """What in the log speaks against what its first records showed; empty: nothing."""
 
     def require(self, series: str = "loss") -> NDArray[np.float64]:
         """Return a series by its name in `columns`.
@@ -162,6 +196,10 @@ class LogRecord:
     """Planned number of steps ("step 12/5000")."""
     garbled: bool = False
     """The line carries the key of the loss, and neither a number nor a NaN behind it."""
+    ignored: str = ""
+    """Why a line that carries a loss makes no record; empty where it does."""
+    rank: int | None = None
+    """Rank of the writer, where the line itself names it."""
 
 
 NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
@@ -303,6 +341,8 @@ class LineFormat:
     """Canonical name -> names in the log, best first."""
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
+    settled: Callable[[Keys, Sequence[str]], Callable[[Keys], LineParser]] | None = None
+    """Takes the first lines of a log and gives what `parser` is for it, equal for equal decisions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

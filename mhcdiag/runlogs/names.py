@@ -162,7 +162,7 @@ def bind_names(
     """
     ranked: dict[str, list[tuple[int, int, str]]] = {}
     for position, name in enumerate(counts):
-        found = _rank(name, preferred)
+        found = name_rank(name, preferred)
         if found is not None:
             ranked.setdefault(found[0], []).append((found[1], position, name))
     chosen: dict[str, str] = {}
@@ -184,7 +184,8 @@ def other_name(name: str) -> str:
     return f"log/{name}" if name in CANONICAL else name
 
 
-def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:
+def name_rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:
+    """Return which canonical series a name can be in a format that prefers some names, and how well it fits."""
     for canonical, names in preferred.items():
         if name in names:
             return canonical, names.index(name) - len(names)

@@ -39,6 +39,20 @@ class NanRules:
         self._zeros = 0
         self._scale = math.nan
 
+    def notes(self, losses: int) -> list[str]:
+        """Return what the user should know.
+
+        Parameters
+        ----------
+        losses
+            Records with a loss.
+        """
+        found = [f"{self.empty:,} records whose every metric is NaN: taken as not recorded"] if self.empty else []
+        # Where the filter is on there is nothing left to find: the user should know that silence proves little.
+        if self.family == "huggingface" and losses:
+            found.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
+        return found
+
     def judge(self, values: dict[str, float]) -> JudgedRecord:
         """Separate events from gaps in one record of series by name, canonical names where there are any."""
         strange = {name for name, value in values.items() if not math.isfinite(value)}

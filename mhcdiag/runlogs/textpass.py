@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from operator import eq
 
 from mhcdiag.runlogs.interface import LineParser, LogRecord, ScalerEvent
 from mhcdiag.runlogs.lines import Lines, clean_line
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 
+_HALF = "half-written"
 HALF_WRITTEN = "the last line is half-written: left out"
 
 
@@ -19,6 +22,8 @@ class TextItem:
     """What was found."""
     rank: int | None
     """Rank of the writer, where the line has a prefix that names it."""
+    is_copy: bool = False
+    """Whether the line repeats the one before it: the record counts once."""
 
 
 class TextPass:
@@ -32,6 +37,8 @@ class TextPass:
         self._step = math.nan
         self._names: frozenset[str] = frozenset()
         self._rank: int | None = None
+        self._raw = b""
+        self._record: LogRecord | None = None
 
     def feed(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what some whole lines hold, in the order of the log."""
@@ -39,14 +46,29 @@ class TextPass:
         for number, raw in zip(lines.numbers, lines.texts, strict=True):
             if not raw:
                 continue
+            if raw == self._raw:  # two handlers of one logger, or a terminal that shows a line again
+                if self._record is not None:
+                    yield TextItem(self._record, self._rank, is_copy=True)
+                continue
             clean = clean_line(raw)
             record = self._parser.feed(number, clean.text)
+            self._raw, self._record = raw, record
             if record is not None:
                 yield self._keep(record, clean.rank)
-            elif talkative and may_hold_messages(raw):
+            if talkative and _may_be_message(raw, record):
                 event = self._messages.read(number, clean.text, self._step)
                 if event is not None:
                     yield TextItem(event, clean.rank)
+
+    def repeats(self, lines: Lines) -> bool:
+        """Say whether a line repeats the one before it, or holds a message."""
+        texts = lines.texts
+        return bool(texts) and (texts[0] == self._raw or any(map(eq, texts, islice(texts, 1, None))))
+
+    def skip(self, lines: Lines) -> None:
+        """Take note of lines that were read in one go."""
+        if lines.texts:
+            self._raw, self._record = lines.texts[-1], None
 
     def finish(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
@@ -62,8 +84,12 @@ class TextPass:
         names = self._names
         half = bool(lines.texts) and _cut_object(lines.texts[-1])
         for found in self.feed(lines):
-            if isinstance(found.item, LogRecord) and (half or (names and not names <= found.item.values.keys())):
+            item = found.item
+            cut = isinstance(item, LogRecord) and (half or (names and not names <= item.values.keys()))
+            # A NaN is never the first half of a number: what has one is kept.
+            if isinstance(item, LogRecord) and cut and all(map(math.isfinite, item.values.values())):
                 half = True
+                yield TextItem(LogRecord(line=item.line, values={}, ignored=_HALF), found.rank)
                 continue
             yield found
         if half:
@@ -79,6 +105,14 @@ class TextPass:
         if record.values:
             self._names = frozenset(record.values)
         return TextItem(record, rank)
+
+
+def _may_be_message(raw: bytes, record: LogRecord | None) -> bool:
+    """Say whether a line may say what happened: one without fields, or a JSON object, which may hold words."""
+    if record is not None and record.values:
+        if not raw.startswith(b"{") or not all(map(math.isfinite, record.values.values())):
+            return False
+    return may_hold_messages(raw)
 
 
 def _cut_object(raw: bytes) -> bool:

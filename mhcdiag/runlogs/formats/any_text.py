@@ -1,83 +1,250 @@
 """Logs of scripts that nobody has a format for: names and numbers in any line, or the user's own pattern."""
 
+import math
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from mhcdiag.errors import SettingError
+from mhcdiag.runlogs.counters import EPOCHS, Counter, StepPlan, counters, fitness, plan_steps
 from mhcdiag.runlogs.grammar import LONGEST_TEXT, loose_fields
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
-from mhcdiag.runlogs.names import canonical_rank, step_name
+from mhcdiag.runlogs.names import canonical_rank, plain
 from mhcdiag.runlogs.records import parse_number
 
-# The digits of a time (10:20) or of a date are no fraction: "120/1000 [00:10<01:20, loss=2.31]" is step 120 of 1000.
-_FRACTION = re.compile(r"(?<![\d:/.])(\d+)\s*/\s*(\d+)(?![\d:/.])")
+_LOSS_WORDS = re.compile(r"(?i)loss|norm|xent|nll|cost|cross.?entropy")
 _LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
-_STAMPS = re.compile(r"\[?\d{4}-\d\d-\d\d[ T][\d:.,]+\]?|^\d\d/\d\d/\d{4} [\d:]+|\[[\d:]+<[\d:?]+")
+# Times and dates, with and without a year ("[02/20 00:00:30]" of PaddleDetection), clocks of progress bars, glog's
+# "I0606 15:08:00.123456 140 model_lib_v2.py:705]", and the logger's name of Python's logging ("INFO:tensorflow:").
+_STAMPS = re.compile(
+    r"\[?\d{4}[-/]\d\d[-/]\d\d[ T][\d:.,]+\]?|^\[?\d\d[-/]\d\d(?:[-/]\d{2,4})?[ T]+\d\d:\d\d(?::[\d.,]+)?\]?|\[[\d:]+<[\d:?]+"
+    r"|^[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]*\]|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]*:"
+)
 # Logs of modded-nanogpt and parameter-golf open with up to 1,500 lines of Python, with "loss" everywhere.
 _SOURCE_CODE = re.compile(
     r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}"
     r"|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
 )
-_COUNT = re.compile(r"\[(\d+)\s*/\s*\d+\]")
 # GaLore and SPAM print "loss at 2404 1.3125", and "Eval loss at step 20000: 3.38" between.
 _LOSS_AT = re.compile(
     r"(?i)\b(?P<eval>(?:eval|val|test)\w* )?loss at (?:step |iteration )?(?P<step>\d+)"
     r"\s*[:\s]\s*(?P<loss>[^\s,]+)"
 )
+# A script that prints the object and not its number: tensor(2.5, device='cuda:0'), array(2.5), [2.5].
+_WRAPPED = re.compile(r"\b(?:tensor|array|Array|float\d*)\(\[?([^\s,()\[\]]+)[^()]*\)")
+_BOXED = re.compile(r"(?<=[:=])\s*\[\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?|(?i:[-+]?(?:nan|inf)))\s*\]")
+# icefall: "loss[loss=0.2, over 2699.00 frames. ], tot_loss[loss=0.3, ...]": the second one is another loss.
+_GROUP = re.compile(r"([A-Za-z]\w*)\[([^\[\]]*=[^\[\]]*)\]")
+_GROUPED_NAME = re.compile(r"(?<![\w./])([A-Za-z]\w*)(?=\s*=)")
+_LOSS_IS = re.compile(r"(?i)\bloss is (?=[-+]?(?:\d|nan\b|inf\b))")
+# "Test:  [ 10/100]  loss: 0.9" of DeiT, "Epoch 2, validation: loss=0.2" of icefall, "Test set: Average loss: 0.03":
+# what is named before the first loss is whose loss it is.
+_EVALUATION = re.compile(
+    r"(?i)(?:^|[^\w/.-])(?:test(?:ing)?|val(?:id(?:ation|ating)?)?|eval(?:uat(?:ion|ing))?|dev)(?: set)?\s*[:\]|>-]"
+)
 
 
 class GenericParser:
-    """Takes the lines that name a loss (or a gradient norm); once a step was seen, those with a step only."""
+    """Takes the lines that name a loss (or a gradient norm), each with the step where the plan says it stands.
 
-    def __init__(self, keys: Keys) -> None:
+    Parameters
+    ----------
+    keys
+        Names that the user gave.
+    plan
+        Where the step stands; None: the best counter of each line.
+    """
+
+    def __init__(self, keys: Keys, plan: StepPlan | None = None) -> None:
         self._keys = keys
-        self._stepped = False
+        self._plan = plan
+        self._above: dict[str, Counter] = {}
+        self._looks_above = plan is not None and (plan.above or plan.epoch_above)
+        self._last: float | None = None
+        self._laps = _Laps()
 
     def feed(self, line: int, text: str) -> LogRecord | None:
         """Return the record of a line, or None."""
-        if self._keys.loss is None and "loss" not in text.lower() and "norm" not in text:
+        if self._keys.loss is None and _LOSS_WORDS.search(text) is None:
+            self._look_above(text)
             return None
         if _SOURCE_CODE.search(text) is not None:
             return None
-        bare = _STAMPS.sub(" ", text[:LONGEST_TEXT])
-        bare = _COUNT.sub(r"\1", bare)  # "Step [10/100]" is step 10
-        at = _LOSS_AT.search(bare)
-        if at is not None:  # "loss at 2404 1.3125": the first number is the step
-            bare = f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"
-        values = dict(loose_fields(bare))
-        step_key = self._keys.step or step_name(values)
-        step = values.pop(step_key, None) if step_key else None
-        total: float | None = None
-        if step is None and self._keys.step is None:
-            step, total = _progress(bare)
-        if step is None and self._stepped:
-            return None
+        bare = bare_text(text)
+        evaluation = _is_evaluation(bare)
+        values = _values_of(bare, evaluation=evaluation)
+        found = counters(bare)
         if not any(self._judged(name) for name in values):
-            garbled = step is not None and _LOSS_WITHOUT_VALUE.search(bare) is not None
-            return LogRecord(line=line, values={}, garbled=True) if garbled else None
-        self._stepped = self._stepped or step is not None
-        return LogRecord(line=line, step=step, values=values, total_steps=total)
+            lost = _LOSS_WITHOUT_VALUE.search(bare) is not None and self._step_of(found, values)[0] is not None
+            if not lost:
+                self._look_above(text)
+            return LogRecord(line=line, values={}, garbled=True) if lost else None
+        step, total = (None, None) if evaluation else self._step_of(found, values)
+        rank = self._rank_of(found)
+        if step is None and self._stepped:
+            return self._without_step(line, values, rank)
+        self._last = step if step is not None and math.isfinite(step) else self._last
+        self._name_epoch(values, found)
+        return LogRecord(line=line, step=step, values=values, total_steps=total, rank=rank)
 
     def finish(self) -> LogRecord | None:
         """Return None: no record is longer than its line."""
         return None
 
+    @property
+    def _stepped(self) -> bool:
+        return self._plan is not None and self._plan.step is not None
+
+    def _without_step(self, line: int, values: dict[str, float], rank: int | None) -> LogRecord:
+        # What is no training loss belongs to the step before; a loss without a step is a summary ("Averaged stats:
+        # loss: 6.9"), and no point of its own; a NaN counts wherever it stands.
+        losses = [value for name, value in values.items() if self._is_training_loss(name)]
+        if losses and all(map(math.isfinite, losses)):
+            return LogRecord(line=line, values={}, ignored="a loss without a step")
+        return LogRecord(line=line, step=self._last, values=values, rank=rank)
+
     def _judged(self, name: str) -> bool:
-        if name == self._keys.loss:
-            return True
-        rank = canonical_rank(name.rpartition(" ")[2])  # "lm loss 2.5" is a loss, "loss was 2.5" is prose
-        return rank is not None and rank[0] in {"loss", "eval_loss", "grad_norm"}
+        return name == self._keys.loss or _kind(name) in {"loss", "eval_loss", "grad_norm"}
+
+    def _is_training_loss(self, name: str) -> bool:
+        return name == self._keys.loss if self._keys.loss is not None else _kind(name) == "loss"
+
+    def _step_of(self, found: dict[str, Counter], values: dict[str, float]) -> tuple[float | None, float | None]:
+        if self._keys.step is not None:
+            return values.pop(self._keys.step, None), None
+        plan = self._plan
+        if plan is None:
+            ranked = [(order, key) for key in found if (order := fitness(key)) is not None]
+            key = min(ranked)[1] if ranked else None
+            source = found
+        else:
+            key, source = plan.step, self._above if plan.above else found
+            if key is not None and key not in source:
+                # Lines of another shape (llama2.c's evaluations) may name the same count in another way.
+                named = [(order, one) for one in found if (order := fitness(one)) is not None and "#" not in one]
+                key, source = (min(named)[1], found) if named else (None, source)
+        if key is None or key not in source:
+            return None, None
+        for name in [name for name in values if plain(name) == key]:
+            del values[name]
+        counter = source[key]
+        bar = key.startswith("a/b") and (plan is None or plan.epoch is None)
+        return counter.value + (self._laps.before(counter) if bar else 0.0), counter.total
+
+    def _name_epoch(self, values: dict[str, float], found: dict[str, Counter]) -> None:
+        plan = self._plan
+        if plan is None or plan.epoch is None or any(plain(name) in EPOCHS for name in values):
+            return
+        epoch = (self._above if plan.epoch_above else found).get(plan.epoch)
+        if epoch is not None:
+            values[plan.epoch] = epoch.value
+
+    def _rank_of(self, found: dict[str, Counter]) -> int | None:
+        key = self._plan.rank if self._plan is not None else None
+        return int(found[key].value) if key is not None and key in found else None
+
+    def _look_above(self, text: str) -> None:
+        if self._looks_above:
+            self._above |= counters(bare_text(text))
 
 
-def _progress(text: str) -> tuple[float | None, float | None]:
-    """Return the count and the total of a progress bar."""
-    match = _FRACTION.search(text)
-    if match is None or float(match[1]) > float(match[2]):
-        return None, None
-    return float(match[1]), float(match[2])
+class _Laps:
+    """A bar that begins again after it was full counts on: the bars of several epochs."""
+
+    def __init__(self) -> None:
+        self._last = Counter(0.0)
+        self._interval = 1.0
+        self._offset = 0.0
+
+    def before(self, counter: Counter) -> float:
+        """Return what all bars before this one have counted."""
+        last = self._last
+        if counter.value < last.value and counter.total == last.total and counter.total is not None:
+            was_full = last.value + self._interval >= counter.total
+            begins = counter.value <= 2 * self._interval
+            self._offset += counter.total if was_full and begins else 0.0
+        elif counter.total != last.total:
+            self._offset = 0.0
+        self._interval = counter.value - last.value if counter.value > last.value else self._interval
+        self._last = counter
+        return self._offset
+
+
+def bare_text(text: str) -> str:
+    """Return a line without what looks like a field and is none, and with what is a field and does not look like it."""
+    bare = _STAMPS.sub(" ", text[:LONGEST_TEXT]).strip()
+    if "[" in bare:
+        bare = _BOXED.sub(r" \1", _GROUP.sub(_ungrouped, bare))
+    if "(" in bare:
+        bare = _WRAPPED.sub(r"\1", bare)
+    at = _LOSS_AT.search(bare)
+    if at is not None:  # "loss at 2404 1.3125": the first number is the step
+        return f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"
+    return _LOSS_IS.sub("loss: ", bare) if " is " in bare and counters(bare) else bare
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    group = match[1]
+    if plain(group) == "loss":
+        return match[2]
+    return _GROUPED_NAME.sub(rf"{group}/\1", match[2])
+
+
+def _is_evaluation(bare: str) -> bool:
+    marked = _EVALUATION.search(bare)
+    if marked is None:
+        return False
+    loss = _LOSS_WORDS.search(bare)
+    return loss is None or marked.start() < loss.start()
+
+
+def _values_of(bare: str, *, evaluation: bool) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name, value in loose_fields(bare):
+        # The first of two equal names counts: "loss: 6.9 (median) ... loss: 7.0 (mean)".
+        values.setdefault(f"eval_{name}" if evaluation and _kind(name) is not None else name, value)
+    return values
+
+
+def _kind(name: str) -> str | None:
+    if canonical_rank(name.rpartition(" ")[2]) is None:  # "lm loss 2.5" is a loss, "loss was 2.5" is prose
+        return None
+    rank = canonical_rank(name)
+    return rank[0] if rank is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The parser of a log whose plan is settled."""
+
+    plan: StepPlan
+
+    def __call__(self, keys: Keys) -> GenericParser:
+        """Return the state for one pass."""
+        return GenericParser(keys, self.plan)
+
+
+def _settled(keys: Keys, texts: Sequence[str]) -> _Planned:
+    return _Planned(plan_steps(list(_looked_at(keys, texts))) if keys.step is None else StepPlan())
+
+
+def _looked_at(keys: Keys, texts: Iterable[str]) -> Iterable[tuple[dict[str, Counter], bool]]:
+    parser = GenericParser(keys)
+    for text in texts:
+        if _SOURCE_CODE.search(text) is not None:
+            continue
+        bare = bare_text(text)
+        record = parser.feed(0, text)
+        if record is None or not record.values:
+            yield counters(bare), False
+        elif not _is_evaluation(bare) and any(_kind(name) == "loss" or name == keys.loss for name in record.values):
+            yield counters(bare), True
 
 
 # Tried last, and taken only if it reads twice as much as every other format: it finds some number in nearly any text.
-GENERIC = LineFormat(name="generic", title="names and numbers in lines of text", parser=GenericParser)
+GENERIC = LineFormat(
+    name="generic", title="names and numbers in lines of text", parser=GenericParser, settled=_settled
+)
 
 
 def _pattern_parser(keys: Keys) -> "PatternParser":
