@@ -24,7 +24,7 @@ from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.spikes import Event, EventKind
-from mhcdiag.results.trend import MEASURED, Crossing, Driver, Growth, JudgedTrend, TrendResult
+from mhcdiag.results.trend import MEASURED, Crossing, Driver, Growth, JudgedTrend, Source, TrendResult
 from mhcdiag.results.verdict import Verdict
 
 RISK_NOTE = "a level of risk, not a countdown: gain did not tell when an event came, and toys are not large models"
@@ -136,7 +136,8 @@ def _run_facts(result: TrendResult) -> Table:
     table = Table.grid(padding=(0, 2))
     steps = [point.step for point in result.points]
     table.add_row("steps", f"{steps[0]:,.0f} to {steps[-1]:,.0f}, {len(steps)} points")
-    table.add_row("gain", MEASURED[result.source])
+    of_log = f": {escape(result.points[0].source)}" if result.source is Source.LOG else ""
+    table.add_row("gain", MEASURED[result.source] + of_log)
     growth = result.trends[Direction.FORWARD].growth
     table.add_row("fit", f"ln(gain) over steps {growth.first_step:,.0f} to {growth.last_step:,.0f}, 95 % interval")
     return table

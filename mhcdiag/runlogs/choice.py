@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mhcdiag.errors import SettingError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.counters import RANKS
-from mhcdiag.runlogs.interface import Keys, LogFormat, Writers
+from mhcdiag.runlogs.interface import Keys, LogFormat
+from mhcdiag.runlogs.log_table import Writers
 from mhcdiag.runlogs.names import bind_names, canonical_rank, name_rank, other_name, plain
 from mhcdiag.runlogs.steps import LEAST, MOST_MISSING, StepCount, count_steps, epoch_series, step_series
 
@@ -58,7 +59,7 @@ class Choice:
     notes: tuple[str, ...] = ()
     """What was assumed."""
 
-    def same_as(self, other: "Choice") -> bool:
+    def same_as(self, other: Choice) -> bool:
         """Say whether both read a log alike."""
         return replace(self, rows=0, notes=()) == replace(other, rows=0, notes=())
 
@@ -244,8 +245,6 @@ def is_rival(name: str) -> bool:
     return name != "loss" and rank is not None and rank[0] == "loss" and rank[1] < PARTS
 
 
-
-
 class Evidence:
     """What the records behind the first ones say against the choice: they make a log unjudged, and change nothing."""
 
@@ -261,9 +260,7 @@ class Evidence:
         """Take the same choice again, made on more records; none of them has come later than it."""
         self._choice, self._later, self._missing = choice, 0, 0
 
-    def feed(
-        self, losses: NDArray[np.bool_], rivals: NDArray[np.bool_] | None, missing: NDArray[np.bool_]
-    ) -> None:
+    def feed(self, losses: NDArray[np.bool_], rivals: NDArray[np.bool_] | None, missing: NDArray[np.bool_]) -> None:
         """Take the next records.
 
         Parameters

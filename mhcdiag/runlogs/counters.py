@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from mhcdiag.runlogs.names import STEPS, plain, step_rank
 
@@ -194,9 +195,8 @@ def _values(source: Sequence[dict[str, Counter]], key: str | None) -> list[float
 def _course(values: Sequence[float | None], epochs: Sequence[float | None]) -> _Course:
     rows = [row for row, value in enumerate(values) if value is not None]
     moves = falls = 0
-    for before, row in zip(rows, rows[1:], strict=False):
-        first, second = values[before], values[row]
-        assert first is not None and second is not None
+    for before, row in pairwise(rows):
+        first, second = values[before] or 0.0, values[row] or 0.0
         moves += second != first
         falls += second < first and not _went_on(epochs, before, row)
     return _Course(len(rows) / max(len(values), 1), moves / max(len(rows) - 1, 1), falls / max(moves, 1))

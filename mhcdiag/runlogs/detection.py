@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
-from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, TextFormat
+from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, OwnsLines, TextFormat
 from mhcdiag.runlogs.lines import LineSplitter, clean_line
 from mhcdiag.runlogs.names import canonical_rank
 from mhcdiag.runlogs.sources import PIECE, LogSource
@@ -119,9 +119,17 @@ def best_text_format(
         found = score(one, clean, keys, to_beat=best.score)
         best = FormatChoice(format=one, score=found) if found > best.score else best
     if _MOST * sum(map(len, clean)) > 2 * best.score:
-        general = FormatChoice(format=fallback, score=score(fallback, clean, keys))
+        general = FormatChoice(format=fallback, score=score(fallback, _unclaimed(best, clean), keys))
         best = general if general.score > 2 * best.score else best
     return best if best.score else None
+
+
+def _unclaimed(best: FormatChoice, pieces: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Return the lines that are not the best format's own by their look."""
+    if not best.score or not isinstance(best.format, OwnsLines):
+        return pieces
+    belongs = best.format.belongs
+    return [[text for text in lines if not belongs(text)] for lines in pieces]
 
 
 def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *, to_beat: int = -1) -> int:

@@ -41,7 +41,18 @@ def _is_record(line: bytes, *, known: bool = False) -> bool:
     if not isinstance(found, dict):
         return False
     names = [name for name, value in found.items() if isinstance(value, int | float | str)]
+    # A trainer_state.json on one line has a global_step beside its list: what holds records is no record.
+    if known and any(_holds_records(value) for value in found.values()):
+        return False
     return bool(names) and (not known or step_name(names) is not None or any(map(canonical_rank, names)))
+
+
+def _holds_records(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else None
+    if not isinstance(first, dict):
+        return False
+    ranks = [rank[0] for name in first if (rank := canonical_rank(name)) is not None]
+    return step_name(first) is not None or "loss" in ranks or "eval_loss" in ranks
 
 
 def read_document(source: LogSource) -> bytes:
@@ -90,8 +101,18 @@ def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
     text = data.decode("utf-8", "replace")
     position = text.find(opening)
     position = text.find("[", position) + 1 if position >= 0 else 0
-    decoder = json.JSONDecoder()
-    while position:
+    if position:
+        yield from _objects(text, position)
+
+
+def objects_in_a_row(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the whole objects of a file that holds one behind the other, until something else comes."""
+    yield from _objects(data.decode("utf-8", "replace"), 0)
+
+
+def _objects(text: str, position: int) -> Iterator[dict[str, Any]]:
+    decoder = json.JSONDecoder(strict=False)
+    while True:
         start = text.find("{", position)
         if start < 0 or text[position:start].strip(" \t\r\n,"):
             return

@@ -10,10 +10,11 @@ from mhcdiag.runlogs.choice import Evidence, Names, is_rival
 from mhcdiag.runlogs.detection import HEAD_LINES, named_format
 from mhcdiag.runlogs.formats import FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import REGEX
-from mhcdiag.runlogs.interface import Entry, Keys, Restart, Row, ScalerEvent, TextFormat, Writers
+from mhcdiag.runlogs.interface import Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
+from mhcdiag.runlogs.log_table import Entry, Restart, Row, ScalerEvent, Writers
 from mhcdiag.runlogs.nanrules import NanRules
-from mhcdiag.runlogs.opening import Opened, Opening
+from mhcdiag.runlogs.opening import Opened, Opening, lines_of
 from mhcdiag.runlogs.steps import StepCount
 from mhcdiag.runlogs.textpass import TextItem, TextPass
 
@@ -208,7 +209,7 @@ class RowMaker:
         self.losses = 0
         """Rows with a loss."""
         self._opened = opened
-        self._text = TextPass(opened.parser(keys))
+        self._text = TextPass(opened.parser(keys), lines_of(opened.format))
         self._rules = NanRules(opened.format.nan_family)
         self._count = StepCount()
         self._number = 0

@@ -3,7 +3,7 @@
 import math
 import re
 
-from mhcdiag.runlogs.interface import ScalerEvent, ScalerKind
+from mhcdiag.runlogs.log_table import ScalerEvent, ScalerKind
 
 # Parts of words of all messages below, as bytes: nearly no block of a log holds one, and the patterns are not tried.
 _NEEDLES = (

@@ -50,7 +50,9 @@ class NanRules:
         found = [f"{self.empty:,} records whose every metric is NaN: taken as not recorded"] if self.empty else []
         # Where the filter is on there is nothing left to find: the user should know that silence proves little.
         if self.family == "huggingface" and losses:
-            found.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
+            found.append(
+                "the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here"
+            )
         return found
 
     def judge(self, values: dict[str, float]) -> JudgedRecord:

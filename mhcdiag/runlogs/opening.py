@@ -12,7 +12,7 @@ from mhcdiag.runlogs.choice import Choice, choose
 from mhcdiag.runlogs.detection import HEAD_LINES, best_text_format, score
 from mhcdiag.runlogs.formats import TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC
-from mhcdiag.runlogs.interface import Keys, LineFormat, LineParser, LogRecord, TextFormat
+from mhcdiag.runlogs.interface import Keys, LineFormat, LineParser, LogRecord, OwnsLines, TextFormat
 from mhcdiag.runlogs.lines import Lines, clean_line
 from mhcdiag.runlogs.textpass import TextItem, TextPass
 
@@ -113,7 +113,7 @@ class Opening:
         if isinstance(log_format, LineFormat) and log_format.settled is not None:
             parser = log_format.settled(self._keys, [clean_line(raw).text for raw in self.texts])
         builder = TableBuilder()
-        text = TextPass(parser(self._keys))
+        text = TextPass(parser(self._keys), lines_of(log_format))
         for found in text.feed(Lines(numbers=self.numbers, texts=self.texts)):
             add_item(builder, found)
         for found in text.finish(Lines(numbers=(), texts=[])):
@@ -123,6 +123,11 @@ class Opening:
 
     def _forget(self) -> None:
         self.numbers, self.texts, self._size, self._heads = [], [], 0, 1
+
+
+def lines_of(log_format: TextFormat) -> Callable[[str], bool] | None:
+    """Return what says which lines are the format's own, None where it does not know."""
+    return log_format.belongs if isinstance(log_format, OwnsLines) else None
 
 
 def add_item(builder: TableBuilder, found: TextItem) -> None:

@@ -1,6 +1,7 @@
 """A whole log to its table."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from mhcdiag.errors import LogError
@@ -9,9 +10,10 @@ from mhcdiag.runlogs.detection import DOCUMENTS, named_format, take_sample, unkn
 from mhcdiag.runlogs.folders import folder_kind, iter_logs
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
-from mhcdiag.runlogs.interface import BlockLineParser, FileFormat, Keys, LogTable, TextFormat
+from mhcdiag.runlogs.interface import BlockLineParser, FileFormat, Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
-from mhcdiag.runlogs.opening import Opened, Opening, add_item
+from mhcdiag.runlogs.log_table import LogTable
+from mhcdiag.runlogs.opening import Opened, Opening, add_item, lines_of
 from mhcdiag.runlogs.sources import LogSource, open_source
 from mhcdiag.runlogs.tables import finish_table
 from mhcdiag.runlogs.textpass import TextPass
@@ -24,6 +26,7 @@ def read_log(
     loss_key: str | None = None,
     step_key: str | None = None,
     regex: str | None = None,
+    keep: Callable[[str], bool] | None = None,
 ) -> LogTable:
     """Read a training log into a table with one row per record.
 
@@ -37,6 +40,8 @@ def read_log(
         Names of loss and step in the log; words decide when None.
     regex
         Pattern with the groups `loss` and `step`, in place of a format.
+    keep
+        Says of a name whether its series is kept even in a log with thousands of series.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def read_log(
     keys = Keys(loss=loss_key, step=step_key, regex=regex)
     source, log_format = open_log(path, log_format)
     try:
-        table = TableBuilder()
+        table = TableBuilder(lambda name: name in (loss_key, step_key) or (keep is not None and keep(name)))
         chosen = _given_format(source, log_format, keys)
         if isinstance(chosen, FileFormat):
             chosen.read(source, table)
@@ -110,17 +115,17 @@ class TextReader:
 
     def __init__(self, opened: Opened, table: TableBuilder, keys: Keys) -> None:
         parser = opened.parser(keys)
-        self.text = TextPass(parser)
+        self.text = TextPass(parser, lines_of(opened.format))
         """The pass over the lines."""
         self._by_block = parser if isinstance(parser, BlockLineParser) else None
         self._table = table
 
     def feed(self, lines: Lines) -> None:
         """Take some whole lines."""
-        if self._by_block is not None and not self.text.repeats(lines):
-            if self._by_block.feed_block(lines.numbers, lines.texts, self._table):
-                self.text.skip(lines)
-                return
+        block = self._by_block if not self.text.repeats(lines) else None
+        if block is not None and block.feed_block(lines.numbers, lines.texts, self._table):
+            self.text.skip(lines)
+            return
         for found in self.text.feed(lines):
             add_item(self._table, found)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.interface import LogTable, Run
+from mhcdiag.runlogs.log_table import LogTable, Run
 
 Rows = NDArray[np.int64]
 

@@ -122,7 +122,11 @@ class StepCount:
 
 
 def count_steps(
-    raw: NDArray[np.float64], *, epochs: NDArray[np.float64] | None, totals: NDArray[np.float64] | None, count: StepCount
+    raw: NDArray[np.float64],
+    *,
+    epochs: NDArray[np.float64] | None,
+    totals: NDArray[np.float64] | None,
+    count: StepCount,
 ) -> NDArray[np.float64]:
     """Return the steps of many records.
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import Keys, LogFormat, LogTable
 from mhcdiag.runlogs.choice import Choice, Evidence, Names, choose, is_rival, whole_ranks
-from mhcdiag.runlogs.names import CANONICAL
+from mhcdiag.runlogs.interface import Keys, LogFormat
+from mhcdiag.runlogs.log_table import LogTable
+from mhcdiag.runlogs.names import CANONICAL, canonical_rank, plain
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps, count_steps
 
@@ -50,6 +51,7 @@ def finish_table(
     notes.extend(choice.notes)
     steps, missing = _steps(builder, choice, notes)
     names = Names(choice, keys, log_format.preferred)
+    _refuse_results(builder, choice, path=path, log_format=log_format)
     ours = {name: names.of(name) for name in builder.counts if name not in (choice.step, choice.rank)}
     columns = {ours[name]: builder.column(name) for name in ours}
     strange = _masks(builder, ours)
@@ -86,9 +88,7 @@ def finish_table(
     )
 
 
-def _steps(
-    builder: TableBuilder, choice: Choice, notes: list[str]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _steps(builder: TableBuilder, choice: Choice, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the step of each row, and which rows have none of their own."""
     if choice.numbered:
         return np.arange(builder.rows, dtype=np.float64), np.zeros(builder.rows, dtype=np.bool_)
@@ -124,6 +124,46 @@ def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> Non
         expected=f"one of {', '.join(map(repr, near))}",
         hint="--list-series shows all of them",
     )
+
+
+_TABLES = frozenset({"json", "jsonl", "csv"})
+"""Formats in which people also keep final results."""
+_ONE_PER_RUN = frozenset({"seed", "trial", "fold", "run"})
+
+
+def _refuse_results(builder: TableBuilder, choice: Choice, *, path: str, log_format: LogFormat) -> None:
+    """Refuse the final results of several models: there is no course in them, and nothing that could be called well."""
+    if log_format.name not in _TABLES or not choice.numbered or np.isfinite(builder.steps()).any():
+        return
+    if builder.rows < 2 or any(_counts_up(builder, name) for name in builder.counts):
+        return
+    apart = [name for name in builder.counts if plain(name) in _ONE_PER_RUN and _all_differ(builder.column(name))]
+    named = builder.labelled == builder.rows == len(builder.labels)
+    loss = next((name for name, canonical in choice.names.items() if canonical == "loss"), "")
+    final = choice.promoted or "final" in plain(loss).split("_")
+    if not (apart or named or final):
+        return
+    why = f"each has another '{apart[0]}'" if apart else "each has a name of its own" if named else "final losses"
+    raise LogError(
+        path,
+        found=f"a list of {builder.rows} results without a step ({why})",
+        expected="the log of one run",
+        hint="if it is one, name the column that counts its steps with --step-key",
+    )
+
+
+def _counts_up(builder: TableBuilder, name: str) -> bool:
+    """Say whether a series is an epoch or a time that goes on from record to record."""
+    rank = canonical_rank(name)
+    if plain(name) not in {"epoch", "epochs", "ep"} and (rank is None or rank[0] != "time"):
+        return False
+    values = builder.column(name)
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and bool(np.all(np.diff(known) >= 0)) and bool(known[-1] > known[0])
+
+
+def _all_differ(values: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(values).all()) and len(np.unique(values)) == len(values)
 
 
 def _masks(builder: TableBuilder, ours: Mapping[str, str]) -> dict[str, NDArray[np.bool_]]:

@@ -1,13 +1,14 @@
 """One pass over a text log: lines to records and messages, for whole files and growing ones."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from operator import eq
 
-from mhcdiag.runlogs.interface import LineParser, LogRecord, ScalerEvent
+from mhcdiag.runlogs.interface import LineParser, LogRecord
 from mhcdiag.runlogs.lines import Lines, clean_line
+from mhcdiag.runlogs.log_table import ScalerEvent
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 
 _HALF = "half-written"
@@ -27,9 +28,18 @@ class TextItem:
 
 
 class TextPass:
-    """Feeds the parser of a format with clean lines, and watches for messages between its records."""
+    """Feeds the parser of a format with clean lines, and watches for messages between its records.
 
-    def __init__(self, parser: LineParser) -> None:
+    Parameters
+    ----------
+    parser
+        Of the format.
+    belongs
+        Says whether a line is one of the format's own: the line of a block that holds a NaN announces nothing.
+    """
+
+    def __init__(self, parser: LineParser, belongs: Callable[[str], bool] | None = None) -> None:
+        self._belongs = belongs
         self.notes: list[str] = []
         """What the end of the log gave rise to."""
         self._parser = parser
@@ -52,10 +62,11 @@ class TextPass:
                 continue
             clean = clean_line(raw)
             record = self._parser.feed(number, clean.text)
-            self._raw, self._record = raw, record
+            # A record of several lines is not said again by its last one.
+            self._raw, self._record = raw, record if record is not None and record.line == number else None
             if record is not None:
                 yield self._keep(record, clean.rank)
-            if talkative and _may_be_message(raw, record):
+            if talkative and _may_be_message(raw, record) and not (self._belongs and self._belongs(clean.text)):
                 event = self._messages.read(number, clean.text, self._step)
                 if event is not None:
                     yield TextItem(event, clean.rank)
@@ -109,9 +120,9 @@ class TextPass:
 
 def _may_be_message(raw: bytes, record: LogRecord | None) -> bool:
     """Say whether a line may say what happened: one without fields, or a JSON object, which may hold words."""
-    if record is not None and record.values:
-        if not raw.startswith(b"{") or not all(map(math.isfinite, record.values.values())):
-            return False
+    fields = record.values if record is not None else {}
+    if fields and not (raw.startswith(b"{") and all(map(math.isfinite, fields.values()))):
+        return False
     return may_hold_messages(raw)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mhcdiag.detectors import LogWatcher, RecordBlock
 from mhcdiag.results.spikes import Event, LogResult, RunSpan
-from mhcdiag.runlogs import Entry, LineReader, Row
+from mhcdiag.runlogs import Entry, LineReader, Restart, Row
 from mhcdiag.runlogs.runs import goes_back_to_start
 from mhcdiag.usecases.log_judging import (
     GRADIENT_NORM,
@@ -134,6 +134,9 @@ class LiveLog:
             self._watcher = watcher_of(self._options, self._names, log_format=self._reader.format or "")
         for entry in entries:
             assert self._watcher is not None
+            if isinstance(entry, Restart):
+                self._begin_again()
+                continue
             if not isinstance(entry, Row):
                 self._flush()  # a message counts for the records before it, so that they must be judged first
                 self._watcher.message(to_message(entry))
@@ -146,6 +149,11 @@ class LiveLog:
             if self._options.first_step <= entry.step <= self._options.last_step:
                 self._rows.append(entry)
         self._flush()
+
+    def _begin_again(self) -> None:
+        self._watcher = watcher_of(self._options, self._names, log_format=self._reader.format or "")
+        self._rows, self._run, self._spans, self._notes, self._rank = [], _Run(), [], [], None
+        self._open, self._closed, self._messages = set(), {}, {}
 
     def _foreign(self, row: Row) -> bool:
         """Say whether the row comes from a rank that does not count: the lowest one does.

@@ -5,9 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
+from mhcdiag.errors import InputError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
@@ -25,14 +23,11 @@ from mhcdiag.results.trend import (
     TrendResult,
 )
 from mhcdiag.results.verdict import Skipped
-from mhcdiag.runlogs import LogTable, split_runs
-from mhcdiag.runlogs.names import plain
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
-from mhcdiag.usecases.log_judging import carries, judge_table, read_table
+from mhcdiag.usecases.log_judging import judge_table, read_table
+from mhcdiag.usecases.logged_gains import Sizes, logged_gains, stream_sizes
 from mhcdiag.usecases.options import INPUTS, LogOptions
 
-Sizes = tuple[tuple[float, float], ...]
-"""Step and root mean square of the streams."""
 RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
 """Largest finite value of the types in which streams are kept; bf16 reaches as far as fp32."""
 MOST_DRIVERS = 4
@@ -51,6 +46,7 @@ def trend(
     inputs: str | None = None,
     fit_from: float | None = None,
     stream_rms: float | None = None,
+    gain_keys: Sequence[str] = (),
     ranks: Ranks | None = None,
 ) -> TrendResult:
     """Fit how the gain of one run grows over its steps, and project when it crosses which limit.
@@ -68,6 +64,8 @@ def trend(
     stream_rms
         Root mean square of the streams at the last step, in place of what the log says; it decides when fp16 and fp32
         overflow.
+    gain_keys
+        Columns of a log to judge; none takes the composite before single layers and the worst before the mean.
     ranks
         The processes of `mhcdiag.ranks.joined_ranks` that share the checkpoints; all of them call this alike.
 
@@ -77,7 +75,11 @@ def trend(
         There is no trend (one point only, steps missing or equal), or an option cannot be used.
     """
     options = TrendOptions(
-        log=None if log is None else os.fspath(log), inputs=inputs, fit_from=fit_from, stream_rms=stream_rms
+        log=None if log is None else os.fspath(log),
+        inputs=inputs,
+        fit_from=fit_from,
+        stream_rms=stream_rms,
+        gain_keys=tuple(gain_keys),
     )
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not named:
@@ -93,6 +95,7 @@ class TrendOptions:
     inputs: str | None = None
     fit_from: float | None = None
     stream_rms: float | None = None
+    gain_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stream_rms is not None and not 0 < self.stream_rms < math.inf:
@@ -114,7 +117,7 @@ class _Gains:
 
 
 def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
-    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
+    gains = _gains_of(paths, options, ranks or Alone())
     log, sizes = _log_of(options.log) if options.log is not None else (None, ())
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
@@ -132,10 +135,18 @@ def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> 
     )
 
 
-def _from_log(paths: Sequence[str]) -> _Gains:
+def _gains_of(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
+    if not is_run(paths[0]):
+        return _from_log(paths, options)
+    if options.gain_keys:
+        raise SettingError("--gain-key names columns of a log; the gains of checkpoints are measured")
+    return _from_checkpoints(paths, options, ranks)
+
+
+def _from_log(paths: Sequence[str], options: TrendOptions) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
-    logged = logged_gains(paths[0])
+    logged = logged_gains(paths[0], options.gain_keys)
     return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
 
 
@@ -240,83 +251,3 @@ def _contributions(result: "GainResult", direction: Direction) -> list[float]:
     logs = [log10_of(gain) * math.log(10) for gain in (curve if forward else reversed(curve))]
     steps = [now - before for before, now in zip([0.0, *logs[:-1]], logs, strict=True)]
     return steps if forward else steps[::-1]
-
-
-WORDS = {  # of a column's name beside "gain": `Monitor` and people name theirs differently
-    Direction.FORWARD: frozenset({"forward", "fwd"}),
-    Direction.BACKWARD: frozenset({"backward", "bwd"}),
-}
-STREAM_RMS = "stream_rms"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoggedGains:
-    """Gains and stream sizes of one log."""
-
-    points: tuple[TrendPoint, ...]
-    """Rows with a gain, in order of steps."""
-    sizes: tuple[tuple[float, float], ...]
-    """Step and root mean square of the streams, where it was logged."""
-    notes: tuple[str, ...]
-    """What was left out."""
-
-
-def logged_gains(path: str) -> LoggedGains:
-    """Read the columns whose names say gain and a direction, of the last run in the log.
-
-    Raises
-    ------
-    LogError
-        There is no such column, or fewer than two rows have one.
-    """
-    table = read_table(path, LogOptions())
-    columns = _columns(table)
-    runs = split_runs(table)
-    rows = runs[-1].rows
-    rows = rows[np.any([carries(table, name)[rows] for name in columns.values()], axis=0)]
-    if len(rows) < 2:
-        raise LogError(path, found=f"{len(rows)} rows with a gain", expected="two or more for a trend")
-    step = table.step[rows]
-    if np.any(np.diff(step) <= 0):
-        raise LogError(path, found="equal steps among the rows with a gain", expected="one row per step")
-    points = tuple(
-        TrendPoint(
-            step=float(table.step[row]),
-            source=", ".join(columns.values()),
-            gain={
-                direction: float(table.columns[columns[direction]][row]) if direction in columns else math.nan
-                for direction in Direction
-            },
-        )
-        for row in rows.tolist()
-    )
-    note = (f"{len(runs)} runs in the log: the last one is judged",) if len(runs) > 1 else ()
-    return LoggedGains(points=points, sizes=stream_sizes(table), notes=note)
-
-
-def stream_sizes(table: LogTable) -> tuple[tuple[float, float], ...]:
-    """Step and root mean square of the streams, of the last run in the log; empty where it was not logged."""
-    name = next((name for name in table.columns if plain(name).endswith(STREAM_RMS)), None)
-    if name is None:
-        return ()
-    rows = split_runs(table)[-1].rows
-    rows = rows[np.isfinite(table.columns[name][rows])]
-    return tuple(zip(table.step[rows].astype(float).tolist(), table.columns[name][rows].tolist(), strict=True))
-
-
-def _columns(table: LogTable) -> dict[Direction, str]:
-    found = {}
-    for direction, words in WORDS.items():
-        named = [name for name in table.columns if "gain" in _words(name) and words.intersection(_words(name))]
-        if named:
-            found[direction] = named[0]
-    if not found:
-        have = ", ".join(list(table.columns)[:8]) or "none"
-        raise LogError(
-            table.path, found=f"no gain among its series ({have})", expected="columns like gain_forward, gain_backward"
-        )
-    return found
-
-
-def _words(name: str) -> list[str]:
-    return plain(name).split("_")

@@ -7,7 +7,8 @@ from runlogs.textchecks import rows_of, same_as_rows
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.grammar import Grammar
-from mhcdiag.runlogs.interface import Keys, LogRecord, LogTable, NanFamily
+from mhcdiag.runlogs.interface import Keys, LogRecord, NanFamily
+from mhcdiag.runlogs.log_table import LogTable
 from mhcdiag.runlogs.tables import finish_table
 
 NAN, INF = float("nan"), float("inf")

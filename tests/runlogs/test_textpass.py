@@ -7,8 +7,9 @@ import pytest
 from mhcdiag.runlogs.formats.framework_consoles import OLMO
 from mhcdiag.runlogs.formats.json_lines import JSONL
 from mhcdiag.runlogs.formats.nanogpt_consoles import NANOGPT
-from mhcdiag.runlogs.interface import Keys, LogRecord, ScalerEvent, TextFormat
+from mhcdiag.runlogs.interface import Keys, LogRecord, TextFormat
 from mhcdiag.runlogs.lines import Lines
+from mhcdiag.runlogs.log_table import ScalerEvent
 from mhcdiag.runlogs.textpass import HALF_WRITTEN, TextPass
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mhcdiag.runlogs import Entry, LineReader, LogTable, Row, read_log
-from mhcdiag.runlogs.interface import Restart
+from mhcdiag.runlogs.log_table import Restart
 
 
 def rows_of(content: bytes, name: str, chunk: int, **options: str) -> list[Row]:

@@ -14,11 +14,12 @@ from mhcdiag.runlogs.records import parse_number
 
 _LOSS_WORDS = re.compile(r"(?i)loss|norm|xent|nll|cost|cross.?entropy")
 _LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
-# Times and dates, with and without a year ("[02/20 00:00:30]" of PaddleDetection), clocks of progress bars, glog's
-# "I0606 15:08:00.123456 140 model_lib_v2.py:705]", and the logger's name of Python's logging ("INFO:tensorflow:").
+# Times and dates, with and without a year ("[02/20 00:00:30]" of PaddleDetection), clocks of progress bars, and
+# glog's "I0606 15:08:00.123456 140 model_lib_v2.py:705]".
 _STAMPS = re.compile(
-    r"\[?\d{4}[-/]\d\d[-/]\d\d[ T][\d:.,]+\]?|^\[?\d\d[-/]\d\d(?:[-/]\d{2,4})?[ T]+\d\d:\d\d(?::[\d.,]+)?\]?|\[[\d:]+<[\d:?]+"
-    r"|^[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]*\]|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]*:"
+    r"\[?\d{4}[-/]\d\d[-/]\d\d[ T][\d:.,]+\]?|^\[?\d\d[-/]\d\d(?:[-/]\d{2,4})?[ T]+\d\d:\d\d(?::[\d.,]+)?\]?"
+    r"|\[[\d:]+<[\d:?]+"
+    r"|^[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]*\]"
 )
 # Logs of modded-nanogpt and parameter-golf open with up to 1,500 lines of Python, with "loss" everywhere.
 _SOURCE_CODE = re.compile(
@@ -30,13 +31,9 @@ _LOSS_AT = re.compile(
     r"(?i)\b(?P<eval>(?:eval|val|test)\w* )?loss at (?:step |iteration )?(?P<step>\d+)"
     r"\s*[:\s]\s*(?P<loss>[^\s,]+)"
 )
-# A script that prints the object and not its number: tensor(2.5, device='cuda:0'), array(2.5), [2.5].
-_WRAPPED = re.compile(r"\b(?:tensor|array|Array|float\d*)\(\[?([^\s,()\[\]]+)[^()]*\)")
-_BOXED = re.compile(r"(?<=[:=])\s*\[\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?|(?i:[-+]?(?:nan|inf)))\s*\]")
 # icefall: "loss[loss=0.2, over 2699.00 frames. ], tot_loss[loss=0.3, ...]": the second one is another loss.
 _GROUP = re.compile(r"([A-Za-z]\w*)\[([^\[\]]*=[^\[\]]*)\]")
 _GROUPED_NAME = re.compile(r"(?<![\w./])([A-Za-z]\w*)(?=\s*=)")
-_LOSS_IS = re.compile(r"(?i)\bloss is (?=[-+]?(?:\d|nan\b|inf\b))")
 # "Test:  [ 10/100]  loss: 0.9" of DeiT, "Epoch 2, validation: loss=0.2" of icefall, "Test set: Average loss: 0.03":
 # what is named before the first loss is whose loss it is.
 _EVALUATION = re.compile(
@@ -174,13 +171,11 @@ def bare_text(text: str) -> str:
     """Return a line without what looks like a field and is none, and with what is a field and does not look like it."""
     bare = _STAMPS.sub(" ", text[:LONGEST_TEXT]).strip()
     if "[" in bare:
-        bare = _BOXED.sub(r" \1", _GROUP.sub(_ungrouped, bare))
-    if "(" in bare:
-        bare = _WRAPPED.sub(r"\1", bare)
+        bare = _GROUP.sub(_ungrouped, bare)
     at = _LOSS_AT.search(bare)
     if at is not None:  # "loss at 2404 1.3125": the first number is the step
         return f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"
-    return _LOSS_IS.sub("loss: ", bare) if " is " in bare and counters(bare) else bare
+    return bare
 
 
 def _ungrouped(match: re.Match[str]) -> str:
@@ -242,9 +237,7 @@ def _looked_at(keys: Keys, texts: Iterable[str]) -> Iterable[tuple[dict[str, Cou
 
 
 # Tried last, and taken only if it reads twice as much as every other format: it finds some number in nearly any text.
-GENERIC = LineFormat(
-    name="generic", title="names and numbers in lines of text", parser=GenericParser, settled=_settled
-)
+GENERIC = LineFormat(name="generic", title="names and numbers in lines of text", parser=GenericParser, settled=_settled)
 
 
 def _pattern_parser(keys: Keys) -> "PatternParser":
