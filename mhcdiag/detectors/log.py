@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from mhcdiag.detectors.nonfinite import (
     scaler_event,
 )
 from mhcdiag.detectors.other_series import OtherSeries, Recording
+from mhcdiag.detectors.ranks import RankTracker
 from mhcdiag.detectors.series import SeriesWatcher
 from mhcdiag.results.spikes import Companion, Event, EventKind
 
@@ -101,6 +103,12 @@ class LogWatcher:
         self._ended = False
         self._recordings = {name: [Recording()] for name in series} if tabular else {}
         self._run = 0
+        self._rank_tracker = RankTracker()
+        self._rank_events: list[Event] = []
+
+    def ranks(self, *, step: float, line: int, losses: Sequence[float], ranks: Sequence[int]) -> None:
+        """Take the losses that several ranks have logged of one step (see `RankTracker.feed`)."""
+        self._keep_ranks(self._rank_tracker.feed(step=step, line=line, losses=losses, ranks=ranks))
 
     def feed(self, records: RecordBlock) -> None:
         """Take the next records of the run."""
@@ -171,6 +179,7 @@ class LogWatcher:
     def new_run(self) -> None:
         """Begin another run."""
         self._end_scaler()
+        self._keep_ranks(self._rank_tracker.finish())
         self._run += 1
         self._search.new_run()
         for recordings in self._recordings.values():
@@ -206,7 +215,9 @@ class LogWatcher:
                 found[name] = tuple(event for event in found[name] if not self._is_skip(event))
         if LOSS in found:
             messages = list(self.nan_messages())
-            found[LOSS] = with_companions(_with_messages(found[LOSS], messages), found.get(GRADIENT_NORM, ()))
+            losses = with_companions(_with_messages(found[LOSS], messages), found.get(GRADIENT_NORM, ()))
+            both = [*losses, *self.rank_events()]
+            found[LOSS] = tuple(sorted(both, key=lambda event: event.run)) if len(both) > len(losses) else losses
         if scaler := self.scaler_events():
             found[LOSS_SCALE] = scaler
         return found
@@ -217,6 +228,14 @@ class LogWatcher:
         if (event := self._scaler.open_event()) is not None:
             found.append(replace(event, run=self._run))
         return tuple(sorted(found, key=lambda event: event.line))
+
+    def rank_events(self) -> tuple[Event, ...]:
+        """Return the stretches in which a rank differs, as they stand now."""
+        event = self._rank_tracker.open_event()
+        return (*self._rank_events, *((replace(event, run=self._run),) if event is not None else ()))
+
+    def _keep_ranks(self, events: list[Event]) -> None:
+        self._rank_events += [replace(event, run=self._run) for event in events]
 
     def nan_messages(self) -> tuple[Event, ...]:
         """Return the messages in which the code itself reports NaN."""

@@ -104,6 +104,7 @@ def report_end(report: SpikesReport) -> list[Text]:
 def _log_facts(result: LogResult) -> Table:
     table = Table.grid(padding=(0, 2))
     unreadable = f", {result.unreadable_lines:,} unreadable" if result.unreadable_lines else ""
+    unreadable += f", {result.ignored_lines:,} left out" if result.ignored_lines else ""
     table.add_row("format", f"{result.format}, {result.lines:,} lines{unreadable}")
     runs = ", ".join(f"{step_text(run.first_step)} to {step_text(run.last_step)}" for run in result.runs[:4])
     more = f" and {len(result.runs) - 4} more" if len(result.runs) > 4 else ""

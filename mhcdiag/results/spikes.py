@@ -179,6 +179,14 @@ class LogResult(Presented):
     """Judged series by name; the main loss is `loss`."""
     notes: tuple[str, ...]
     """What was dropped, assumed or is worth knowing: one clause each."""
+    merged_records: int = 0
+    """Records with a loss that are no point of their own: copies, ranks and micro-batches of one step."""
+    replaced_records: int = 0
+    """Points that a resume wrote again; judged, and not counted in `runs`."""
+    ignored_lines: int = 0
+    """Lines with a loss that make no record; the notes say why."""
+    doubt: str = ""
+    """What in the log speaks against how its first lines were read; such a log cannot pass."""
 
     def plot(self, *, log_scale: bool = False) -> "Figure":
         """Draw each series with its events, as `mhcdiag spikes --plot` does."""

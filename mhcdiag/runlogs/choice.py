@@ -175,20 +175,30 @@ def _writers(
     epochs = None if epoch is None else sample.columns[epoch]
     steps = count_steps(raw, epochs=epochs, totals=sample.totals, count=StepCount())
     rows = np.flatnonzero(sample.recorded[loss])
-    step, value = steps[rows], sample.columns[loss][rows]
     ranks = whole_ranks(sample.columns[rank]) if rank is not None else sample.ranks
-    several = 0 if ranks is None else len(np.unique(ranks[rows][ranks[rows] >= 0]))
-    if several > 1:
-        return Writers(ranks=several), False
-    moves = np.diff(step)
-    back = np.count_nonzero(moves < 0)
-    # Twenty seeds appended to one file go back nineteen times, too (modded-nanogpt's track 3), but to their first step.
-    restarts = np.count_nonzero(step[1:][moves < 0] == step[0]) if len(step) else 0
-    mixed = len(step) >= LEAST and back > INTERLEAVED * len(moves) and restarts < 0.5 * back
+    return writers_of(steps[rows], sample.columns[loss][rows], rank=None if ranks is None else ranks[rows])
+
+
+def writers_of(
+    step: NDArray[np.float64], value: NDArray[np.float64], *, rank: NDArray[np.int64] | None = None
+) -> tuple[Writers, bool]:
+    """Return how many write a step, and whether most records share a step that counts something else.
+
+    Parameters
+    ----------
+    step, value
+        Step and loss of the records that carry one.
+    rank
+        Of the writers, -1 where unknown; None: never.
+    """
+    known = np.empty(0) if rank is None else np.unique(rank[rank >= 0])
+    if rank is not None and len(known) > 1:
+        return Writers(ranks=len(known), interleaved=_interleaved(step[rank == known[0]])), False
+    moves, mixed = np.diff(step), _interleaved(step)
     # Records that repeat step and loss are copies, not writers.
     other = (moves == 0) & (value[1:] != value[:-1]) & ~(np.isnan(value[1:]) & np.isnan(value[:-1]))
     if mixed or not other.any():
-        return Writers(interleaved=bool(mixed)), False
+        return Writers(interleaved=mixed), False
     sizes = np.diff(np.flatnonzero(np.concatenate([[True], moves != 0, [True]])))
     inner = sizes[:-1] if len(sizes) > 1 else sizes  # the sample may end within a step
     common = int(np.bincount(inner).argmax())
@@ -197,6 +207,15 @@ def _writers(
     if not regular and len(step) >= LEAST and np.mean(sharing) > 0.5:
         return Writers(), True
     return Writers(records=common if regular else 0, several=True), False
+
+
+def _interleaved(step: NDArray[np.float64]) -> bool:
+    moves = np.diff(step)
+    back = np.count_nonzero(moves < 0)
+    if len(step) < LEAST or back <= INTERLEAVED * len(moves):
+        return False
+    # Twenty seeds appended to one file go back nineteen times, too (modded-nanogpt's track 3), but to their first step.
+    return bool(np.count_nonzero(step[1:][moves < 0] == step[0]) < 0.5 * back)
 
 
 def whole_ranks(column: NDArray[np.float64]) -> NDArray[np.int64]:

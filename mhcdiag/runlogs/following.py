@@ -106,6 +106,11 @@ class LineReader:
         return {} if self._rows is None else self._rows.names.sources()
 
     @property
+    def has_loss(self) -> bool:
+        """Whether the first lines name a loss; in a log without one all records move the run."""
+        return self._opened is None or "loss" in self._opened.choice.names.values()
+
+    @property
     def writers(self) -> Writers:
         """How many records the log has of each step."""
         return Writers() if self._opened is None else self._opened.choice.writers

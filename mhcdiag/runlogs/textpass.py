@@ -11,7 +11,8 @@ from mhcdiag.runlogs.lines import Lines, clean_line
 from mhcdiag.runlogs.log_table import ScalerEvent
 from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 
-_HALF = "half-written"
+HALF = "half-written"
+"""Why a last line is ignored that was cut."""
 HALF_WRITTEN = "the last line is half-written: left out"
 
 
@@ -100,7 +101,7 @@ class TextPass:
             # A NaN is never the first half of a number: what has one is kept.
             if isinstance(item, LogRecord) and cut and all(map(math.isfinite, item.values.values())):
                 half = True
-                yield TextItem(LogRecord(line=item.line, values={}, ignored=_HALF), found.rank)
+                yield TextItem(LogRecord(line=item.line, values={}, ignored=HALF), found.rank)
                 continue
             yield found
         if half:

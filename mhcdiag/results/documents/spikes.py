@@ -36,6 +36,10 @@ def log_facts(result: LogResult) -> Json:
         "lines": result.lines,
         "loss_lines": result.loss_lines,
         "unreadable_lines": result.unreadable_lines,
+        "merged_records": result.merged_records,
+        "replaced_records": result.replaced_records,
+        "ignored_lines": result.ignored_lines,
+        "doubt": result.doubt,
         "runs": [_run(run) for run in result.runs],
         "notes": list(result.notes),
     }
@@ -128,6 +132,11 @@ def spikes_of(document: Json) -> LogResult:
         lines=read_count(document["lines"]),
         loss_lines=read_count(document["loss_lines"]),
         unreadable_lines=read_count(document["unreadable_lines"]),
+        # Documents of before these were counted are read as well.
+        merged_records=read_count(document.get("merged_records", 0)),
+        replaced_records=read_count(document.get("replaced_records", 0)),
+        ignored_lines=read_count(document.get("ignored_lines", 0)),
+        doubt=read_text(document.get("doubt", "")),
         runs=tuple(_run_of(one) for one in read_list(document["runs"])),
         series={name: _series_of(one) for name, one in read_table(document["series"]).items()},
         notes=read_texts(document["notes"]),
