@@ -23,8 +23,8 @@ EVENT_KEYS = {
     "recovery_steps", "grad_norm", "note",
 }  # fmt: skip
 LOG_KEYS = {
-    "path", "verdict", "reason", "format", "rule", "lines", "loss_lines", "unreadable_lines", "runs", "notes", "limits",
-    "series",
+    "path", "verdict", "reason", "format", "rule", "lines", "loss_lines", "unreadable_lines", "merged_records",
+    "replaced_records", "ignored_lines", "doubt", "runs", "notes", "limits", "series",
 }  # fmt: skip
 
 
