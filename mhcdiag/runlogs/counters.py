@@ -113,6 +113,8 @@ class StepPlan:
     """Whether that stands on a line above."""
     rank: str | None = None
     """Key of the writer's rank."""
+    field: bool = False
+    """Whether the step is a field like any other: it has a name, stands on the line itself and runs up to nothing."""
 
 
 Found = Sequence[tuple[dict[str, Counter], bool]]
@@ -157,8 +159,9 @@ def plan_steps(lines: Found) -> StepPlan:
                 ranked.append((coarse, is_above, order, key))
     rank = _rank_of(own)
     if ranked:
-        coarse, is_above, _, key = min(ranked)
-        return StepPlan(step=key, above=is_above, epoch=epoch, epoch_above=epoch_above, rank=rank)
+        _, is_above, _, key = min(ranked)
+        field = _has_name(key) and not is_above and all(found[key].total is None for found in own if key in found)
+        return StepPlan(step=key, above=is_above, epoch=epoch, epoch_above=epoch_above, rank=rank, field=field)
     # An epoch that several records share is no step: it does not tell them apart.
     moves = _course(epochs, ()).moves if epoch is not None else 0.0
     if moves > 0.9:

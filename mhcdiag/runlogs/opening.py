@@ -6,6 +6,7 @@ records with a loss in them, at least 2,000 where there are as many, and everyth
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.choice import Choice, choose
@@ -103,15 +104,14 @@ class Opening:
 
     def _recognised(self) -> tuple[TextFormat, int]:
         if self._format is not None:
-            clean = [clean_line(raw).text for raw in self.texts]
-            return self._format, score(self._format, [clean], self._keys)
-        choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [self.texts], self._keys)
+            return self._format, score(self._format, [self._clean()], self._keys)
+        choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [self._distinct()], self._keys)
         return (GENERIC, 0) if choice is None else (choice.format, choice.score)
 
     def _opened(self, log_format: TextFormat) -> Opened:
         parser: Callable[[Keys], LineParser] = log_format.parser
         if isinstance(log_format, LineFormat) and log_format.settled is not None:
-            parser = log_format.settled(self._keys, [clean_line(raw).text for raw in self.texts])
+            parser = log_format.settled(self._keys, self._clean())
         builder = TableBuilder()
         text = TextPass(parser(self._keys), lines_of(log_format))
         for found in text.feed(Lines(numbers=self.numbers, texts=self.texts)):
@@ -120,6 +120,13 @@ class Opening:
             add_item(builder, found)
         choice = choose(builder, log_format=log_format, keys=self._keys)
         return Opened(format=log_format, choice=choice, parser=parser)
+
+    def _distinct(self) -> list[bytes]:
+        """Return the lines without those that repeat the one before (see `TextPass`)."""
+        return [text for before, text in pairwise([b"", *self.texts]) if text != before]
+
+    def _clean(self) -> list[str]:
+        return [clean_line(raw).text for raw in self._distinct()]
 
     def _forget(self) -> None:
         self.numbers, self.texts, self._size, self._heads = [], [], 0, 1

@@ -12,7 +12,8 @@ from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.names import canonical_rank, plain
 from mhcdiag.runlogs.records import parse_number
 
-_LOSS_WORDS = re.compile(r"(?i)loss|norm|xent|nll|cost|cross.?entropy")
+_LOSS_WORDS = ("loss", "norm", "xent", "nll", "cost", "cross")
+_EVALUATION_WORDS = ("test", "val", "eval", "dev")
 _LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
 # Times and dates, with and without a year ("[02/20 00:00:30]" of PaddleDetection), clocks of progress bars, and
 # glog's "I0606 15:08:00.123456 140 model_lib_v2.py:705]".
@@ -22,6 +23,7 @@ _STAMPS = re.compile(
     r"|^[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]*\]"
 )
 # Logs of modded-nanogpt and parameter-golf open with up to 1,500 lines of Python, with "loss" everywhere.
+_STATEMENT = re.compile(r"\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)")
 _SOURCE_CODE = re.compile(
     r"\{[A-Za-z_][\w.\[\]]*(?::[^}]*)?\}"
     r"|^\s*(?:print|def|return|import|from|assert|raise|if|for|with|class|#)\b|\bself\."
@@ -59,19 +61,21 @@ class GenericParser:
         self._looks_above = plan is not None and (plan.above or plan.epoch_above)
         self._last: float | None = None
         self._laps = _Laps()
+        self._kinds: dict[str, str | None] = {}
 
     def feed(self, line: int, text: str) -> LogRecord | None:
         """Return the record of a line, or None."""
-        if self._keys.loss is None and _LOSS_WORDS.search(text) is None:
+        lower = text.lower()
+        if self._keys.loss is None and not any(word in lower for word in _LOSS_WORDS):
             self._look_above(text)
             return None
-        if _SOURCE_CODE.search(text) is not None:
+        if is_source_code(text):
             return None
         bare = bare_text(text)
-        evaluation = _is_evaluation(bare)
-        values = _values_of(bare, evaluation=evaluation)
-        found = counters(bare)
-        if not any(self._judged(name) for name in values):
+        evaluation = is_evaluation_line(bare)
+        values = self._values_of(bare, evaluation=evaluation)
+        found = _Counters(bare)
+        if not any(map(self._is_judged, values)):
             lost = _LOSS_WITHOUT_VALUE.search(bare) is not None and self._step_of(found, values)[0] is not None
             if not lost:
                 self._look_above(text)
@@ -95,54 +99,86 @@ class GenericParser:
     def _without_step(self, line: int, values: dict[str, float], rank: int | None) -> LogRecord:
         # What is no training loss belongs to the step before; a loss without a step is a summary ("Averaged stats:
         # loss: 6.9"), and no point of its own; a NaN counts wherever it stands.
-        losses = [value for name, value in values.items() if self._is_training_loss(name)]
+        losses = [value for name, value in values.items() if self.is_training_loss(name)]
         if losses and all(map(math.isfinite, losses)):
             return LogRecord(line=line, values={}, ignored="a loss without a step")
         return LogRecord(line=line, step=self._last, values=values, rank=rank)
 
-    def _judged(self, name: str) -> bool:
-        return name == self._keys.loss or _kind(name) in {"loss", "eval_loss", "grad_norm"}
+    def _values_of(self, bare: str, *, evaluation: bool) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, value in loose_fields(bare):
+            own = f"eval_{name}" if evaluation and self._kind(name) is not None else name
+            # The first of two equal names counts: "loss: 6.9 (median) ... loss: 7.0 (mean)".
+            values.setdefault(own, value)
+        return values
 
-    def _is_training_loss(self, name: str) -> bool:
-        return name == self._keys.loss if self._keys.loss is not None else _kind(name) == "loss"
+    def _kind(self, name: str) -> str | None:
+        if name not in self._kinds:
+            # "lm loss 2.5" is a loss, "loss was 2.5" is prose.
+            rank = canonical_rank(name) if canonical_rank(name.rpartition(" ")[2]) is not None else None
+            self._kinds[name] = rank[0] if rank is not None else None
+        return self._kinds[name]
 
-    def _step_of(self, found: dict[str, Counter], values: dict[str, float]) -> tuple[float | None, float | None]:
+    def _is_judged(self, name: str) -> bool:
+        return name == self._keys.loss or self._kind(name) in {"loss", "eval_loss", "grad_norm"}
+
+    def is_training_loss(self, name: str) -> bool:
+        """Say whether a name is that of a training loss, or the one that the user gave."""
+        return name == self._keys.loss if self._keys.loss is not None else self._kind(name) == "loss"
+
+    def _step_of(self, found: "_Counters", values: dict[str, float]) -> tuple[float | None, float | None]:
         if self._keys.step is not None:
             return values.pop(self._keys.step, None), None
         plan = self._plan
-        if plan is None:
-            ranked = [(order, key) for key in found if (order := fitness(key)) is not None]
-            key = min(ranked)[1] if ranked else None
-            source = found
-        else:
-            key, source = plan.step, self._above if plan.above else found
-            if key is not None and key not in source:
-                # Lines of another shape (llama2.c's evaluations) may name the same count in another way.
-                named = [(order, one) for one in found if (order := fitness(one)) is not None and "#" not in one]
-                key, source = (min(named)[1], found) if named else (None, source)
+        if plan is None:  # the choice of a format asks for losses only
+            return None, None
+        if plan.field and plan.step is not None:  # nearly all lines: no search for counters
+            name = next((name for name in values if plain(name) == plan.step), None)
+            if name is not None:
+                return values.pop(name), None
+        key, source = plan.step, self._above if plan.above else found.all
+        if key is not None and key not in source:
+            # Lines of another shape (llama2.c's evaluations) may name the same count in another way.
+            named = [(order, one) for one in found.all if (order := fitness(one)) is not None and "#" not in one]
+            key, source = (min(named)[1], found.all) if named else (None, source)
         if key is None or key not in source:
             return None, None
         for name in [name for name in values if plain(name) == key]:
             del values[name]
         counter = source[key]
-        bar = key.startswith("a/b") and (plan is None or plan.epoch is None)
+        bar = key.startswith("a/b") and plan.epoch is None
         return counter.value + (self._laps.before(counter) if bar else 0.0), counter.total
 
-    def _name_epoch(self, values: dict[str, float], found: dict[str, Counter]) -> None:
+    def _name_epoch(self, values: dict[str, float], found: "_Counters") -> None:
         plan = self._plan
         if plan is None or plan.epoch is None or any(plain(name) in EPOCHS for name in values):
             return
-        epoch = (self._above if plan.epoch_above else found).get(plan.epoch)
+        epoch = (self._above if plan.epoch_above else found.all).get(plan.epoch)
         if epoch is not None:
             values[plan.epoch] = epoch.value
 
-    def _rank_of(self, found: dict[str, Counter]) -> int | None:
+    def _rank_of(self, found: "_Counters") -> int | None:
         key = self._plan.rank if self._plan is not None else None
-        return int(found[key].value) if key is not None and key in found else None
+        return int(found.all[key].value) if key is not None and key in found.all else None
 
     def _look_above(self, text: str) -> None:
         if self._looks_above:
             self._above |= counters(bare_text(text))
+
+
+class _Counters:
+    """The counters of a line, searched for when the first one is asked for."""
+
+    def __init__(self, bare: str) -> None:
+        self._bare = bare
+        self._found: dict[str, Counter] | None = None
+
+    @property
+    def all(self) -> dict[str, Counter]:
+        """Counters by their keys."""
+        if self._found is None:
+            self._found = counters(self._bare)
+        return self._found
 
 
 class _Laps:
@@ -172,7 +208,7 @@ def bare_text(text: str) -> str:
     bare = _STAMPS.sub(" ", text[:LONGEST_TEXT]).strip()
     if "[" in bare:
         bare = _GROUP.sub(_ungrouped, bare)
-    at = _LOSS_AT.search(bare)
+    at = _LOSS_AT.search(bare) if " at " in bare else None
     if at is not None:  # "loss at 2404 1.3125": the first number is the step
         return f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"
     return bare
@@ -185,27 +221,21 @@ def _ungrouped(match: re.Match[str]) -> str:
     return _GROUPED_NAME.sub(rf"{group}/\1", match[2])
 
 
-def _is_evaluation(bare: str) -> bool:
+def is_evaluation_line(bare: str) -> bool:
+    """Say whether a line is that of an evaluation whose loss is called as the training loss."""
+    lower = bare.lower()
+    if not any(word in lower for word in _EVALUATION_WORDS):
+        return False
     marked = _EVALUATION.search(bare)
     if marked is None:
         return False
-    loss = _LOSS_WORDS.search(bare)
-    return loss is None or marked.start() < loss.start()
+    losses = [lower.find(word) for word in _LOSS_WORDS if word in lower]
+    return not losses or marked.start() < min(losses)
 
 
-def _values_of(bare: str, *, evaluation: bool) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, value in loose_fields(bare):
-        # The first of two equal names counts: "loss: 6.9 (median) ... loss: 7.0 (mean)".
-        values.setdefault(f"eval_{name}" if evaluation and _kind(name) is not None else name, value)
-    return values
-
-
-def _kind(name: str) -> str | None:
-    if canonical_rank(name.rpartition(" ")[2]) is None:  # "lm loss 2.5" is a loss, "loss was 2.5" is prose
-        return None
-    rank = canonical_rank(name)
-    return rank[0] if rank is not None else None
+def is_source_code(text: str) -> bool:
+    """Say whether a line is code that names a loss, and no line of a log."""
+    return ("{" in text or "self." in text or _STATEMENT.match(text) is not None) and bool(_SOURCE_CODE.search(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +256,13 @@ def _settled(keys: Keys, texts: Sequence[str]) -> _Planned:
 def _looked_at(keys: Keys, texts: Iterable[str]) -> Iterable[tuple[dict[str, Counter], bool]]:
     parser = GenericParser(keys)
     for text in texts:
-        if _SOURCE_CODE.search(text) is not None:
+        if is_source_code(text):
             continue
         bare = bare_text(text)
         record = parser.feed(0, text)
         if record is None or not record.values:
             yield counters(bare), False
-        elif not _is_evaluation(bare) and any(_kind(name) == "loss" or name == keys.loss for name in record.values):
+        elif not is_evaluation_line(bare) and any(map(parser.is_training_loss, record.values)):
             yield counters(bare), True
 
 
