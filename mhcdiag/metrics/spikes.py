@@ -145,11 +145,12 @@ def _count(kind: EventKind, log: LogResult, series: str, _question: Question) ->
     if missing and series != _OWN_SERIES[EventKind.LOSS_SCALE]:
         return Found(value=None, missing=missing)
     # A divergence that a resume ended is over; the default gate of `mhcdiag spikes` does not count it either.
-    return _counted(
+    counted = (
         event
         for event in _events(log, series)
         if event.kind is kind and not (kind is EventKind.DIVERGENCE and event.recovered is not None)
     )
+    return _counted(counted, log)
 
 
 def _new(log: LogResult, series: str, question: Question) -> Found:
@@ -162,7 +163,8 @@ def _new(log: LogResult, series: str, question: Question) -> Found:
         return Found(value=None, missing=missing)
     known = list(_events(before, series))
     near = NEAR * _interval(log)
-    return _counted(event for event in _events(log, series) if not any(_same(event, old, near=near) for old in known))
+    new = (event for event in _events(log, series) if not any(_same(event, old, near=near) for old in known))
+    return _counted(new, log)
 
 
 def _score(rule: str, log: LogResult, series: str, question: Question) -> Found:
@@ -205,12 +207,14 @@ def _events(log: LogResult, series: str) -> Iterator[Event]:
     return (event for one in _chosen(log, series) for event in one.events)
 
 
-def _counted(events: Iterable[Event]) -> Found:
+def _counted(events: Iterable[Event], log: LogResult) -> Found:
     found = list(events)
     if not found:
         return Found(value=0.0)
     first = step(found[0].start)
     text = f"step {first:,}" if first is not None else "step unknown"
+    if log.numbering == "record":  # there is no line to point at
+        return Found(value=float(len(found)), place=ValuePlace(text=f"{text}, record {found[0].line:,}", line=None))
     return Found(value=float(len(found)), place=ValuePlace(text=text, line=found[0].line))
 
 

@@ -85,6 +85,7 @@ def _unreadable_log(log: Unreadable) -> dict[str, Any]:
         "replaced_records": 0,
         "ignored_lines": 0,
         "doubt": "",
+        "numbering": "line",
         "runs": [],
         "notes": [],
         "limits": [],

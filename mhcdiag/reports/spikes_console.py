@@ -42,8 +42,8 @@ KIND_STYLES = {
 MOST_EVENTS = 30
 """Events of one log that are shown; the rest is counted, and stands in JSON and CSV."""
 
-Context = Mapping[int, Sequence[tuple[int, str]]]
-"""Raw lines around an event by the event's line."""
+Context = Mapping[tuple[int, float], Sequence[tuple[int, str]]]
+"""Raw lines, or records, around an event by its line and its first step."""
 
 
 def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Context | None = None) -> RenderableType:
@@ -142,7 +142,7 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
         parts = []
         for pair in shown:
             parts.append(indented(_table([pair], result)))
-            parts += [_raw(number, text, pair[1]) for number, text in context.get(pair[1].line, ())]
+            parts += [_raw(number, text, pair[1]) for number, text in context.get((pair[1].line, pair[1].start), ())]
     parts += [
         indented(Text(f"{event.kind} of {printable(name)} at {step_text(event.start)}: {detail}"))
         for name, event in shown
@@ -158,7 +158,7 @@ def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
     several = len(result.runs) > 1
     for column in ("event", "series", *(("run",) if several else ())):
         table.add_column(column, no_wrap=True)
-    for column in ("line", "steps", "peak", "from", "z"):
+    for column in (result.numbering, "steps", "peak", "from", "z"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("then", no_wrap=True)
     for name, event in pairs:

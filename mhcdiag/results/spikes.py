@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.presented import Brief, Presented, figure_of
@@ -187,6 +187,8 @@ class LogResult(Presented):
     """Lines with a loss that make no record; the notes say why."""
     doubt: str = ""
     """What in the log speaks against how its first lines were read; such a log cannot pass."""
+    numbering: Literal["line", "record"] = "line"
+    """What `line` of its events counts: lines, or records where the format has no lines."""
 
     def plot(self, *, log_scale: bool = False) -> "Figure":
         """Draw each series with its events, as `mhcdiag spikes --plot` does."""

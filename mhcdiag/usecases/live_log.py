@@ -152,6 +152,7 @@ class LiveLog:
             doubt=reader.doubt,
             source_names=reader.source_names,
             runs=self._course.spans(),
+            numbering="line",
             notes=(*reader.notes, *self._course.notes()),
         )
         return report(self._watcher, facts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.results.spikes import SHORT, BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.results.wording import counted
 from mhcdiag.runlogs import LogTable, ScalerEvent, read_log
+from mhcdiag.runlogs.formats import FILE_FORMATS
 from mhcdiag.runlogs.gain_names import BACKWARD, FORWARD, best_gains, gain_names
 from mhcdiag.runlogs.names import is_evaluation, is_watched
 from mhcdiag.runlogs.runs import records_of
@@ -25,6 +27,10 @@ SKIPPED = "skipped"
 
 TABLES = frozenset({"csv", "json", "jsonl", "tensorboard", "wandb", "mlflow"})
 """Formats whose writers may fill gaps with NaN; on a console nobody prints what was not computed."""
+
+
+RECORDS = frozenset(one.name for one in FILE_FORMATS)
+"""Formats without lines, whose records are counted in place of them."""
 
 
 def judge_log(path: str, options: LogOptions) -> LogResult:
@@ -110,6 +116,7 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
         doubt=table.doubt,
         source_names=table.source_names,
         runs=course.spans(),
+        numbering="record" if table.format in RECORDS else "line",
         notes=(*table.notes, *course.notes()),
     )
     return report(watcher, facts)
@@ -227,6 +234,8 @@ class LogFacts:
     """Canonical name -> name in the log."""
     runs: tuple[RunSpan, ...]
     """Runs in order of the log."""
+    numbering: Literal["line", "record"]
+    """What lines of events count."""
     notes: tuple[str, ...]
     """What the reader had to say."""
 
@@ -265,6 +274,7 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
         replaced_records=facts.replaced_records,
         ignored_lines=sum(facts.ignored.values()),
         doubt=facts.doubt,
+        numbering=facts.numbering,
         runs=facts.runs,
         series=series,
         notes=(*facts.notes, *_ignored_notes(facts), *_own_notes(watcher, facts.warmup)),

@@ -238,6 +238,8 @@ def test_only_a_divergence_can_be_over(recovered: bool | None, kind: EventKind, 
 def test_the_first_event_is_the_place() -> None:
     found = read("spikes.count.spike", with_events(event(start=12040, line=7), event(start=3, line=1)))
     assert found == Found(value=2.0, place=ValuePlace(text="step 12,040", line=7))
+    records = replace(with_events(event(start=12040, line=7)), numbering="record")
+    assert read("spikes.count.spike", records).place == ValuePlace(text="step 12,040, record 7", line=None)
     assert read("spikes.count.spike", with_events(event(start=0))).place == ValuePlace(text="step 0", line=51)
     assert read("spikes.count.spike", with_events(event(start=None))).place == ValuePlace(text="step unknown", line=51)
 

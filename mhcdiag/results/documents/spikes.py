@@ -40,6 +40,7 @@ def log_facts(result: LogResult) -> Json:
         "replaced_records": result.replaced_records,
         "ignored_lines": result.ignored_lines,
         "doubt": result.doubt,
+        "numbering": result.numbering,
         "runs": [_run(run) for run in result.runs],
         "notes": list(result.notes),
     }
@@ -137,6 +138,7 @@ def spikes_of(document: Json) -> LogResult:
         replaced_records=read_count(document.get("replaced_records", 0)),
         ignored_lines=read_count(document.get("ignored_lines", 0)),
         doubt=read_text(document.get("doubt", "")),
+        numbering="record" if document.get("numbering") == "record" else "line",
         runs=tuple(_run_of(one) for one in read_list(document["runs"])),
         series={name: _series_of(one) for name, one in read_table(document["series"]).items()},
         notes=read_texts(document["notes"]),
