@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, Glm5NextForConditionalGeneration,
 
 import mhcdiag
 from mhcdiag.errors import InputError, LayoutError, SettingError
+from mhcdiag.results.evidence import doubt_of_inputs
 from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.tokenruns import layerwise
 from mhcdiag.tokenruns.layerwise import NotByBlocksError, block_paths, load_by_blocks
@@ -188,6 +189,20 @@ def test_sites_in_no_list_of_blocks_are_not_loaded_by_blocks():
         block_paths(Bare())
     with pytest.raises(NotByBlocksError, match="holds no site"):
         block_paths(nn.Linear(2, 2))
+
+
+def test_a_text_of_few_different_tokens_is_no_sample(model_path: Path, tmp_path: Path):
+    (tmp_path / "same.txt").write_text("w7 w9 w11 " * 100)
+    result = mhcdiag.gain(model_path, inputs="text", text=tmp_path / "same.txt")
+    assert [each.reason for each in result.skipped] == [
+        "3 different tokens among 256: no sample of what the model reads"
+    ]
+    assert doubt_of_inputs(result)
+
+
+def test_a_text_of_many_is_measured(model_path: Path, text: Path):
+    result = mhcdiag.gain(model_path, inputs="text", text=text)
+    assert (result.skipped, doubt_of_inputs(result)) == ((), "")
 
 
 def test_the_text_that_ships_has_many_scripts_and_enough_tokens():
