@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import torch
+
 import mhcdiag
+from mhcdiag.layouts import recognise
+from mhcdiag.layouts.interface import Overrides
+from mhcdiag.layouts.readings import ParametricReading
+from mhcdiag.mappings.parametric import Activation, StaticMaps
+from mhcdiag.measures.gain import measure_gains
+from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.tensorfiles import open_checkpoint
 
 TABLE = Path(__file__).parent / "input_study.csv"
 LIMIT = 1000.0
@@ -15,6 +24,7 @@ DIRECTIONS = ("forward", "backward")
 PREDICTORS = {
     "static": "static: the input-dependent part at zero",
     "random": "random: drawn anew at every site",
+    "one_sign": "one direction at all sites, the same sign everywhere (no option)",
     "aligned": "aligned: one direction per token, signs carried",
 }
 PARTS = ("chosen on", "held out", "held out, package")
@@ -47,6 +57,10 @@ class CheckpointRow:
     random_forward: float
     """Inputs drawn at every site."""
     random_backward: float
+    """The same over columns."""
+    one_sign_forward: float
+    """The largest of sixteen vectors, plus and minus the leading singular ones, that no stream turns round."""
+    one_sign_backward: float
     """The same over columns."""
     aligned_forward: float
     """Inputs that share a direction; NaN where mappings are constrained, as is `reached`."""
@@ -81,7 +95,9 @@ def measured(part: str, run: str, checkpoint: Path, **options: bool) -> Checkpoi
     results = {default.inputs: default}
     results |= {n: mhcdiag.gain(checkpoint, inputs=n, **options) for n in ("static", "random") if n not in results}
     results["real"] = mhcdiag.gain(checkpoint.parent / "captured" / checkpoint.name)
-    values = {f"aligned_{way}": math.nan for way in DIRECTIONS}
+    values = {f"{name}_{way}": math.nan for name in ("aligned", "one_sign") for way in DIRECTIONS}
+    if default.inputs == "aligned":
+        values |= one_sign(checkpoint, **options)
     values |= {
         f"{name}_{way}": float(result.worst[way, "norm"].value)  # type: ignore[index]
         for name, result in results.items()
@@ -93,6 +109,27 @@ def measured(part: str, run: str, checkpoint: Path, **options: bool) -> Checkpoi
         values[f"reached_{way}"] = math.nan if bound.reached is None else float(bound.reached)
     step = int(checkpoint.stem.removeprefix("step_"))
     return CheckpointRow(part=part, run=run, step=step, streams=default.streams, sites=len(default.sites), **values)
+
+
+def one_sign(checkpoint: Path, *, tanh: bool | None = None) -> dict[str, float]:
+    """Largest gain of the whole model over sixteen vectors that all streams of all sites read with the same sign."""
+    opened = open_checkpoint(checkpoint)
+    layout, recognition = recognise(opened)
+    reading = layout.read(opened, recognition, Overrides(tanh=tanh), dynamic=True)
+    assert isinstance(reading, ParametricReading)
+    parameters = reading.parameters
+    weights = torch.stack([factor.weight.double() for factor in parameters.factors or () if factor.weight is not None])
+    stacked = torch.cat(list(weights * parameters.scale.double()[:, None, None]), dim=1)
+    leading = torch.linalg.svd(stacked, full_matrices=False).U[:, :8]
+    vectors = torch.cat([leading, -leading], dim=1) * len(leading) ** 0.5
+    logits = (weights.transpose(1, 2) @ vectors)[:, None].expand(-1, parameters.stack.streams, -1, -1)
+    logits = logits.tanh() if parameters.recipe.activation is Activation.TANH else logits
+    stored = parameters.base.double()[..., None] + parameters.scale.double()[:, None, None, None] * logits
+    maps = StaticMaps(
+        stack=parameters.stack, maps=parameters.recipe.orient(stored).contiguous(), tokens=vectors.shape[1]
+    )
+    curves = measure_gains(maps, exact_side=None).curves
+    return {f"one_sign_{way}": float(curves[Kind.PREFIX, way, Definition.NORM, Reduction.MAX][-1]) for way in Direction}
 
 
 def write_table(rows: Iterable[CheckpointRow]) -> None:

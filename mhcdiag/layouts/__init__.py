@@ -13,8 +13,9 @@ from typing import Any
 
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts.families import LAYOUTS
-from mhcdiag.layouts.families.plain import PLAIN, prove
+from mhcdiag.layouts.families.plain import PLAIN
 from mhcdiag.layouts.interface import Layout, MixerNames, Overrides, Recognition
+from mhcdiag.layouts.plain_proof import prove
 from mhcdiag.layouts.readings import static_gains
 from mhcdiag.namedtensors import NamedTensors
 
@@ -25,6 +26,9 @@ MIXER_WORDS = (
     "h_res", "h_pre", "h_post", "hres", "hpre", "hpost", "residual_mix", "res_mix", "mixing_logits",
 )  # fmt: skip
 """Words of hyper-connections in general, known layout or not; each layout adds those of its own tensors."""
+
+# Megatron-LM writes all its arguments: an ordinary model carries mhc_num_residual_streams=4 beside the switch.
+SWITCHES = ("enable_mhc_connections", "enable_hyper_connections")
 
 
 def recognise(
@@ -119,7 +123,9 @@ def _unknown(checkpoint: NamedTensors, mixers: MixerNames, tried: Sequence[Layou
         return LayoutError(checkpoint.path, found=f"no proof of gain 1: {proof.doubt}", expected=expected, hint=hint)
     else:
         names = ", ".join(list(checkpoint.tensors)[:5]) or "none"
-        found = f"no known layout and no numbered blocks among {len(checkpoint.tensors)} tensors ({names})"
+        found = (
+            f"no known layout and no blocks of a model that is known among {len(checkpoint.tensors)} tensors ({names})"
+        )
         hint = "is this a checkpoint?"
     return LayoutError(
         checkpoint.path, found=found, expected="one of " + ", ".join(known.name for known in tried), hint=hint
@@ -163,8 +169,10 @@ def _mixer_tensors(names: Iterable[str]) -> list[str]:
 
 def _mixer_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The configuration keys, nested ones dotted, that look like a mixer and are not switched off (false, null)."""
+    switches = [config[key] for key in SWITCHES if isinstance(config.get(key), bool)]
+    is_off = bool(switches) and not any(switches)
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from _mixer_keys(value, f"{prefix}{key}.")
-        elif is_mixer_name(str(key)) and value is not None and value is not False:
+        elif not is_off and is_mixer_name(str(key)) and value is not None and value is not False:
             yield f"{prefix}{key}"

@@ -105,7 +105,7 @@ BENIGN_KEYS = word_set(
     "gpt_j_residual apply_residual_connection_post_layernorm apply_residual_connection_post_layer_norm "
     "add_skip_connection attn_resid_pdrop resid_pdropout num_residual_layers num_residual_streams residual_gate_eps "
     "use_residual_scaling moe_use_residual use_mlp_residual pad_residual residual_layernorm moe_residual "
-    "recompute_residual residual_embd_pdrop"
+    "recompute_residual residual_embd_pdrop mhc_num_residual_streams"
 )
 """Configuration keys that speak of the residual and leave the stream alone; Granite's multiplier is on the branch."""
 

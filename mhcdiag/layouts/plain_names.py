@@ -42,7 +42,7 @@ TOWERS = word_set(
     "text_hidden_fcs image_newline view_separator mm_vision_tower sam_model high_res_vision_model "
     "high_res_vision_neck high_res_vision_proj high_res_vision_alpha vision_tokenizer vqmodel image_projector "
     "vision_head generation_embeddings generation_aligner generation_head video_tower projector "
-    "visual_embeddings_table"
+    "visual_embeddings_table mlp1"
 )
 """Parts beside a language model that are stacks of their own, or lead to one: not looked at, and said to be so."""
 
@@ -110,7 +110,7 @@ BARE = word_set(
     "position_embedding position_embeddings relative_attention_bias positional_embedding class_embedding "
     "logit_scale logit_bias final_logits_bias smear_lambda freqs_cis image_newline text_projection "
     "visual_projection proj class_pos_emb temperature probe input_hidden_states_scale input_hidden_states_bias "
-    "stream_emb"
+    "stream_emb inv_freq freqs"
 )
 """Those of them that are parameters themselves, without a weight below."""
 
@@ -193,6 +193,11 @@ def _words(path: str) -> tuple[str, ...]:
     return tuple(word for word in path.split(".") if not word.isdigit())
 
 
+SMALLEST = 16
+"""A matrix of a branch has a side as long as the stream, a head, an expert or the number of experts."""
+WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
+
+
 def explain(checkpoint: NamedTensors, *, extras: Iterable[str] = (), towers: bool = True) -> Explained:
     """Sort the tensors of a checkpoint into those that words explain and others.
 
@@ -207,16 +212,20 @@ def explain(checkpoint: NamedTensors, *, extras: Iterable[str] = (), towers: boo
     parts: dict[str, set[str]] = {}
     left_out, unexplained = [], []
     known = frozenset(extras)
-    verdicts: dict[tuple[str, tuple[str, ...], int], bool] = {}
+    config = checkpoint.config or {}
+    # Wider than any matrix that could mix streams: a [4, 5] under `self_attn` is then no projection.
+    is_wide = any(isinstance(config.get(key), int) and config[key] >= 4 * SMALLEST for key in WIDTH_KEYS)
+    verdicts: dict[tuple[str, tuple[str, ...], str, int, bool], bool] = {}
     for name, info in checkpoint.tensors.items():
         place = place_of(name)
         path = place.stack.split(".") if place.stack else list(place.words)
         if (towers and not TOWERS.isdisjoint(path)) or not NEXT_TOKENS.isdisjoint(path):
             left_out.append(name)
             continue
-        key = (place.stack, place.words, len(info.shape))
+        is_small = is_wide and len(info.shape) > 1 and max(info.shape) <= SMALLEST
+        key = (place.stack, place.words, place.rest[:3], len(info.shape), is_small)
         if key not in verdicts:
-            verdicts[key] = _is_explained(place, info, known)
+            verdicts[key] = _is_explained(place, info, known) and not (is_small and _is_own(place))
         if not verdicts[key]:
             unexplained.append(info)
         if place.stack:
@@ -228,6 +237,12 @@ def explain(checkpoint: NamedTensors, *, extras: Iterable[str] = (), towers: boo
         towers=tuple(left_out),
         unexplained=tuple(unexplained),
     )
+
+
+def _is_own(place: Place) -> bool:
+    """Whether this is a parameter of a block itself, not the scale of a quantised one or a part of an adapter."""
+    path = ".".join(place.words)
+    return bool(place.stack) and not QUANTISED.search(path) and not ADAPTER.search(path)
 
 
 def _module(words: tuple[str, ...]) -> str:
@@ -244,8 +259,8 @@ def _is_explained(place: Place, info: TensorInfo, extras: frozenset[str]) -> boo
     return _is_root(place.stack) and (path in extras or _is_of_a_block(place, path, len(info.shape)))
 
 
-def _is_of_a_block(place: Place, path: str, rank: int) -> bool:
-    path = ADAPTER.sub(".weight", QUANTISED.sub(".weight", path)).replace(".weight.weight", ".weight")
+def _is_of_a_block(place: Place, given: str, rank: int) -> bool:
+    path = ADAPTER.sub(".weight", QUANTISED.sub(".weight", given)).replace(".weight.weight", ".weight")
     words = path.split(".")
     if _X_TRANSFORMERS_NORM.match(place.rest):
         return True
@@ -257,6 +272,8 @@ def _is_of_a_block(place: Place, path: str, rank: int) -> bool:
         return _is_of_a_block(place, ".".join(others), rank)
     if place.stack.endswith("blk") and first in GGUF_BRANCHES:
         return others in (["weight"], ["bias"], ["scale"]) or path in GGUF_BARE
+    if others == ["weight"] and rank < 2 and path == given:
+        return False  # a vector that is no norm and stands right at the block
     return first in BRANCHES and bool(others) and all(_is_part(word) for word in others)
 
 

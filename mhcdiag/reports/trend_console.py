@@ -56,17 +56,25 @@ def growth_words(growth: Growth) -> str:
     return f"{rate:.3g}{interval} doublings per 1000 steps: no growth that stands out"
 
 
-def crossing_words(crossing: Crossing) -> str:
-    """When a limit was or may be passed."""
+def crossing_words(crossing: Crossing, growth: Growth) -> str:
+    """When a limit was or may be passed.
+
+    Parameters
+    ----------
+    growth
+        Of the gain. A step beside "no growth that stands out" would be taken for a date, so that none is given then,
+        not even of the ranges of streams whose own size grows.
+    """
     if crossing.passed is not None:
         return f"passed at step {crossing.passed:,.0f}"
     if crossing.expected is None:
         return "not at this rate"
-    if crossing.earliest is None:
-        return f"step {crossing.expected:,.0f}"
-    if crossing.latest is None:
-        # The interval of the rate holds 0: a step beside "no growth that stands out" would be taken for a date.
+    if crossing.earliest is not None and crossing.latest is None:
         return "no growth that stands out"
+    if not growth.grows():
+        return "no growth of the gain that stands out, though the streams grow"
+    if crossing.earliest is None or crossing.latest is None:
+        return f"step {crossing.expected:,.0f}"
     return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {crossing.latest:,.0f})"
 
 
@@ -211,10 +219,10 @@ def _projections(result: TrendResult) -> Table:
     table.add_row("growth", *(growth_words(result.trends[direction].growth) for direction in Direction))
     names = [crossing.name for crossing in result.trends[Direction.FORWARD].crossings]
     for name in names:
-        found = [
-            next(each for each in result.trends[direction].crossings if each.name == name) for direction in Direction
-        ]
-        table.add_row(limit_words(name), *(crossing_words(each) for each in found))
+        ways = [result.trends[direction] for direction in Direction]
+        found = [next(each for each in way.crossings if each.name == name) for way in ways]
+        words = (crossing_words(each, way.growth) for each, way in zip(found, ways, strict=True))
+        table.add_row(limit_words(name), *words)
     if any(result.drivers.values()):
         table.add_row(
             "driven by", *(escape(driver_words(result.drivers.get(direction, ()))) for direction in Direction)

@@ -127,6 +127,7 @@ def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
             "logit": 6, "saturated_warn": 0.05, "tanh": 2, "tanh_warn": 0.25, "alpha_note": 2, "dynamic_note": 0.05,
             "flipped_note": 0.25,
         },
+        "precision": {"change": 1e-6},
         "gauge": {"first_share_note": 0.5},
         "activations": {"headroom_fail_bits": 3, "growth_warn": 1.1, "largest": 65504},
         "scales": {"silent": 1e-3, "share": 0.5, "large": 10, "log_product": log(10)},

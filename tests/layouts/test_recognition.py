@@ -61,7 +61,7 @@ def test_an_ordinary_model_with_a_mixing_config_is_refused(tmp_path):
 
 
 def test_tensors_without_blocks_are_no_model(tmp_path):
-    with pytest.raises(LayoutError, match=r"no numbered blocks among 1 tensors \(weight\)"):
+    with pytest.raises(LayoutError, match=r"no blocks of a model that is known among 1 tensors \(weight\)"):
         mhcdiag.gain(write(tmp_path, {"weight": torch.zeros(2)}))
 
 

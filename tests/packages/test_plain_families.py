@@ -133,7 +133,7 @@ def test_an_unknown_architecture_needs_names_of_a_known_family():
     checkpoint = as_checkpoint(model, **{f"model__layers__{i}__mlp__gate__weight": (4, 32) for i in range(4)})
     checkpoint.config = {"model_type": "something_new"}
     with pytest.raises(
-        LayoutError, match="model_type 'something_new' is not an architecture known to add its branches"
+        LayoutError, match="model_type 'something_new' is not known to keep an ordinary residual stream, and the names"
     ):
         recognise(checkpoint)
 

@@ -43,7 +43,16 @@ def test_growth_that_does_not_stand_out_has_no_doubling_time():
     ],
 )
 def test_crossings(steps: dict, words: str):
-    assert crossing_words(crossing(**steps)) == words
+    assert crossing_words(crossing(**steps), growth(1e-3, 1e-4)) == words
+
+
+@pytest.mark.parametrize("still", [growth(1e-3, 2e-3), growth(-1e-3), growth(0.0)])
+def test_no_step_stands_beside_a_growth_that_does_not_stand_out(still: Growth):
+    """Though the size of the streams, whose growth decides about fp16 and fp32, may grow by itself."""
+    overflow = crossing(expected=5000.0, earliest=4000.0, latest=7000.0)
+    assert "no growth" in growth_words(still)
+    assert crossing_words(overflow, still) == "no growth of the gain that stands out, though the streams grow"
+    assert crossing_words(crossing(passed=1200.0), still) == "passed at step 1,200"
 
 
 def test_the_risk_bands_are_those_of_the_study():

@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mhcdiag.layouts.checks import refuse_overrides
+from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.readings import Reading, UncomposedReading
-from mhcdiag.layouts.spellings import model_type
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors, natural_key
 from mhcdiag.results.inspection import Evidence
@@ -106,10 +105,11 @@ class CrossLayer:
         routing = _routing(checkpoint)
         if routing is None or (routing is ROUTINGS[-1] and has_stream_factors(mixers)):
             return None
+        routed = [name for name in checkpoint.tensors if routing.pattern.search(name)]
+        others = [name for name in checkpoint.tensors if not routing.pattern.search(name)]
         blocks: dict[str, str] = {}
-        for name in checkpoint.tensors:
-            match = _BLOCK.match(name)
-            if match is not None and not routing.pattern.search(name):
+        for name in others if any(map(_BLOCK.match, others)) else routed:  # a U-Net is nothing but such blocks
+            if (match := _BLOCK.match(name)) is not None:
                 blocks.setdefault(match["path"], name)
         if not blocks:
             return None
@@ -117,7 +117,7 @@ class CrossLayer:
         return Recognition(
             model=model_type(checkpoint) or routing.title,
             sites=tuple(Site(name=path, tensors={"first": blocks[path]}, depth=i) for i, path in enumerate(paths)),
-            excluded=tuple(name for name in checkpoint.tensors if routing.pattern.search(name)),
+            excluded=tuple(routed),
         )
 
     def read(

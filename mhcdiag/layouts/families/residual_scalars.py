@@ -15,13 +15,20 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.checks import (
+    describe_nonfinite,
+    model_type,
+    read_float,
+    refuse_overrides,
+    require_layers,
+    require_shape,
+)
 from mhcdiag.layouts.families.cross_layer import crosses_layers
-from mhcdiag.layouts.families.plain import unexplained_tensors
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.plain_names import WRAPPERS, grouped
+from mhcdiag.layouts.plain_proof import unexplained_tensors
 from mhcdiag.layouts.readings import DiagonalReading, Reading
-from mhcdiag.layouts.spellings import LAYER_KEYS, model_type
+from mhcdiag.layouts.spellings import LAYER_KEYS
 from mhcdiag.mappings.diagonal import channel_range
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors, prefetch
@@ -174,7 +181,7 @@ class ResidualScalars:
         "x-transformers Residual"
     )
     tensors: ClassVar[str] = "`resid_lambdas`, `layers.N.layer_scalar`, `input_residual`, `*_residual_gate.gate`, ..."
-    mixing: ClassVar[str] = "none: H = diag(s); gain = largest |product| over channels"
+    mixing: ClassVar[str] = "none: H = diag(s); gain = their largest product over channels, signs aside"
     evidence: ClassVar[Evidence] = Evidence.PACKAGE
     words: ClassVar[tuple[str, ...]] = (
         "resid_lambdas", "residual_lambdas", "x0_lambdas", "backout_lambda", "layer_scalar", "layer_output_scale",
@@ -226,8 +233,8 @@ class ResidualScalars:
             )
         factors = torch.stack([value.double().expand(max(widths, default=1)) for value in read])
         low, high = channel_range(factors)
-        spread = f": from {text(low)} to {text(high)} by channel" if widths else f" {text(high)}"
-        note = f"one residual stream, multiplied by fixed factors at its sites: their product is{spread}"
+        spread = f"from {text(low)} to {text(high)} by channel" if widths else text(high)
+        note = f"one residual stream, multiplied by fixed factors at its sites: their product is {spread}"
         return DiagonalReading(
             stack=Stack(
                 sites=tuple(site.name for site in recognition.sites),

@@ -106,7 +106,8 @@ def _growth(result: TrendResult) -> Table:
     ]
     for name in (crossing.name for crossing in ways[0].crossings):
         found = [next(each for each in way.crossings if each.name == name) for way in ways]
-        rows.append((limit_words(name), *(crossing_words(each) for each in found)))
+        words = (crossing_words(each, way.growth) for each, way in zip(found, ways, strict=True))
+        rows.append((limit_words(name), *words))
     if any(result.drivers.values()):
         rows.append(("driven by", *(driver_words(result.drivers.get(way, ())) for way in Direction)))
     fit = ways[0].growth
