@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,8 @@ def test_the_text_that_ships_has_many_scripts_and_enough_tokens():
     words = read_text(None)
     for part in ("harbour", "größere", "мост", "菜市场", "カタカナ", "할머니", "السوق", "बच्चे", "ตลาด", "def moving"):
         assert part in words
+    scripts = {unicodedata.name(each).split()[0].removesuffix("-HIRAGANA") for each in words if each.isalpha()}
+    assert len(scripts) == 15
     assert len(words.split()) > 700
     assert len(words) > 4096
 
