@@ -138,6 +138,27 @@ def test_pickles_are_loaded_whole(model_path: Path, text: Path, tmp_path: Path):
     assert result.gain == mhcdiag.gain(model_path, inputs="text", text=text, tokens=64).gain
 
 
+def test_float8_is_read_as_the_package_reads_it(tmp_path: Path, text: Path, monkeypatch):
+    """The scales of blocks of weights are applied block by block as in the whole model."""
+    pytest.importorskip("accelerate")
+    path = save_model(deepseek_v4(layers=2, hidden=32, streams=3, seed=1), tmp_path / "eighth")
+    tensors = load_file(path / "model.safetensors")
+    stored = dict(tensors)
+    for name in (each for each in tensors if each.endswith(".weight") and ".attn.w" in each):
+        scale = tensors[name].abs().max() / 448
+        stored[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"] = scale.reshape(1, 1)
+    assert len(stored) > len(tensors)
+    save_file(stored, path / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128], "dequantize": True}
+    (path / "config.json").write_text(json.dumps(config))
+    by_blocks = mhcdiag.gain(path, inputs="text", text=text, tokens=64)
+    assert not any("loaded whole" in note for note in by_blocks.notes)
+    monkeypatch.setattr(layerwise, "_lazy_class", lambda *_: (_ for _ in ()).throw(AttributeError("no such hook")))
+    assert by_blocks.gain == mhcdiag.gain(path, inputs="text", text=text, tokens=64).gain
+
+
 @pytest.mark.parametrize("lost", ["layers.1.ffn.experts", "layers.2.hc_attn_base", "embed_tokens.weight"])
 def test_weights_that_are_missing_are_not_made_up(model_path: Path, text: Path, tmp_path: Path, lost: str):
     folder = tmp_path / "model"
