@@ -9,6 +9,7 @@ each of them and asks for every one of its tensors.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, natural_key
 
@@ -24,7 +25,8 @@ WRAPPERS = re.compile(
 )
 """What torch.compile, FSDP, DDP, activation checkpointing and adapters put in between."""
 
-STACKS = ("layers", "layer", "h", "blocks", "block", "blk", "resblocks")
+_WRAPPED = ("_orig_mod", "_wrapped_module", "_forward_module", "module", "base_", "original_module")
+STACKS = word_set("layers layer h blocks block blk resblocks")
 """What the list of blocks is called."""
 
 ROOTS = word_set(
@@ -149,8 +151,6 @@ ADAPTER = re.compile(
 )
 """Low-rank adapters of a branch's matrices."""
 
-_NUMBERED = re.compile(rf"^(?P<path>(?:.*?\.)?(?:{'|'.join(STACKS)}))\.(?P<index>\d+)\.(?P<rest>.+)$")
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -181,12 +181,15 @@ class Explained:
 
 
 def place_of(name: str) -> Place:
-    """Take a name apart."""
-    bare = WRAPPERS.sub("", name)
-    match = _NUMBERED.match(bare)
-    if match is None:
-        return Place("", -1, _words(bare))
-    return Place(match["path"], int(match["index"]), _words(match["rest"]), match["rest"])
+    """Take a name apart at the first number that follows what a list of blocks is called."""
+    bare = WRAPPERS.sub("", name) if any(word in name for word in _WRAPPED) else name
+    parts = bare.split(".")
+    for at in range(1, len(parts) - 1):
+        if parts[at].isdigit() and parts[at - 1] in STACKS:
+            rest = parts[at + 1 :]
+            words = tuple(word for word in rest if not word.isdigit())
+            return Place(".".join(parts[:at]), int(parts[at]), words, ".".join(rest))
+    return Place("", -1, _words(bare))
 
 
 def _words(path: str) -> tuple[str, ...]:
@@ -208,29 +211,35 @@ def explain(checkpoint: NamedTensors, *, extras: Iterable[str] = (), towers: boo
     towers
         Whether parts beside a language model are left out; a model of images alone is one itself.
     """
-    stacks: dict[str, dict[int, str]] = {}
-    parts: dict[str, set[str]] = {}
-    left_out, unexplained = [], []
-    known = frozenset(extras)
     config = checkpoint.config or {}
     # Wider than any matrix that could mix streams: a [4, 5] under `self_attn` is then no projection.
     is_wide = any(isinstance(config.get(key), int) and config[key] >= 4 * SMALLEST for key in WIDTH_KEYS)
+    return _sorted(tuple(checkpoint.tensors.values()), frozenset(extras), is_wide=is_wide, towers=towers)
+
+
+@lru_cache(maxsize=4)
+def _sorted(infos: tuple[TensorInfo, ...], extras: frozenset[str], *, is_wide: bool, towers: bool) -> Explained:
+    """Several layouts ask this of the same checkpoint, which may have a hundred thousand tensors."""
+    stacks: dict[str, dict[int, str]] = {}
+    parts: dict[str, set[str]] = {}
+    left_out, unexplained = [], []
     verdicts: dict[tuple[str, tuple[str, ...], str, int, bool], bool] = {}
-    for name, info in checkpoint.tensors.items():
-        place = place_of(name)
+    for info in infos:
+        place = place_of(info.name)
         path = place.stack.split(".") if place.stack else list(place.words)
         if (towers and not TOWERS.isdisjoint(path)) or not NEXT_TOKENS.isdisjoint(path):
-            left_out.append(name)
+            left_out.append(info.name)
             continue
         is_small = is_wide and len(info.shape) > 1 and max(info.shape) <= SMALLEST
         key = (place.stack, place.words, place.rest[:3], len(info.shape), is_small)
         if key not in verdicts:
-            verdicts[key] = _is_explained(place, info, known) and not (is_small and _is_own(place))
+            verdicts[key] = _is_explained(place, info, extras) and not (is_small and _is_own(place))
+            if place.stack:
+                parts.setdefault(place.stack, set()).add(_module(place.words))
         if not verdicts[key]:
             unexplained.append(info)
         if place.stack:
-            stacks.setdefault(place.stack, {}).setdefault(place.index, name)
-            parts.setdefault(place.stack, set()).add(_module(place.words))
+            stacks.setdefault(place.stack, {}).setdefault(place.index, info.name)
     return Explained(
         stacks=stacks,
         parts={stack: frozenset(found) for stack, found in parts.items()},
