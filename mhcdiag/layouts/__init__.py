@@ -13,8 +13,9 @@ from typing import Any
 
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts.families import LAYOUTS
-from mhcdiag.layouts.families.plain import PLAIN, prove
+from mhcdiag.layouts.families.plain import PLAIN
 from mhcdiag.layouts.interface import Layout, MixerNames, Overrides, Recognition
+from mhcdiag.layouts.plain_proof import prove
 from mhcdiag.layouts.readings import static_gains
 from mhcdiag.namedtensors import NamedTensors
 

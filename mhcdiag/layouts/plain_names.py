@@ -324,7 +324,15 @@ _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 def blocks_of(explained: Explained) -> list[tuple[str, str]]:
     """Module path and first tensor of each block, in natural order."""
     names = (name for of_stack in explained.stacks.values() for name in of_stack.values())
-    found = {match["path"]: name for name in names if (match := _BLOCK.match(name)) is not None}
+    return numbered_blocks(names)
+
+
+def numbered_blocks(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Path up to the first number, and first name, of each numbered module, in natural order."""
+    found: dict[str, str] = {}
+    for name in names:
+        if (match := _BLOCK.match(name)) is not None:
+            found.setdefault(match["path"], name)
     return [(path, found[path]) for path in sorted(found, key=natural_key)]
 
 

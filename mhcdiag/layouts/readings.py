@@ -147,9 +147,10 @@ class ParametricReading(_Reading):
         """Mappings of inputs that amplify as much as can be found; None where nothing is searched, or was not read."""
         if not self.parameters.recipe.unconstrained or self.parameters.factors is None:
             return None
-        from mhcdiag.mappings.ascent import ascended  # late: only unconstrained mappings need it
+        from mhcdiag.mappings.aligned import AlignedMaps  # late: only unconstrained mappings need these
+        from mhcdiag.mappings.ascent import DRAWN_STARTS, ascended
 
-        return ascended(self.parameters)
+        return ascended(self.parameters, AlignedMaps(parameters=self.parameters, tokens=DRAWN_STARTS, seed=0))
 
     def notes_on(self, inputs: str) -> tuple[str, ...]:
         """That inputs made from weights are not those of tokens; embeddings are, and need no such note."""

@@ -127,7 +127,7 @@ def overflow_doubt(parameters: ParametricStack) -> str:
     if low >= least and high <= most:
         return ""
     beyond, limit = (low, least) if high <= most else (high, most)
-    return f"some input can make a logit of {beyond:.3g}: beyond {limit:.3g} float32 overflows"
+    return f"some input can make a logit of {beyond:.3g}, and mappings are finite in float32 up to {limit:.3g} only"
 
 
 def is_finite_for_any(constraint: Constraint, streams: int) -> bool:

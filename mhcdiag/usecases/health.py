@@ -32,6 +32,7 @@ from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
+from mhcdiag.weight_readers.rounding import redrawn_maps, stored_coarsely
 
 TOKENS = 64
 
@@ -247,6 +248,7 @@ def _with_parameters(
 ) -> Subject:
     """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
     constraint = reading.parameters.recipe.constraint
+    coarse = stored_coarsely(checkpoint, layout, recognition)
     moved = reading.parameters.factors is not None and constraint is not None
     spreads = read_gate_spreads(checkpoint, layout, recognition, reading.stack.streams) if moved else None
     predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
@@ -258,6 +260,10 @@ def _with_parameters(
             checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
         ),
         gate_spreads=spreads,
+        coarse=coarse,
+        redrawn=partial(
+            redrawn_maps, checkpoint, layout, recognition, overrides, dynamic=reading.parameters.factors is not None
+        ),
         unread_spreads=moved and spreads is None,
         predict=predict if subject.activations else None,
     )

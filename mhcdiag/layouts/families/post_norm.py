@@ -6,17 +6,14 @@ up over depth in the forward pass; and gradients pass all of the norms, with fac
 (arXiv 2002.04745), so that they may shrink or grow over depth.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import refuse_overrides
+from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
-from mhcdiag.layouts.plain_families import POST_NORM, POST_NORM_FLAGS, POST_NORM_IGNORED, POST_NORM_PARTS
-from mhcdiag.layouts.plain_names import blocks_of, explain
+from mhcdiag.layouts.plain_names import blocks_of, explain, numbered_blocks
+from mhcdiag.layouts.plain_proof import normalised_by
 from mhcdiag.layouts.readings import Reading, UncomposedReading
-from mhcdiag.layouts.spellings import model_type
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.inspection import Evidence
@@ -25,22 +22,6 @@ WHY = (
     "post-norm: no fixed composite: every site ends in a norm, x_new = norm(x + F(x)), which sets the size of the "
     "stream anew (nothing builds up forward) and passes gradients on divided by it ({by})"
 )
-
-
-def normalised_by(checkpoint: NamedTensors) -> str:
-    """What says that the stream is normalised; "" where nothing does."""
-    config: Mapping[str, Any] = checkpoint.config or {}
-    model = model_type(checkpoint) or str(config.get("general.architecture", ""))
-    if model in POST_NORM:
-        return f"model_type {model}"
-    text = checks.section(checkpoint, "text_config")
-    for key, value in POST_NORM_FLAGS.items():
-        if model not in POST_NORM_IGNORED and text.get(key) is value:
-            return f"{key} = {value}"
-    if not any("output.LayerNorm" in name for name in checkpoint.tensors):
-        return ""
-    parts = explain(checkpoint).parts.values()
-    return "the names of BERT" if any(found >= POST_NORM_PARTS for found in parts) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +43,10 @@ class PostNorm:
         """See `Layout`; one site per block."""
         if mixers.tensors or mixers.config_keys or not normalised_by(checkpoint):
             return None
-        blocks = blocks_of(explain(checkpoint))
+        # XLM and ALBERT call their lists of blocks otherwise.
+        blocks = blocks_of(explain(checkpoint)) or numbered_blocks(checkpoint.tensors)
+        if not blocks:
+            return None
         return Recognition(
             model=model_type(checkpoint),
             sites=tuple(Site(name=path, tensors={"first": name}, depth=i) for i, (path, name) in enumerate(blocks)),

@@ -15,13 +15,20 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.checks import (
+    describe_nonfinite,
+    model_type,
+    read_float,
+    refuse_overrides,
+    require_layers,
+    require_shape,
+)
 from mhcdiag.layouts.families.cross_layer import crosses_layers
-from mhcdiag.layouts.families.plain import unexplained_tensors
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.plain_names import WRAPPERS, grouped
+from mhcdiag.layouts.plain_proof import unexplained_tensors
 from mhcdiag.layouts.readings import DiagonalReading, Reading
-from mhcdiag.layouts.spellings import LAYER_KEYS, model_type
+from mhcdiag.layouts.spellings import LAYER_KEYS
 from mhcdiag.mappings.diagonal import channel_range
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors, prefetch

@@ -32,8 +32,9 @@ from mhcdiag.runlogs.formats.toolkit_consoles import (
     KALDI,
     MINDSPORE,
     OPENMMLAB,
+    TACOTRON2,
 )
-from mhcdiag.runlogs.formats.translation_consoles import JOEYNMT, MARIAN, NMT_TUTORIAL, OPENNMT, SOCKEYE
+from mhcdiag.runlogs.formats.translation_consoles import JOEYNMT, MARIAN, NMT_TUTORIAL, OPENNMT, SOCKEYE, TRAX
 from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
@@ -77,6 +78,8 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     FLAIR,
     JOEYNMT,
     OPENMMLAB,
+    TRAX,
+    TACOTRON2,
     BOXES,
     RSL_RL,
     COQUI,

@@ -124,6 +124,22 @@ DEEPSPEECH = Grammar(
     preferred={"loss": ("Loss", "loss"), "eval_loss": ("validation_Loss", "validation_loss")},
 )
 
+# NVIDIA/tacotron2 and its many descendants (train.py); the first number is the iteration, which reads like the loss:
+# Train loss 100 0.523417 Grad Norm 1.234567 2.34s/it
+# Validation loss 500:  0.612345
+TACOTRON2 = Grammar(
+    name="tacotron",
+    title="Tacotron 2",
+    rules=(
+        LineRule(
+            mark=re.compile(rf"Train loss (?P<step>\d+) (?P<loss>{NUMBER}) Grad Norm (?P<grad_norm>{NUMBER}) \S+s/it")
+        ),
+        LineRule(mark=re.compile(r"Train loss \d+ \S+ Grad Norm \S+ \S+s/it"), garbled=re.compile("Train loss")),
+        LineRule(mark=re.compile(rf"Validation loss (?P<step>\d+):\s+(?P<validation_loss>{NUMBER})")),
+    ),
+    preferred={"loss": ("loss",), "eval_loss": ("validation_loss",), "grad_norm": ("grad_norm",)},
+)
+
 # flairNLP/flair (trainers/trainer.py); the mean of an epoch and the evaluations are no points of the curve:
 # 2021-05-01 10:00:00,123 epoch 1 - iter 10/100 - loss 1.23456789 - time (sec): 2.1 - samples/sec: 50.12 - lr: 0.1
 # 2021-05-01 10:00:00,123 EPOCH 1 done: loss 1.1023 - lr 0.1000000

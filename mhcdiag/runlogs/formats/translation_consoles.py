@@ -13,10 +13,12 @@ def _without_perplexity(text: str) -> Iterator[tuple[str, float]]:
     return ((name, value) for name, value in fields if name != "ppl")
 
 
-# OpenNMT/OpenNMT-py (onmt/utils/statistics.py, `output`), newer and older than 1.0, and OpenNMT/OpenNMT-tf (runner.py):
+# OpenNMT/OpenNMT-py (onmt/utils/statistics.py, `output`), newer and older than 1.0, OpenNMT/OpenNMT-tf (runner.py), and
+# the OpenNMT of Torch 7:
 # [2018-11-26 14:47:26,759 INFO] Step 50/50000; acc:  51.25; ppl:  8.43; xent: 2.13; lr: 0.00066; 1320/1445 tok/s
 # Epoch  2,    50/ 5000; acc:   2.54; ppl: 3000.10; 1320 src tok/s; 1445 tgt tok/s;     10 s elapsed
 # INFO:tensorflow:Step = 100 ; steps/s = 1.52, source words/s = 12345 ; Learning rate = 0.000012 ; Loss = 8.123456
+# [09/01/17 10:00:00 INFO] Epoch 1 ; Iteration 50/7480 ; Optim SGD LR 1.000000 ; Training Perplexity 92.24 ; ...
 # Versions before `xent` print the perplexity alone, its exponential: that is what is judged there.
 OPENNMT = Grammar(
     name="opennmt",
@@ -41,6 +43,12 @@ OPENNMT = Grammar(
             garbled=re.compile(r"\bppl:"),
         ),
         LineRule(
+            needle="Training Perplexity",
+            mark=re.compile(r".*?\bEpoch (?P<epoch>\d+) ; Iteration (?P<step>\d+)/\d+ ; "),
+            fields=semicolon_fields,
+            garbled=re.compile(r"\bTraining Perplexity\b"),
+        ),
+        LineRule(
             needle="Step = ",
             mark=re.compile(r".*?\bStep = (?P<step>\d+) ; (?=.*\bLoss =)"),
             fields=semicolon_fields,
@@ -58,7 +66,10 @@ OPENNMT = Grammar(
             same_step=True,
         ),
     ),
-    preferred={"loss": ("xent", "Loss", "ppl"), "eval_loss": ("eval_loss", "validation_perplexity")},
+    preferred={
+        "loss": ("xent", "Loss", "ppl", "Training Perplexity"),
+        "eval_loss": ("eval_loss", "validation_perplexity"),
+    },
 )
 
 _COLON_FIELD = re.compile(rf"([A-Za-z][\w.-]*) ({NUMBER})")
@@ -192,4 +203,30 @@ JOEYNMT = Grammar(
     ),
     preferred={"loss": ("Batch Loss",)},
     asides=re.compile(r".*?\bEpoch\s+\d+: total training loss"),
+)
+
+
+def _barred_pair(text: str) -> Iterator[tuple[str, float]]:
+    """Yield the one field of `CrossEntropyLoss |  2.34567890`."""
+    name, bar, value = text.partition("|")
+    number = parse_number(value.strip()) if bar else None
+    if number is not None:
+        yield name.strip(), number
+
+
+# google/trax (supervised/training.py), one line a metric:
+# Step    100: train CrossEntropyLoss |  2.34567890
+# Step    100: eval  CrossEntropyLoss |  2.45678901
+TRAX = Grammar(
+    name="trax",
+    title="Trax",
+    rules=(
+        LineRule(
+            mark=re.compile(r"\s*Step\s+(?P<step>\d+): train\s+(?=[^|]*Loss\s*\|)"),
+            fields=_barred_pair,
+            garbled=re.compile(rf"Loss\s*\|\s*(?!{NUMBER})"),
+        ),
+        LineRule(mark=re.compile(r"\s*Step\s+(?P<step>\d+): eval\s+(?=[^|]*\|)"), fields=_barred_pair, prefix="eval_"),
+    ),
+    preferred={"loss": ("CrossEntropyLoss",), "eval_loss": ("eval_CrossEntropyLoss",)},
 )
