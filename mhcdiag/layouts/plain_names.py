@@ -60,7 +60,7 @@ OUTSIDE = word_set(
     "text_projection visual_projection conv1 conv2 cls patch_conv projection patch_embedder embed_global "
     "predictions transform emb token_emb to_logits per_layer_model_projection embed_tokens_per_layer output_layer "
     "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier ple "
-    "embedding_projection"
+    "embedding_projection contact_head regression"
 )
 """Embeddings, heads and position tables."""
 

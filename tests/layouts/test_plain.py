@@ -200,6 +200,25 @@ def test_everything_else_is_refused_by_name(tmp_path, case: str):
     assert run(["gain", str(path), "--quiet"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("xlm", "transformer.attentions.{}.q_lin.weight"), ("albert", "groups.0.albert_layers.{}.ffn.weight")],
+)
+def test_norms_on_the_stream_are_named_whatever_the_blocks_are_called(tmp_path, model: str, name: str):
+    shapes = {name.format(layer): (4, 4) for layer in range(LAYERS)}
+    path = save(tmp_path, shapes, {"model_type": model})
+    assert mhcdiag.inspect(path).layout == "post-norm"
+    assert mhcdiag.inspect(path).sites
+    assert mhcdiag.health(path).layout == "post-norm"
+
+
+def test_a_u_net_beside_a_language_model_is_no_part_of_it(tmp_path):
+    shapes = LLAMA | {f"vision_tokenizer.up_blocks.{i}.conv.weight": (4, 4, 3, 3) for i in range(2)}
+    result = mhcdiag.gain(save(tmp_path, shapes, CONFIG))
+    assert result.layout == "plain"
+    assert len(result.excluded) == 2
+
+
 def test_an_assumption_is_recorded_and_strict_does_not_take_it(tmp_path, capsys):
     path = save(tmp_path, LLAMA | each("res_scale", 1), CONFIG)
     assert run(["gain", str(path)]) == 2

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
-from mhcdiag.layouts.plain_names import numbered_blocks
+from mhcdiag.layouts.plain_names import TOWERS, numbered_blocks
 from mhcdiag.layouts.readings import Reading, UncomposedReading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
@@ -74,6 +74,8 @@ def crosses_layers(checkpoint: NamedTensors) -> bool:
 def _routing(checkpoint: NamedTensors) -> Routing | None:
     digits = str.maketrans("0123456789", "0" * 10)
     kinds = dict.fromkeys(name.translate(digits) for name in checkpoint.tensors)
+    # A vocoder or an image tokeniser beside a language model may be a U-Net: no part of its trunk.
+    kinds = {name: None for name in kinds if TOWERS.isdisjoint(name.split("."))}
     return next((each for each in ROUTINGS if any(each.pattern.search(name) for name in kinds)), None)
 
 
