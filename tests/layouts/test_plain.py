@@ -168,6 +168,8 @@ REFUSED: dict[str, tuple[Shapes, Mapping[str, Any] | None, str]] = {
     "a list of its own": (LLAMA | {f"model.mixers.{i}.weight": (4, 4) for i in range(LAYERS)}, CONFIG,
                           r"model\.mixers\.N\.weight \[4, 4\]"),
     "a table of all layers": (LLAMA | {"model.depth_weights": (4, 5)}, CONFIG, r"model\.depth_weights \[4, 5\]"),
+    "blocks of a part that is not known": (LLAMA | blocks("model.mixing.layers", ["mlp.fc1.weight"]), CONFIG,
+                                           r"model\.mixing\.layers\.N\.mlp\.fc1\.weight"),
     "an unknown family": (each("foo.weight", 8, 8), {"model_type": "foo"}, "model_type 'foo' is not known to keep"),
     "unknown names": (each("foo.weight", 8, 8), None, "no model_type, and the names are not those of one known family"),
     "torch's encoder, whose order of norms is not stored": (
