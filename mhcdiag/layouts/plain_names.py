@@ -60,7 +60,7 @@ OUTSIDE = word_set(
     "text_projection visual_projection conv1 conv2 cls patch_conv projection patch_embedder embed_global "
     "predictions transform emb token_emb to_logits per_layer_model_projection embed_tokens_per_layer output_layer "
     "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier ple "
-    "embedding_projection contact_head regression"
+    "embedding_projection contact_head regression per_layer_token_embd per_layer_model_proj"
 )
 """Embeddings, heads and position tables."""
 
@@ -126,7 +126,7 @@ GGUF_BRANCHES = word_set(
     "attn_sinks attn_gate cross_attn_q cross_attn_k cross_attn_v cross_attn_o ffn_gate ffn_up ffn_down ffn_act "
     "ffn_gate_inp ffn_gate_inp_shexp ffn_gate_exps ffn_up_exps ffn_down_exps ffn_gate_up_exps ffn_gate_shexp "
     "ffn_up_shexp ffn_down_shexp exp_probs_b ssm_in ssm_conv1d ssm_x ssm_dt ssm_a ssm_d ssm_out ssm_beta_alpha "
-    "shortconv shortconv_in shortconv_conv shortconv_out attn_rel_b"
+    "shortconv shortconv_in shortconv_conv shortconv_out attn_rel_b inp_gate proj"
 )
 """Branches in llama.cpp's flat names, `blk.N.attn_q.weight`."""
 GGUF_BARE = frozenset({"ssm_a", "ssm_d"})
