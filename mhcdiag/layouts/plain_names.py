@@ -60,7 +60,8 @@ OUTSIDE = word_set(
     "text_projection visual_projection conv1 conv2 cls patch_conv projection patch_embedder embed_global "
     "predictions transform emb token_emb to_logits per_layer_model_projection embed_tokens_per_layer output_layer "
     "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier ple "
-    "embedding_projection contact_head regression per_layer_token_embd per_layer_model_proj"
+    "embedding_projection contact_head regression relative_position_bias shared_position_bias per_layer_token_embd "
+    "per_layer_model_proj"
 )
 """Embeddings, heads and position tables."""
 
@@ -73,7 +74,7 @@ BRANCHES = word_set(
     "intermediate output fc fc1 fc2 fc3 fc_in fc_out linear1 linear2 attn_sconv mlp_sconv mlps self_attns linear "
     "dense_h_to_4h dense_4h_to_h "
     # Gemma 3n and Gemma 4: a gated projection of per-layer embeddings, added to the stream.
-    "per_layer_input_gate per_layer_projection ple_block "
+    "per_layer_input_gate per_layer_projection ple_block relative_position_bias "
     # x-transformers keeps what reads the stream at the second place of a sub-layer: `layers.3.1.to_q.weight`.
     "to_q to_k to_v to_out to_v_gate"
 )
@@ -102,7 +103,7 @@ PARTS = BRANCHES | word_set(
     "linear_q_adapter_list linear_k_adapter_list linear_v_adapter_list W_down W_up act_fn alpha_p alpha_n self "
     "attention_out project_q project_k project_v core_attention rotary_pos_emb projection_layer f_a_proj f_b_proj "
     "g_a_proj g_b_proj linear_qkv linear_proj linear_q_proj linear_q_down_proj linear_q_up_proj linear_kv_down_proj "
-    "linear_kv_up_proj W_pack wqkv inner_attention gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
+    "linear_kv_up_proj W_pack wqkv inner_attention norms gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
     "conv_qk_grouped temp"
 )
 """Words below a branch."""
@@ -111,8 +112,8 @@ BARE = word_set(
     "cls_token dist_token distillation_token mask_token reg_token register_tokens pos_embed pos_embedding "
     "position_embedding position_embeddings relative_attention_bias positional_embedding class_embedding "
     "logit_scale logit_bias final_logits_bias smear_lambda freqs_cis image_newline text_projection "
-    "visual_projection proj class_pos_emb temperature probe input_hidden_states_scale input_hidden_states_bias "
-    "stream_emb inv_freq freqs"
+    "visual_projection proj class_pos_emb temperature probe relative_position_bias_table input_hidden_states_scale "
+    "input_hidden_states_bias stream_emb inv_freq freqs"
 )
 """Those of them that are parameters themselves, without a weight below."""
 
