@@ -27,6 +27,7 @@ class InputsChoice(StrEnum):
     ALIGNED = "aligned"
     RANDOM = "random"
     EMBEDDING = "embedding"
+    TEXT = "text"
 
 
 class OrientationChoice(StrEnum):
@@ -102,6 +103,16 @@ Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
         help="Where the input-dependent part comes from (default: aligned where nothing constrains it, else random).",
+        rich_help_panel=MAPS,
+        show_default=False,
+    ),
+]
+TextFile = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="What the model runs on with --inputs text (default: a text that ships here).",
         rich_help_panel=MAPS,
         show_default=False,
     ),

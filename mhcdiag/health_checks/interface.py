@@ -30,6 +30,8 @@ from mhcdiag.weight_readers.records import Coarse, GateSpread, PlainWeights, Pre
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
+UNREAD_SPREADS = "the input-dependent part of pre and post: this layout stores it in no way that is known"
+"""What checks of pre and post skip where only the static part could be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,6 +41,7 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "as it is": "largest |x_out - post branch - H x| / |x| over captured sites",
             "from weights": "the same with H as the weights give it",
+            "scale": "largest |a - 1| in x_out = a H x + b post branch over captured sites",
         },
         fractions={},
         source="captured activations against H x",

@@ -8,7 +8,7 @@ from typing import Any
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.interface import LogSample
 from mhcdiag.runlogs.names import canonical_rank, step_name
-from mhcdiag.runlogs.records import parse_json
+from mhcdiag.runlogs.records import parse_json, with_json_nan
 from mhcdiag.runlogs.sources import LogSource
 
 _OPENING = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\]]")
@@ -110,7 +110,7 @@ def objects_in_a_row(data: bytes) -> tuple[list[dict[str, Any]], int]:
 
     A broken one ends where the next begins at the start of a line.
     """
-    text = data.decode("utf-8", "replace")
+    text = with_json_nan(data.decode("utf-8", "replace"))
     found: list[dict[str, Any]] = []
     position = lost = 0
     while True:

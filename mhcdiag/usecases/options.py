@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "aligned", "random", "embedding", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "text", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
 ASSUMPTIONS = ("plain",)
@@ -34,6 +34,7 @@ class GainOptions:
     """How a checkpoint is read and measured; `mhcdiag.gain` says what each means."""
 
     inputs: str | None = None
+    text: str | None = None
     tokens: int = 1024
     seed: int = 0
     sites: tuple[int, int] | None = None

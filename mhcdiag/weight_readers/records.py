@@ -114,6 +114,8 @@ class PlainWeights:
     """Norm weights that could not be read, and why."""
     writers: Callable[[], Iterator[Writer]]
     """All writers outside experts, in depth order."""
+    unread_writers: Callable[[], tuple[str, ...]]
+    """Blocks that have none that could be read, and why."""
     deepnorm: Callable[[], DeepNormScales | None]
     """None where the configuration does not say DeepNorm."""
     config_scales: dict[str, float]

@@ -120,6 +120,20 @@ class TestAttention:
         found = check(tmp_path, "attention", tensors)
         assert said(found) == ["note a head's W_q^T W_k has effective rank 1.00 (< 1.5)"]
 
+    @pytest.mark.parametrize("part", ["q_proj", "k_proj"])
+    def test_a_head_of_zeros_attends_evenly(self, tmp_path, part: str):
+        tensors = llama()
+        tensors[f"model.layers.2.self_attn.{part}.weight"][:CHANNELS] = 0
+        found = check(tmp_path, "attention", tensors)
+        count = 1 if part == "q_proj" else HEADS // GROUPS
+        what = f"W_q or W_k of {count} of its heads is zero: they attend evenly, whatever the inputs"
+        assert said(found) == [f"warn {what}"]
+        assert found.findings[0].site == "model.layers.2"
+        assert found.overall["rank"] > 1.5, "of the heads that have any"
+        tensors["model.layers.2.self_attn.q_proj.bias"] = torch.ones(HEADS * CHANNELS)
+        if part == "q_proj":
+            assert said(check(tmp_path / "biased", "attention", tensors)) == [], "the bias looks at keys"
+
     @pytest.mark.parametrize(
         ("config", "factor"),
         [
@@ -336,6 +350,19 @@ class TestWriters:
         found = check(tmp_path, "writers", tensors)
         assert re.match(what, said(found)[0])
         assert [finding.site for finding in found.findings] == ["model.layers.1.mlp.down_proj.weight"]
+
+    def test_blocks_whose_writers_are_not_read_are_said(self, tmp_path):
+        tensors = llama()
+        del tensors["model.layers.1.mlp.down_proj.weight"]
+        name = "model.layers.2.self_attn.o_proj.weight"
+        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+        assert check(tmp_path, "writers", tensors).skipped == (
+            "1 of 5 blocks without attention output under a known name, or stored as F8_E4M3; experts are left out "
+            "(first: model.layers.2)",
+            "1 of 5 blocks without feed-forward output under a known name; experts are left out "
+            "(first: model.layers.1)",
+        )
+        assert check(tmp_path / "whole", "writers", llama()).skipped == ()
 
 
 class TestScales:
