@@ -23,6 +23,7 @@ CLI_HELPERS = {
 }
 USECASE_HELPERS = {
     "options",  # records of options
+    "checkpoint_reading",  # what a check knows of one checkpoint
     "log_judging",  # what spikes, follow and trend share
     "live_log",  # the state behind following
 }
