@@ -87,7 +87,7 @@ def test_a_name_that_is_not_there_is_no_attribute() -> None:
 # The command line and the functions take the same options
 
 PRINTED = {
-    "gain": {"scan", "max_gain", "gate_on", "strict", "as_json", "plot", "heatmap", "verbose", "quiet"},
+    "gain": {"scan", "max_gain", "gate_on", "require", "strict", "as_json", "plot", "heatmap", "verbose", "quiet"},
     "health": {"scan", "fail_on", "strict", "as_json", "verbose", "quiet"},
     "weights": {"fail_on", "strict", "as_json", "as_csv", "verbose", "quiet"},
     "inspect": {"as_json", "verbose"},

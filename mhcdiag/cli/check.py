@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from mhcdiag.cli.configured import POLICY, Config, Configured, Isolated, effecti
 from mhcdiag.cli.options import parse_sites
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.results.verdict import GainEvidence
 
 if TYPE_CHECKING:
     from mhcdiag.reports.check_formats.interface import ReportFormat
@@ -62,8 +64,16 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Warnings count as failures; anything assumed or skipped leaves it unjudged.",
+        help="Warnings count as failures; anything assumed, skipped or sampled leaves it unjudged.",
         rich_help_panel=GATE,
+    ),
+]
+Require = Annotated[
+    GainEvidence | None,
+    typer.Option(
+        help="What a pass on a checkpoint must rest on (default: \\[gain] require; else sampled is a warning).",
+        rich_help_panel=GATE,
+        show_default=False,
     ),
 ]
 ExitZero = Annotated[
@@ -141,6 +151,7 @@ def check(
     init: Init = False,
     baseline: BaselineFile = None,
     update_baseline: UpdateBaseline = False,
+    require: Require = None,
     strict: Strict = False,
     exit_zero: ExitZero = False,
     scan: Scan = None,
@@ -183,6 +194,7 @@ def check(
         policy_path=path,
         baseline=None if update_baseline else baseline,
         strict=strict,
+        require=require,
         exit_zero=exit_zero,
         scan=scan,
         jobs=jobs,
@@ -204,6 +216,7 @@ def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
     inputs = find_inputs(options)
     # Options are looked at even where no input needs them: a policy that is wrong is wrong.
     of_gain, _ = effective(ctx, "gain")
+    options = replace(options, require=options.require or of_gain["require"])
     of_spikes, _ = effective(ctx, "spikes")
     of_weights, _ = effective(ctx, "weights")
     weights = WeightsOptions.from_params(of_weights)

@@ -1,12 +1,14 @@
 """Metrics of `mhcdiag health`: findings by severity, and the main numbers of each check."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record, extreme
 from mhcdiag.results.check import Family, ValuePlace
+from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import HealthResult, Severity
+from mhcdiag.results.numbers import Number
 
 FINDINGS = {"failed": Severity.FAIL, "warned": Severity.WARN, "noted": Severity.NOTE}
 """Metrics that count findings."""
@@ -29,10 +31,17 @@ class CheckNumbers:
 # of logs are read where torch is not installed. tests/health_checks/test_registry.py compares both ways and names what
 # is missing on either side.
 NUMBERS: Mapping[str, CheckNumbers] = {
+    "gain": CheckNumbers(
+        factors={"forward": "worst composite gain of signals", "backward": "worst composite gain of gradients"},
+        fractions={},
+        source="arXiv 2512.24880, section 3.1",
+        false_alarms="As for `gain.worst`.",
+    ),
     "conformance": CheckNumbers(
         factors={
             "as it is": "largest |x_out - post branch - H x| / |x| over captured sites",
             "from weights": "the same with H as the weights give it",
+            "scale": "largest |a - 1| in x_out = a H x + b post branch over captured sites",
         },
         fractions={},
         source="captured activations against H x",
@@ -42,16 +51,18 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "residual": "token mean of max |sum - 1| of a site, on the side not normalised last",
             "log_sum": "token mean of max |ln sum| of the whole composite on that side",
-            "logit_range": "largest minus smallest static logit of a site over the temperature",
-            "iterations_needed": "ln(tolerance) / (2 ln sigma2) of a site",
+            "logit_range": "largest minus smallest logit of a site over the temperature, token mean",
+            "iterations_needed": "iterations until the residual of a site is 0.001",
+            "iterations_every_token": "the same for each of the tokens",
         },
         fractions={},
-        source="Knight 2008; arXiv 2601.05732",
+        source="arXiv 2601.05732, 2601.21579",
         false_alarms="A few percent at single sites are usual after 20 iterations.",
     ),
     "frozen": CheckNumbers(
         factors={
             "inert_sites": "number of sites whose H_res is the identity",
+            "permuted_sites": "number of sites whose H_res swaps streams and mixes none",
             "uniform_sites": "number of sites whose rows are uniform",
             "from_identity": "1 - tr(H)/n of a site",
             "moved": "largest change of a logit of a site since the earlier checkpoint",
@@ -86,12 +97,23 @@ NUMBERS: Mapping[str, CheckNumbers] = {
             "dynamic_share": "deviation of the input-dependent logits over that of the static ones, of a site",
         },
         fractions={
-            "saturated": "share of pre and post logits beyond +-6",
+            "saturated": "share of pre and post logits beyond +-6, for inputs of RMS 1",
+            "saturated_at_site": "the same of a site",
             "tanh_saturated": "share of the inputs of tanh beyond +-2 of a site, for inputs of RMS 1",
             "negative_row_sums": "share of negative row sums of a site (HC)",
         },
         source="arXiv 2512.24880 (alpha starts at 0.01)",
         false_alarms="alpha grows in healthy runs too: watch its growth.",
+    ),
+    "precision": CheckNumbers(
+        factors={
+            "coarse_tensors": "number of mixing tensors that are stored in 16 bits",
+            "h_change": "how far rounding to 16 bits may have changed H_res of a site",
+            "gain_change": "the same of the composite gain, as a share of it",
+        },
+        fractions={},
+        source="half a unit of the last stored place; llama.cpp #28696",
+        false_alarms="Some families release their mixers in BF16.",
     ),
     "gauge": CheckNumbers(
         factors={
@@ -139,7 +161,11 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         false_alarms="A bound is not reached: real logits are often ten times smaller.",
     ),
     "norms": CheckNumbers(
-        factors={"extreme": "largest |g| over the median of a norm weight"},
+        factors={
+            "extreme": "largest |g| over the median of a norm weight",
+            "level_off": "factor between a norm weight's median and that of the same norm in all layers",
+            "smallest_level": "smallest median |g| of a norm weight",
+        },
         fractions={
             "dead": "share of |g| at most 0.001 of the median, of the worst norm",
             "negative": "share of negative weights, of the worst norm",
@@ -168,7 +194,11 @@ def _metrics() -> Iterator[Metric]:
     for name, severity in FINDINGS.items():
         explanation = _of_findings(f"Number of findings of severity {severity}, over all checks")
         yield _metric(name, explanation, partial(_count, severity))
-    yield _metric("unchecked", _of_findings("Number of checks that could not be made"), _unchecked)
+    yield _metric(
+        "unchecked",
+        _of_findings("Number of checks that could not be made, or not of all that they look at,"),
+        _unchecked,
+    )
     for check, numbers in NUMBERS.items():
         for unit, meanings in (("factor", numbers.factors), ("fraction", numbers.fractions)):
             for key, meaning in meanings.items():
@@ -178,7 +208,10 @@ def _metrics() -> Iterator[Metric]:
                     false_alarms=numbers.false_alarms,
                     action=f"`mhcdiag health --only {check} --verbose` names sites, formula and thresholds.",
                 )
-                yield _metric(f"{check}.{SPELLED.get(key, key)}", explanation, partial(_number, check, key), unit=unit)
+                read = partial(_number, check, key)
+                metric = _metric(f"{check}.{SPELLED.get(key, key)}", explanation, read, unit=unit)
+                # The gain is that of `gain.worst`, and rests on the same.
+                yield replace(metric, bound=partial(_bound, Direction(key))) if check == "gain" else metric
 
 
 def _metric(
@@ -191,6 +224,10 @@ def _metric(
         return read(record.health, question)
 
     return Metric(name=f"health.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
+
+
+def _bound(direction: Direction, result: GainResult) -> Number | None:
+    return result.bound[direction].worst
 
 
 def _of_findings(measures: str) -> Explanation:
@@ -211,7 +248,7 @@ def _count(severity: Severity, result: HealthResult, _question: Question) -> Fou
 
 
 def _unchecked(result: HealthResult, _question: Question) -> Found:
-    names = [check.name for check in result.checks if check.not_checkable]
+    names = [check.name for check in result.checks if check.not_checkable or check.skipped]
     return Found(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
 
 

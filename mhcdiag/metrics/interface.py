@@ -101,6 +101,9 @@ class Metric:
     """Series of the log it is taken from unless a gate names another; None where it has none."""
     needs_baseline: bool = False
     """Whether it means nothing without a baseline."""
+    bound: Callable[[GainResult], Number | None] | None = field(default=None, repr=False)
+    """What no input can exceed, of the same number, None where nothing bounds it; no such function where the number
+    is none of mappings, so that no evidence belongs to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

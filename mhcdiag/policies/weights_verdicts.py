@@ -83,8 +83,7 @@ def weights_outcomes(weights: WeightsResult | None, gates: Sequence[PolicyGate])
             found.append(_outcome(weights, gate, metric, severity, what, findings))
     unread = ""
     if weights.unscanned:
-        minutes = max(1, round(weights.expected_seconds / 60))
-        unread = f"weights not scanned (--scan, about {minutes} min): {weights.unscanned}"
+        unread = f"{weights.not_scanned}: {weights.unscanned}"
     elif weights.skipped:
         unread = could_not_be_read(weights)
     if unread:

@@ -43,17 +43,12 @@ def weights_lines(result: WeightsResult | None, *, width: int, details: bool = F
         return ""
     said = looked_at(result) if result.unscanned else f"weights: {looked_at(result)}"
     if result.unscanned:
-        said += f" (--scan, about {minutes(result)} min)"
+        said += f" (--scan, about {result.minutes} min)"
     elif not result.findings:
         said += "; nothing found"
     lines = wrapped("  ", said, width, indent=4)
     lines += findings_lines(result, width=width, most=None if details else 2)
     return "".join(f"{printable(line)}\n" for line in (*lines, *_remarks(result, width)))
-
-
-def minutes(result: WeightsResult) -> int:
-    """About how long a scan would take; at least one."""
-    return max(1, round(result.expected_seconds / 60))
 
 
 def verdict_line(each: JudgedWeights | Unreadable) -> str:

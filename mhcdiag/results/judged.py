@@ -8,7 +8,7 @@ from mhcdiag.errors import InputError, MhcdiagError, RankError
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.presented import Brief
-from mhcdiag.results.verdict import Limit, Verdict, combine
+from mhcdiag.results.verdict import GainEvidence, Limit, Verdict, combine
 from mhcdiag.results.weights import WeightsResult
 
 Judged = TypeVar("Judged")
@@ -26,6 +26,8 @@ class JudgedGain(Brief):
     """The numbers they looked at."""
     reason: str
     """Why the verdict is not a pass; empty where it is."""
+    evidence: GainEvidence | None = None
+    """The weakest that any of these numbers rests on; None where none was judged."""
     weights: WeightsResult | None = None
     """What a scan of all its weights found, or why there was none; None where nobody asked for one."""
 

@@ -164,6 +164,26 @@ class WeightsResult(Presented):
         return self.is_complete and not any(one.severity is Severity.FAIL for one in (*self.findings, *self.allowed))
 
     @property
+    def not_scanned(self) -> str:
+        """What a verdict says where nothing was looked at: "weights not scanned (--scan, about 3 min)"; else empty."""
+        return f"weights not scanned (--scan, about {self.minutes} min)" if self.unscanned else ""
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a pass must say of the weights: that none or not all were looked at, and how many warnings there are."""
+        if self.unscanned:
+            return (self.not_scanned,)
+        in_part = f"weights scanned in part ({self.elements_scanned:,} of {self.elements:,} values)"
+        warned = tuple(self.of(Severity.WARN))
+        words = f"{counted(len(warned), 'warning')} on weights, the first on {warned[0].tensor}" if warned else ""
+        return tuple(filter(None, ("" if self.is_complete else in_part, words)))
+
+    @property
+    def minutes(self) -> int:
+        """About how long a scan takes; at least one."""
+        return max(1, round(self.expected_seconds / 60))
+
+    @property
     def nonfinite(self) -> tuple[WeightsFinding, ...]:
         """The findings that fail: NaN and infinity, but for a mask's."""
         return tuple(self.of(Severity.FAIL))

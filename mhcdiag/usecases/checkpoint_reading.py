@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
@@ -27,8 +28,8 @@ class CheckpointReader:
 
     measure: Callable[[str], GainResult]
     """Measure the gains."""
-    examine: Callable[[str], HealthResult]
-    """Examine the health; done only where a gate asks for it."""
+    examine: Callable[..., HealthResult]
+    """Examine the health of a path, given what was `measured`; done only where a gate asks for it."""
     scan: Callable[[str], WeightsResult] | None = None
     """Look at all weights, or say why not; None says nothing of them."""
 
@@ -37,7 +38,7 @@ class CheckpointReader:
         result = readable(path, self.measure)
         if isinstance(result, Unreadable):
             return Look(result=result)
-        health = readable(path, self.examine) if with_health else None
+        health = readable(path, partial(self.examine, measured=result)) if with_health else None
         weights = None if self.scan is None else readable(path, self.scan)
         if isinstance(health, Unreadable):
             return Look(result=health)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mhcdiag.errors import SettingError
+from mhcdiag.results.verdict import GainEvidence
 
 if TYPE_CHECKING:
     from mhcdiag.detectors import DetectionSettings, PublishedRule
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "random", "embedding", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "text", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
+ASSUMPTIONS = ("plain",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +34,13 @@ class GainOptions:
     """How a checkpoint is read and measured; `mhcdiag.gain` says what each means."""
 
     inputs: str | None = None
+    text: str | None = None
     tokens: int = 1024
     seed: int = 0
     sites: tuple[int, int] | None = None
     key: str | None = None
     layout: str | None = None
+    assume: str | None = None
     orientation: str | None = None
     sinkhorn_iters: int | None = None
     sinkhorn_eps: float | None = None
@@ -47,6 +51,7 @@ class GainOptions:
     def __post_init__(self) -> None:
         refuse_less(1, tokens=self.tokens)
         refuse_unusable(
+            assume=self.assume,
             orientation=self.orientation,
             sinkhorn_iters=self.sinkhorn_iters,
             sinkhorn_eps=self.sinkhorn_eps,
@@ -214,6 +219,8 @@ class CheckOptions:
     """Earlier report to compare with."""
     strict: bool = False
     """Whether warnings, assumptions and skipped parts count."""
+    require: str | None = None
+    """What a pass on mappings must rest on; None takes what the policy's [gain] table says."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
     scan: bool | None = None
@@ -223,6 +230,20 @@ class CheckOptions:
 
     def __post_init__(self) -> None:
         refuse_less(1, jobs=self.jobs)
+        self.required()
+
+    def required(self) -> GainEvidence | None:
+        """What a pass on mappings must rest on; None: what is merely sampled is a warning.
+
+        Raises
+        ------
+        SettingError
+            There is no such evidence.
+        """
+        word = self.rules.gain.get("require") if self.require is None else self.require
+        if word is None or word in list(GainEvidence):
+            return None if word is None else GainEvidence(word)
+        raise SettingError(f"require '{word}': expected one of {', '.join(GainEvidence)}")
 
     @property
     def rules(self) -> "Policy":
@@ -277,6 +298,7 @@ def parse_steps(text: str) -> tuple[float, float]:
 
 def refuse_unusable(
     *,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -290,7 +312,8 @@ def refuse_unusable(
     SettingError
         It names the option, and what it takes.
     """
-    for name, word, known in (("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES)):
+    choices = (("assume", assume, ASSUMPTIONS), ("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES))
+    for name, word, known in choices:
         if word is not None and word not in known:
             raise SettingError(f"{name} '{word}': expected one of {', '.join(known)}")
     refuse_less(1, sinkhorn_iters=sinkhorn_iters)

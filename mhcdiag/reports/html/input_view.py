@@ -17,12 +17,12 @@ from mhcdiag.reports.html.tables import (
     worst_spans,
 )
 from mhcdiag.reports.html.weights_view import weights_fact, weights_table, weights_warnings
-from mhcdiag.results.bands import band_of
+from mhcdiag.results.bands import reading, reading_of
 from mhcdiag.results.check import CheckedInput, CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.wording import badness, counted, step_text
+from mhcdiag.results.wording import counted, step_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         path=one.path,
         name=input_names(report)[one.path],
         family=str(one.family),
-        pill=verdict_pill(one.verdict),
+        pill=verdict_pill(one.verdict, report.outcomes_of(one)),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
         facts=(*_key_facts(result), *_of_weights(one), ("path", one.path)),
@@ -124,21 +124,22 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
 
 def _measured(one: CheckedInput) -> str:
     if isinstance(one.result, GainResult):
-        worst = {each: one.result.worst[each, Definition.NORM].value for each in Direction}
-        return ", ".join(f"{direction} {text(value)} ({band_of(value).word})" for direction, value in worst.items())
+        found = one.result
+        worst = {each: found.worst[each, Definition.NORM].value for each in Direction}
+        return ", ".join(f"{way} {text(value)} ({reading_of(found, way).word})" for way, value in worst.items())
     return event_counts(one.result) if isinstance(one.result, LogResult) else "could not be read"
 
 
 def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], ...]:
     if isinstance(result, GainResult):
-        values = [result.worst[direction, Definition.NORM].value for direction in Direction]
-        band = band_of(max(values, key=badness))
+        band = reading(result)
         mixing = "" if result.mean_mappings else " (gain 1 by construction)"
         return (
             ("reading", f"{band.word}: {band.meaning}; {band.advice}"),
             ("layout", f"{result.layout}{mixing}"),
             ("size", f"{counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}"),
             ("inputs", f"{result.inputs}, {counted(result.tokens, 'token')}"),
+            *((("measured on", result.tied_to),) if result.tied_to else ()),
         )
     if isinstance(result, LogResult):
         points = sum(run.points for run in result.runs)

@@ -27,7 +27,7 @@ from mhcdiag.results.documents.weights import weights_document, weights_of
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Relation, Verdict
+from mhcdiag.results.verdict import GainEvidence, Relation, Verdict
 
 FORMAT_VERSION = 1
 
@@ -44,6 +44,7 @@ def check_document(report: CheckReport) -> Json:
         "created": report.created,
         "verdict": str(report.verdict),
         "exit_code": report.exit_code,
+        "evidence": None if report.evidence is None else str(report.evidence),
         "decided_by": None if decided is None else _outcome(decided),
         "policy": report.policy,
         "baseline": report.baseline,
@@ -70,6 +71,8 @@ def _outcome(outcome: GateOutcome) -> Json:
         "finding": outcome.finding,
         "reason": outcome.reason,
         "place": None if place is None else {"text": place.text, "line": place.line},
+        "evidence": None if outcome.evidence is None else str(outcome.evidence),
+        "bound": number(outcome.bound),
     }
 
 
@@ -164,6 +167,7 @@ def _outcome_of(document: object) -> GateOutcome:
     outcome = read_table(document)
     series, place = outcome["series"], outcome["place"]
     value, limit, baseline = outcome["value"], outcome["limit"], outcome["baseline"]
+    evidence, bound = outcome.get("evidence"), outcome.get("bound")
     return GateOutcome(
         gate=read_text(outcome["gate"]),
         metric=read_text(outcome["metric"]),
@@ -178,6 +182,9 @@ def _outcome_of(document: object) -> GateOutcome:
         finding=read_text(outcome["finding"]),
         reason=read_text(outcome["reason"]),
         place=None if place is None else _place_of(place),
+        # Reports of before say nothing of evidence.
+        evidence=None if evidence is None else GainEvidence(evidence),
+        bound=None if bound is None else read_number(bound),
     )
 
 

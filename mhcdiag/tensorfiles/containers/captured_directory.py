@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range, tie_of
 from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.interface import Container, refuse_key
 from mhcdiag.tensorfiles.names import listed
@@ -77,7 +77,7 @@ class JoinedTokens:
         self.metadata = self._joined_metadata()
 
     def _joined_metadata(self) -> dict[str, str]:
-        """The first file's, with the positions of all first tokens."""
+        """The first file's, with the positions of all first tokens; a checkpoint is named where all name the same."""
         positions: list[int] = []
         for start, file in zip(self._starts, self._files, strict=False):
             try:
@@ -86,7 +86,12 @@ class JoinedTokens:
                 raise ContainerError(
                     file.path, found="metadata key 'first_tokens' is no list of positions", expected="a JSON list"
                 ) from error
-        return self._files[0].metadata | ({"first_tokens": json.dumps(positions)} if positions else {})
+        ties = {tie_of(file.metadata) for file in self._files}
+        own = {"tied_to": ties.pop() if len(ties) == 1 else ""}
+        own |= {"first_tokens": json.dumps(positions)} if positions else {}
+        # A step of one file would name a checkpoint for all.
+        shared = {key: value for key, value in self._files[0].metadata.items() if key != "step"}
+        return shared | own
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
