@@ -23,7 +23,6 @@ CLI_HELPERS = {
 }
 USECASE_HELPERS = {
     "options",  # records of options
-    "checkpoint_reading",  # what a check knows of one checkpoint
     "log_judging",  # what spikes, follow and trend share
     "live_log",  # the state behind following
     "checkpoint_reading",  # one checkpoint and the scan of its weights, for gain, health and check
