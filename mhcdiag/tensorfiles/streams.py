@@ -90,6 +90,11 @@ class IntoBuffer(Protocol):
         """Fill the buffer from `offset` on; a shorter file raises `ContainerError`."""
 
 
+def _streams(checkpoint: NamedTensors) -> Callable[[str], Sequence[Stream]] | None:
+    # Not `isinstance` of the protocol: it looks at every attribute, and a mixture of experts has 100,000 tensors.
+    return getattr(checkpoint, "streams", None)
+
+
 def streams_of(checkpoint: NamedTensors, name: str) -> Sequence[Stream]:
     """Every stored copy of one tensor, whatever the container.
 
@@ -98,8 +103,9 @@ def streams_of(checkpoint: NamedTensors, name: str) -> Sequence[Stream]:
     mhcdiag.errors.MhcdiagError
         Its values cannot be read, and why.
     """
-    if isinstance(checkpoint, Streamed):
-        return checkpoint.streams(name)
+    streams = _streams(checkpoint)
+    if streams is not None:
+        return streams(name)
     return [_through_read(checkpoint, name, checkpoint.tensors[name])]
 
 
@@ -128,7 +134,7 @@ def file_reader(source: IntoBuffer | ByteSource, *, start: int, dtype: str) -> R
     """
     import numpy
 
-    into = source.read_into if isinstance(source, IntoBuffer) else _through_copy(source)
+    into: Callable[[int, memoryview], None] = getattr(source, "read_into", None) or _through_copy(source)
 
     def read(first: int, count: int, buffer: memoryview) -> "Bytes":
         length = bytes_of(count, dtype)
@@ -138,8 +144,9 @@ def file_reader(source: IntoBuffer | ByteSource, *, start: int, dtype: str) -> R
     return read
 
 
-def _through_copy(source: ByteSource) -> Callable[[int, memoryview], None]:
+def _through_copy(source: IntoBuffer | ByteSource) -> Callable[[int, memoryview], None]:
     def into(offset: int, buffer: memoryview) -> None:
+        assert not isinstance(source, IntoBuffer)
         buffer[:] = source.read(offset, len(buffer))
 
     return into

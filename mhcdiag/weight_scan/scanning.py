@@ -1,24 +1,20 @@
 """The pass over a checkpoint: every tensor in pieces of a few megabytes, whatever its size."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from mhcdiag.errors import ContainerError, MhcdiagError
+from mhcdiag.errors import MhcdiagError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.verdict import Skipped
-from mhcdiag.tensorfiles.element_types import BITS
-from mhcdiag.tensorfiles.streams import Block, Stream, further_in, streams_of
+from mhcdiag.tensorfiles.places import is_remote
+from mhcdiag.tensorfiles.streams import further_in, streams_of
 from mhcdiag.weight_scan.codings import CODINGS
 from mhcdiag.weight_scan.measuring import Pass, PlainPass
 from mhcdiag.weight_scan.parts import Part, parts_of
+from mhcdiag.weight_scan.reading import AHEAD, read_in_order
 from mhcdiag.weight_scan.tally import Summary, Tally
-
-PIECE = 1 << 22
-"""Bytes read at a time: more than a disk needs to run at full speed, and less than the second and third cache."""
-SAMPLED_PIECE = 1 << 18
-"""Bytes of a piece where only a share of them is read: smaller ones spread better over a tensor."""
 
 WORTH_COMPILING = 400_000_000
 """Bytes from which compiled loops pay: NumPy reads them in less time than Numba takes to load (0.6 s)."""
@@ -75,21 +71,25 @@ def scan(
     wanted = sum(part.stream.bytes for part in todo)
     measuring = _chosen_pass(int(wanted * sample))
     found.kernel = measuring.name
-    buffer = memoryview(bytearray(PIECE))
-    for part in todo:
-        before = found.bytes_scanned
-
-        def tell(count: int, before: int = before) -> None:
-            found.bytes_scanned = before + count
-            if progress is not None:
-                progress(found.bytes_scanned, wanted)
-
-        try:
-            summary = _summary(part.stream, measuring, buffer, sample, small, tell)
-        except MhcdiagError as error:
-            found.skipped.append(Skipped(what=part.name, reason=str(error)))
-        else:
-            found.parts.append((part, summary))
+    tally: Tally | None = None
+    is_skipped = False
+    before = 0  # bytes of the parts that are done
+    for piece in read_in_order(todo, sample=sample, ahead=AHEAD if is_remote(checkpoint.path) else 0):
+        part, stream = piece.part, piece.part.stream
+        if tally is None and piece.error is None:
+            tally = Tally(stream, CODINGS[stream.dtype], measuring, small=small(stream.dtype))
+        if piece.error is not None:
+            found.skipped += [] if is_skipped else [Skipped(what=part.name, reason=str(piece.error))]
+            is_skipped = True
+        elif not is_skipped and tally is not None and piece.block is not None and piece.data is not None:
+            tally.add(piece.data, piece.block, piece.first, piece.count)
+            found.bytes_scanned = before + stream.bytes * tally.scanned // math.prod(stream.shape)
+        if progress is not None and piece.block is not None:
+            progress(found.bytes_scanned, wanted)
+        if piece.ends:
+            if not is_skipped and tally is not None:
+                found.parts.append((part, tally.summary()))
+            tally, is_skipped, before = None, False, found.bytes_scanned
     return found
 
 
@@ -127,50 +127,3 @@ def _planned(checkpoint: NamedTensors, match: Sequence[str], found: Scan) -> lis
                 found.elements += math.prod(part.stream.shape)
                 todo += [replace(part, is_models=name in models)] if is_wanted else []
     return todo
-
-
-def _summary(
-    stream: Stream,
-    measuring: Pass,
-    buffer: memoryview,
-    sample: float,
-    small: Callable[[str], float],
-    tell: Callable[[int], None],
-) -> Summary:
-    coding = CODINGS.get(stream.dtype)
-    if coding is None:
-        raise ContainerError(stream.name, found=f"element type {stream.dtype}, which is not known here")
-    tally = Tally(stream, coding, measuring, small=small(stream.dtype))
-    elements = math.prod(stream.shape)
-    for block, first, count in _chosen(list(pieces(stream, sample)), sample):
-        tally.add(block.read(first, count, buffer), block, first, count)
-        tell(stream.bytes * tally.scanned // elements)
-    return tally.summary()
-
-
-def pieces(stream: Stream, sample: float = 1.0) -> Iterator[tuple[Block, int, int]]:
-    """Yield block, first element and number of elements of every piece: whole rows, or parts of one long row."""
-    bits = BITS[stream.dtype]
-    most = (PIECE if sample == 1.0 else SAMPLED_PIECE) * 8 // bits
-    for block in stream.blocks:
-        elements = math.prod(block.shape)
-        row = math.prod(block.shape[1:]) if len(block.shape) > 1 else elements
-        if row * bits % 8:
-            found = f"rows of {row} values of {bits} bits, which end within a byte"
-            raise ContainerError(stream.name, found=found)
-        if not elements:
-            continue
-        unit = math.lcm(block.group, 8 // min(8, bits))
-        step = most // row * row if row <= most else most // unit * unit
-        for start in range(0, elements, row if row > most else elements):
-            end = start + (row if row > most else elements)
-            for first in range(start, end, step):
-                yield block, first, min(step, end - first)
-
-
-def _chosen(every: list[tuple[Block, int, int]], sample: float) -> Iterator[tuple[Block, int, int]]:
-    """Yield the pieces of a sample, spread evenly, the first and the last among them."""
-    for number, piece in enumerate(every):
-        wanted = math.floor((number + 1) * sample) > math.floor(number * sample)
-        if sample == 1.0 or wanted or number in (0, len(every) - 1):
-            yield piece

@@ -155,6 +155,21 @@ def test_values_of_a_mapped_file_are_read_from_it_and_counted(tmp_path: Path) ->
     assert checkpoint.bytes_read - before >= 400
 
 
+def test_a_file_of_the_other_order_of_bytes_is_read_from_memory(tmp_path: Path) -> None:
+    import zipfile
+
+    torch.save({"a": torch.arange(6.0)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as old, zipfile.ZipFile(tmp_path / "b.pt", "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("/byteorder"):
+                data = b"big"
+            elif "/data/" in entry.filename:
+                data = np.frombuffer(data, dtype=">f4").astype("<f4").tobytes()
+            new.writestr(entry, data)
+    assert_gives(tmp_path / "b.pt", {"a": open_checkpoint(tmp_path / "b.pt").read("a")})
+
+
 # What files hold beside the model
 
 

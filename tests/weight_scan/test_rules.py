@@ -3,16 +3,25 @@
 import pkgutil
 import re
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from plantedweights import as_safetensors, sound
+from safetensors.torch import save_file
 
 import mhcdiag
 import mhcdiag.weight_scan.rules
 from mhcdiag.results.weights import WeightsKind
-from mhcdiag.weight_scan.rules import RULES, Rule, freshness, lines, routers, scale
+from mhcdiag.tensorfiles.streams import Block, Stream
+from mhcdiag.weight_scan.codings import CODINGS
+from mhcdiag.weight_scan.measuring import PlainPass
+from mhcdiag.weight_scan.parts import Part
+from mhcdiag.weight_scan.roles import Scanned
+from mhcdiag.weight_scan.rules import RULES, Rule, duplicates, freshness, lines, routers, scale
+from mhcdiag.weight_scan.tally import Tally
 
 NO_PLUGINS = ("interface",)
 FILES = [
@@ -97,3 +106,49 @@ def test_matrices_with_the_same_rows_in_another_order_are_no_copies(tmp_path: Pa
     name = "model.layers.3.block_sparse_moe.experts.{}.w1.weight"
     tensors[name.format(2)] = tensors[name.format(0)].flip(0).contiguous()
     assert kinds_of(tmp_path, tensors) == set()
+
+
+def test_what_half_of_the_others_are_is_still_a_finding(tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in sound().items() if ".3." not in name.partition("layers")[2][:3]}
+    for layer in (0, 1):
+        tensors[f"model.layers.{layer}.self_attn.v_proj.weight"].zero_()
+    assert kinds_of(tmp_path, tensors) == {"zero"}  # of three layers: each of the two has one other that is zero
+
+
+def test_a_family_without_a_usual_size_has_no_outsider(tmp_path: Path) -> None:
+    tensors = sound()
+    tensors["model.layers.0.self_attn.v_proj.weight"] *= 20
+    tensors["model.layers.2.self_attn.v_proj.weight"] *= 1e-3
+    assert kinds_of(tmp_path, tensors) == set()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_largest_float8_is_cut_off_unless_scales_reach_it_by_construction(scaled: bool, tmp_path: Path) -> None:
+    g = torch.Generator().manual_seed(0)
+    tensors = {f"layers.{number}.w.weight": 100 * torch.randn(64, 64, generator=g) for number in range(3)}
+    tensors = {name: tensor.clamp(-400, 400).to(torch.float8_e4m3fn) for name, tensor in tensors.items()}
+    tensors["layers.1.w.weight"].view(torch.uint8)[3, 3] = 0x7E  # 448
+    if scaled:
+        tensors |= {f"layers.{number}.w.weight_scale_inv": torch.ones(1, 1) for number in range(3)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = [(str(one.kind), one.tensor) for one in mhcdiag.weights(tmp_path / "a.safetensors").findings]
+    assert found == ([] if scaled else [("saturated", "layers.1.w.weight")])
+
+
+def test_tensors_in_other_chunks_are_not_said_to_be_equal() -> None:
+    def zeros(_first, count, _buffer):
+        return np.zeros(4 * count, dtype=np.uint8)
+
+    def stream(*edges: int) -> Stream:
+        parts = [(top, bottom - top) for top, bottom in pairwise(edges)]
+        blocks = tuple(Block(offsets=(top, 0), shape=(rows, 4), read=zeros) for top, rows in parts)
+        return Stream(name="a", dtype="F32", stored="F32", shape=(8, 4), bytes=128, blocks=blocks)
+
+    def scanned(one: Stream) -> Scanned:
+        tally = Tally(one, CODINGS["F32"], PlainPass(), small=0.0)
+        part = Part(tensor="a", index=(), stream=one)
+        return Scanned(part=part, summary=tally.summary(), role="a", layer=None, expert=None)
+
+    one, same, other = scanned(stream(0, 8)), scanned(stream(0, 8)), scanned(stream(0, 3, 8))
+    assert duplicates._same_bytes(one, same)
+    assert not duplicates._same_bytes(one, other)

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.tensorfiles.streams import Block, Stream
-from mhcdiag.weight_scan import scanning
-from mhcdiag.weight_scan.scanning import pieces, scan
+from mhcdiag.weight_scan import reading, scanning
+from mhcdiag.weight_scan.reading import pieces
+from mhcdiag.weight_scan.scanning import scan
 
 SHAPES = [(), (1,), (7,), (10_000,), (3, 5), (100, 64), (2, 5000), (4, 3, 50), (0, 3), (1, 1, 1)]
 
@@ -26,7 +27,7 @@ def stream_of(shape: tuple[int, ...], dtype: str = "F32", group: int = 1) -> Str
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "group"), [("F32", 1), ("BF16", 1), ("F4", 1), ("F32", 32)])
 def test_pieces_cover_each_element_once_and_hold_whole_rows(shape, dtype: str, group: int, monkeypatch) -> None:
-    monkeypatch.setattr(scanning, "PIECE", 1024)
+    monkeypatch.setattr(reading, "PIECE", 1024)
     count = int(np.prod(shape))
     row = int(np.prod(shape[1:])) if len(shape) > 1 else count
     if dtype == "F4" and row % 2:
@@ -44,18 +45,18 @@ def test_pieces_cover_each_element_once_and_hold_whole_rows(shape, dtype: str, g
 
 
 def test_a_sample_takes_its_share_and_both_ends(monkeypatch) -> None:
-    monkeypatch.setattr(scanning, "SAMPLED_PIECE", 1024)
+    monkeypatch.setattr(reading, "SAMPLED_PIECE", 1024)
     every = list(pieces(stream_of((100_000,)), 0.1))
-    chosen = list(scanning._chosen(every, 0.1))
+    chosen = list(reading.sampled(every, 0.1))
     assert every[0] in chosen
     assert every[-1] in chosen
     assert len(chosen) == pytest.approx(0.1 * len(every), abs=2)
-    assert list(scanning._chosen(every, 1.0)) == every
+    assert list(reading.sampled(every, 1.0)) == every
 
 
 @pytest.mark.parametrize("piece", [256, 1024, 1 << 22])
 def test_numbers_and_places_do_not_depend_on_the_pieces(piece: int, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(scanning, "PIECE", piece)
+    monkeypatch.setattr(reading, "PIECE", piece)
     values = torch.randn(37, 130, generator=torch.Generator().manual_seed(0))
     values[36, 129] = values[5, 60] = float("nan")
     values[5, 61] = float("inf")
@@ -99,7 +100,7 @@ def test_equal_bytes_have_equal_sketches_and_others_have_not(tmp_path: Path) -> 
 
 
 def test_progress_tells_bytes_and_ends_at_all_of_them(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(scanning, "PIECE", 1024)
+    monkeypatch.setattr(reading, "PIECE", 1024)
     save_file({"a": torch.ones(100, 64), "b": torch.ones(10)}, tmp_path / "a.safetensors")
     told: list[tuple[int, int]] = []
     scan(open_checkpoint(tmp_path / "a.safetensors"), progress=lambda done, total: told.append((done, total)))

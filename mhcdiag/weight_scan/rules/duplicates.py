@@ -7,9 +7,9 @@ import numpy as np
 
 from mhcdiag.results.health import Severity
 from mhcdiag.results.weights import WeightsFinding, WeightsKind
+from mhcdiag.weight_scan.reading import PIECE, pieces
 from mhcdiag.weight_scan.roles import Family, Scanned
 from mhcdiag.weight_scan.rules.interface import Rule, Subject, finding
-from mhcdiag.weight_scan.scanning import PIECE, pieces
 
 FEWEST = 64
 """Values below which two tensors may be equal by chance, as the scales of quantised blocks are."""

@@ -9,9 +9,9 @@ import numpy as np
 from mhcdiag.results.health import Severity
 from mhcdiag.results.weights import WeightsFinding, WeightsKind
 from mhcdiag.weight_scan.codings import CODINGS, WHOLE_NUMBERS
+from mhcdiag.weight_scan.reading import PIECE, pieces
 from mhcdiag.weight_scan.roles import Family, Scanned
 from mhcdiag.weight_scan.rules.interface import Rule, Subject, finding
-from mhcdiag.weight_scan.scanning import PIECE, pieces
 
 # Nothing starts these at zero: positions, heads and output projections some recipes do (ViT, nanochat, muP).
 _TOKENS = re.compile(r"(?:embed_tokens|wte|word_embeddings|tok_embeddings|token_embd|embed_in|shared)\.weight$")

@@ -19,8 +19,8 @@ from mhcdiag.namedtensors import TensorInfo
 from mhcdiag.results.health import Severity
 from mhcdiag.results.weights import WeightsFinding, WeightsKind
 from mhcdiag.weight_scan.codings import CODINGS, Floats
+from mhcdiag.weight_scan.reading import PIECE, pieces
 from mhcdiag.weight_scan.roles import Family, Scanned, families
-from mhcdiag.weight_scan.scanning import PIECE, pieces
 
 
 @dataclass(frozen=True, kw_only=True)

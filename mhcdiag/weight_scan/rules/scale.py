@@ -1,7 +1,7 @@
 """Whole tensors that are far larger or smaller than the same tensor of all other layers, or than anything should be."""
 
 import re
-import statistics
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from mhcdiag.results.health import Severity
@@ -44,10 +44,11 @@ def _rms(one: Scanned) -> float:
 
 
 def _beside_others(family: Family, one: Scanned) -> Iterator[WeightsFinding]:
-    sizes = [size for size in family.sizes(one, _rms) if size > 0]
-    if len(sizes) < FEWEST_OTHERS or sizes[-1] > WIDEST_FAMILY * sizes[0]:
+    sizes = family.sizes(one, _rms)
+    zero = bisect_right(sizes, 0.0)  # tensors of zeros have no size, and stand first
+    if len(sizes) - zero < FEWEST_OTHERS or sizes[-1] > WIDEST_FAMILY * sizes[zero]:
         return
-    usual = statistics.median(sizes)
+    usual = sizes[(zero + len(sizes)) // 2]
     ratio = one.summary.rms / usual
     if 1 / FAR <= ratio <= FAR:
         return
