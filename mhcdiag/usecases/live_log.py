@@ -9,7 +9,7 @@ from mhcdiag.detectors import RecordBlock
 from mhcdiag.results.spikes import Event, LogResult
 from mhcdiag.runlogs import Entry, LineReader, Restart, Row, ScalerEvent
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.runs import Records
+from mhcdiag.runlogs.run_course import Records
 from mhcdiag.usecases.log_course import LogCourse, Rows, Taken
 from mhcdiag.usecases.log_judging import (
     GRADIENT_NORM,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mhcdiag.detectors import LogWatcher, RecordBlock
 from mhcdiag.results.spikes import RunSpan
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.runs import Item, Late, Merged, NewRun, Records, Rewind, RunCourse, Span
+from mhcdiag.runlogs.run_course import Item, Late, Merged, NewRun, Records, Rewind, RunCourse, Span
 
 LOSS = "loss"
 
