@@ -214,7 +214,7 @@ def bars() -> list[Bar]:
     """Every bar but the one that needs a run."""
     every = modules().values()
     return [
-        # 308 when the house was rebuilt (bar 310); each command since then brings its files in cli/, usecases/, results/.
+        # 308 when the house was rebuilt (bar 310); each command since then brings files in cli/, usecases/, results/.
         Bar(title="modules", value=len(every), most=360),
         Bar(title=f"modules under {SMALL} lines", value=sum(m.is_counted_small for m in every), most=35),
         Bar(title=f"modules above {LARGE} lines", value=sum(m.lines > LARGE for m in every), most=0),

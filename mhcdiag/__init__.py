@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mhcdiag.results.inspection import Inspection
     from mhcdiag.results.spikes import LogResult
     from mhcdiag.results.trend import TrendResult
+    from mhcdiag.results.weights import WeightsResult
     from mhcdiag.usecases.capture import Captured, capture
     from mhcdiag.usecases.check import check
     from mhcdiag.usecases.conformance import conformance
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mhcdiag.usecases.live_log import Change
     from mhcdiag.usecases.spikes import spikes
     from mhcdiag.usecases.trend import trend
+    from mhcdiag.usecases.weights import weights
 
 __all__ = [
     "Captured",
@@ -48,6 +50,7 @@ __all__ = [
     "MhcdiagError",
     "Monitor",
     "TrendResult",
+    "WeightsResult",
     "__version__",
     "capture",
     "check",
@@ -59,11 +62,13 @@ __all__ = [
     "inspect",
     "spikes",
     "trend",
+    "weights",
 ]
 
 _HOME = {
     "gain": "mhcdiag.usecases.gain",
     "health": "mhcdiag.usecases.health",
+    "weights": "mhcdiag.usecases.weights",
     "inspect": "mhcdiag.usecases.inspect",
     "conformance": "mhcdiag.usecases.conformance",
     "capture": "mhcdiag.usecases.capture",
@@ -85,6 +90,7 @@ _HOME = {
     "TrendResult": "mhcdiag.results.trend",
     "CheckReport": "mhcdiag.results.check",
     "CostResult": "mhcdiag.results.cost",
+    "WeightsResult": "mhcdiag.results.weights",
 }
 """Public names, and the module of each."""
 

@@ -1,4 +1,4 @@
-"""The README's examples for jobs and CI, run as far as a machine without Slurm, torchrun and GitHub allows.
+"""The documents' examples for jobs and CI, run as far as a machine without Slurm, torchrun and GitHub allows.
 
 `srun`, `scancel` and `torchrun` are small scripts first on PATH; `mhcdiag` and the shell are the real ones.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from readme_blocks import README, ROOT
+from document_blocks import DOCS, ROOT, text_of
 
 from mhcdiag.policies.policy_files import read_policy
 
-TEXT = README.read_text(encoding="utf-8")
+TEXT = text_of(DOCS / "policies.md")
 SLURM, TORCHRUN = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 HEALTHY = [f'{{"step": {step}, "loss": {2 + 1 / (1 + step):.4f}}}' for step in range(40)]
@@ -128,8 +128,11 @@ def test_the_action_installs_with_the_tested_versions():
     assert all(output["value"].startswith("${{ steps.check.outputs.") for output in ACTION["outputs"].values())
 
 
-def test_the_policies_in_the_readme_are_some(tmp_path):
-    of_health, whole = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def test_the_policies_in_the_documents_are_some(tmp_path):
+    of_health, whole = (
+        re.search(r"^```toml\n(.*?)^```$", text_of(DOCS / page), re.MULTILINE | re.DOTALL)[1]
+        for page in ("health.md", "policies.md")
+    )
     path = tmp_path / "mhcdiag.toml"
     path.write_text(of_health, encoding="utf-8")
     assert [gate.metric for gate in read_policy(path).gates] == ["health.failed", "health.collapse.half_depth"]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from readme_blocks import ROOT
+from document_blocks import ROOT
 
 from mhcdiag.cli.main import run
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from mhcdiag.cli.configured import POLICY, Config, Configured, Isolated, effecti
 from mhcdiag.cli.options import parse_sites
 from mhcdiag.cli.output import check_writable, complain, console, write_text
 from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.results.verdict import GainEvidence
 
 if TYPE_CHECKING:
     from mhcdiag.reports.check_formats.interface import ReportFormat
@@ -62,12 +64,29 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Warnings count as failures; anything assumed or skipped leaves it unjudged.",
+        help="Warnings count as failures; anything assumed, skipped or sampled leaves it unjudged.",
         rich_help_panel=GATE,
+    ),
+]
+Require = Annotated[
+    GainEvidence | None,
+    typer.Option(
+        help="What a pass on a checkpoint must rest on (default: \\[gain] require; else sampled is a warning).",
+        rich_help_panel=GATE,
+        show_default=False,
     ),
 ]
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="End with 0 whatever is found: a trial period.", rich_help_panel=GATE)
+]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan/--no-scan",
+        help="Look at all weights of checkpoints (default: of local ones up to 4 GB).",
+        rich_help_panel=GATE,
+        show_default=False,
+    ),
 ]
 Format = Annotated[
     str,
@@ -132,8 +151,10 @@ def check(
     init: Init = False,
     baseline: BaselineFile = None,
     update_baseline: UpdateBaseline = False,
+    require: Require = None,
     strict: Strict = False,
     exit_zero: ExitZero = False,
+    scan: Scan = None,
     form: Format = "text",
     as_json: AsJson = False,
     outputs: Output = None,
@@ -173,7 +194,9 @@ def check(
         policy_path=path,
         baseline=None if update_baseline else baseline,
         strict=strict,
+        require=require,
         exit_zero=exit_zero,
+        scan=scan,
         jobs=jobs,
     )
     plan = plan_of(ctx, options)
@@ -188,18 +211,22 @@ def check(
 def plan_of(ctx: typer.Context, options: "CheckOptions") -> "Plan":
     """Return the plan of a check whose inputs are read with the options of `gain` and `spikes` that apply here."""
     from mhcdiag.usecases.check import checkpoint_reader, find_inputs, has_checkpoints, make_plan
-    from mhcdiag.usecases.options import GainOptions, LogOptions
+    from mhcdiag.usecases.options import GainOptions, LogOptions, WeightsOptions
 
     inputs = find_inputs(options)
     # Options are looked at even where no input needs them: a policy that is wrong is wrong.
     of_gain, _ = effective(ctx, "gain")
+    options = replace(options, require=options.require or of_gain["require"])
     of_spikes, _ = effective(ctx, "spikes")
+    of_weights, _ = effective(ctx, "weights")
+    weights = WeightsOptions.from_params(of_weights)
     logs = LogOptions.from_params(of_spikes)
     logs.published_rule()
     checkpoints = None
     if has_checkpoints(inputs):
         sites = parse_sites(of_gain["sites"])
-        checkpoints = checkpoint_reader(GainOptions.from_params({**of_gain, "sites": sites}))
+        gains = GainOptions.from_params({**of_gain, "sites": sites})
+        checkpoints = checkpoint_reader(gains, weights, scan=options.scan)
     return make_plan(options, inputs, logs=logs, checkpoints=checkpoints)
 
 

@@ -26,7 +26,14 @@ def explain(
     from mhcdiag.errors import SettingError
     from mhcdiag.metrics import METRICS
     from mhcdiag.policies.policy import BUILT_IN
-    from mhcdiag.reports.explaining import formats_text, gate_words, metric_words, overview, rule_words
+    from mhcdiag.reports.explaining import (
+        evidence_words,
+        formats_text,
+        gate_words,
+        metric_words,
+        overview,
+        rule_words,
+    )
     from mhcdiag.reports.explaining_formats import FORMATS_TOPIC
 
     _, policy = ctx.meta.get(POLICY, (None, None))
@@ -40,6 +47,8 @@ def explain(
         typer.echo(gate_words(gates[name], METRICS[gates[name].metric]))
     elif name in METRICS:
         typer.echo(metric_words(METRICS[name]))
+    elif name in ("evidence", "gain.evidence"):
+        typer.echo(evidence_words())
     elif name in rules:
         title, explanation = rules[name]
         typer.echo(f"{name}: {title}\n\n{explanation}")

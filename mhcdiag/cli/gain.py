@@ -14,12 +14,14 @@ from mhcdiag.usecases.options import GainOptions
 
 
 def gain(
+    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
     tokens: options.Tokens = 1024,
     seed: options.Seed = 0,
     sites: options.Sites = None,
     key: options.Key = None,
+    scan: options.Scan = None,
     layout: options.LayoutName = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
@@ -29,6 +31,7 @@ def gain(
     dtype: options.Dtype = None,
     max_gain: options.MaxGain = DEFAULT_MAX_GAIN,
     gate_on: options.GateOnOption = GateOn.WORST,
+    require: options.Require = None,
     strict: options.Strict = False,
     as_json: options.AsJson = False,
     plot: options.Plot = None,
@@ -40,7 +43,7 @@ def gain(
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
-    Only headers and mixing tensors are read.
+    Headers and mixing tensors are measured; all weights are looked at for NaN and infinity (--no-scan).
     Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
 
     [bold]Examples[/bold]
@@ -53,38 +56,33 @@ def gain(
     from mhcdiag.cli import output
 
     output.check_figure_path(plot)
+    from mhcdiag.cli.weights import look_beside
     from mhcdiag.policies.verdicts import judge_gain
     from mhcdiag.ranks import Alone, deal, joined_ranks
     from mhcdiag.results.judged import JudgedGain, Unreadable, overall
     from mhcdiag.results.verdict import EXIT_CODES
     from mhcdiag.usecases.gain import measurement
 
-    measure = measurement(
-        GainOptions(
-            inputs=inputs,
-            tokens=tokens,
-            seed=seed,
-            sites=parse_sites(sites),
-            key=key,
-            layout=layout,
-            orientation=orientation,
-            sinkhorn_iters=sinkhorn_iters,
-            sinkhorn_eps=sinkhorn_eps,
-            tanh=tanh,
-            device=device,
-            dtype=dtype,
-        )
-    )
-    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict)
+    chosen = GainOptions(
+        inputs=inputs, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout,
+        orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, tanh=tanh, device=device,
+        dtype=dtype,
+    )  # fmt: skip
+    measure = measurement(chosen)
+    look = look_beside(ctx, wanted=scan, key=key)
+    judge = partial(judge_gain, max_gain=max_gain, gate_on=gate_on, strict=strict, require=require)
     with joined_ranks() as ranks:
         deals = len(checkpoints) >= ranks.count  # whole checkpoints to each rank; of fewer, the tokens are shared
         sharing = Alone() if deals else ranks
 
+        speaks = deals or not ranks.rank  # one rank for all that share the tokens
+
+        def judged_one(path: str) -> JudgedGain:
+            return judge(measure(path, ranks=sharing), weights=look(path) if speaks else None)
+
         def judged_of(paths: Sequence[str]) -> list[JudgedGain | Unreadable]:
-            return [
-                output.or_unreadable(path, lambda path: judge(measure(path, ranks=sharing)))
-                for path in output.with_progress(paths, doing="measuring")
-            ]
+            doing = output.with_progress(paths, doing="measuring")
+            return [output.or_unreadable(path, judged_one) for path in doing]
 
         judged = deal(checkpoints, judged_of, ranks) if deals else judged_of(checkpoints)
         if not ranks.rank:

@@ -26,6 +26,7 @@ FailOn = Annotated[Severity, typer.Option(help="Fail on findings this bad or wor
 
 
 def health(
+    ctx: typer.Context,
     checkpoints: options.Checkpoints,
     against: Against = None,
     captured: CapturedFile = None,
@@ -34,6 +35,7 @@ def health(
     tokens: options.Tokens = 64,
     seed: options.Seed = 0,
     key: options.Key = None,
+    scan: options.Scan = None,
     layout: options.LayoutName = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
@@ -55,8 +57,10 @@ def health(
       mhcdiag health model --captured maps.safetensors --only conformance
     """
     from mhcdiag.cli import output
+    from mhcdiag.cli.weights import look_beside
     from mhcdiag.policies.verdicts import judge_health
     from mhcdiag.reports.health_text import health_json, health_text, verdict_line
+    from mhcdiag.reports.weights_text import weights_lines
     from mhcdiag.results.judged import JudgedHealth
     from mhcdiag.results.verdict import EXIT_CODES, combine
     from mhcdiag.usecases.health import health as examine
@@ -66,9 +70,10 @@ def health(
         orientation=orientation, sinkhorn_iters=sinkhorn_iters, only=only.split(",") if only else (),
         thresholds=options.parse_thresholds(threshold or []),
     )  # fmt: skip
+    look = look_beside(ctx, wanted=scan, key=key)
     judge = partial(judge_health, fail_on=fail_on, strict=strict)
     judged = [
-        output.or_unreadable(path, lambda path: judge(measure(path)))
+        output.or_unreadable(path, lambda path: judge(measure(path), weights=look(path)))
         for path in output.with_progress(checkpoints, doing="examining")
     ]
     if as_json:
@@ -76,6 +81,8 @@ def health(
     else:
         for each in judged:
             if isinstance(each, JudgedHealth) and not quiet:
-                sys.stdout.write(health_text(each.result, width=output.console().width, details=verbose) + "\n")
+                width = output.console().width
+                sys.stdout.write(health_text(each.result, width=width, details=verbose))
+                sys.stdout.write(weights_lines(each.weights, width=width, details=verbose) + "\n")
         sys.stdout.writelines(f"{verdict_line(each)}\n" for each in judged if isinstance(each, JudgedHealth))
     raise typer.Exit(EXIT_CODES[combine(each.verdict for each in judged)])

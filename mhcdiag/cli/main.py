@@ -42,6 +42,7 @@ def environment_of_others() -> dict[str, str]:
 COMMANDS = {
     "gain": "mhcdiag.cli.gain:gain",
     "health": "mhcdiag.cli.health:health",
+    "weights": "mhcdiag.cli.weights:weights",
     "capture": "mhcdiag.cli.capture:capture",
     "inspect": "mhcdiag.cli.inspect:inspect",
     "layouts": "mhcdiag.cli.layouts:layouts",

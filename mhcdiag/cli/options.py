@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mhcdiag.errors import SettingError
-from mhcdiag.results.verdict import GateOn
+from mhcdiag.results.verdict import GainEvidence, GateOn
 from mhcdiag.usecases import options as records
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class InputsChoice(StrEnum):
     """`--inputs`."""
 
     STATIC = "static"
+    ALIGNED = "aligned"
     RANDOM = "random"
     EMBEDDING = "embedding"
 
@@ -94,13 +95,13 @@ Checkpoints = Annotated[
 Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
-        help="Where the input-dependent part comes from (default: random where there is one).",
+        help="Where the input-dependent part comes from (default: aligned where nothing constrains it, else random).",
         rich_help_panel=MAPS,
         show_default=False,
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens, or of token ids.", rich_help_panel=MAPS)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of drawn tokens, or of token ids.", rich_help_panel=MAPS)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the drawn inputs.", rich_help_panel=MAPS)]
 Sites = Annotated[
     str | None,
     typer.Option(metavar="FIRST:LAST", help="Only these sites, counted from 1.", rich_help_panel=MAPS),
@@ -139,7 +140,24 @@ MaxGain = Annotated[
 GateOnOption = Annotated[GateOn, typer.Option(help="Which number the gate judges.", rich_help_panel=GATE)]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Anything assumed or skipped leaves it unjudged (exit 2).", rich_help_panel=GATE),
+    typer.Option(
+        "--strict", help="Anything assumed, skipped or sampled leaves it unjudged (exit 2).", rich_help_panel=GATE
+    ),
+]
+Require = Annotated[
+    GainEvidence | None,
+    typer.Option(
+        help="What a pass must rest on; less leaves it unjudged (exit 2).", rich_help_panel=GATE, show_default=False
+    ),
+]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan/--no-scan",
+        help="Look at all weights as well (default: of local checkpoints up to 4 GB).",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of the report.", rich_help_panel=OUTPUT)]
 Plot = Annotated[

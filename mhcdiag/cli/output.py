@@ -15,6 +15,7 @@ from mhcdiag.results.judged import JudgedGain, Unreadable, readable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
+    from rich.status import Status
 
 Judged = TypeVar("Judged")
 
@@ -35,9 +36,28 @@ def with_progress(paths: Sequence[str], *, doing: str) -> Iterator[str]:
         yield from paths
         return
     with status_console.status("") as status:
-        for i, path in enumerate(paths, 1):
-            status.update(f"{doing} {path} ({i} of {len(paths)})" if len(paths) > 1 else f"{doing} {path}")
-            yield path
+        _shown.append(status)
+        try:
+            for i, path in enumerate(paths, 1):
+                status.update(f"{doing} {path} ({i} of {len(paths)})" if len(paths) > 1 else f"{doing} {path}")
+                yield path
+        finally:
+            _shown.remove(status)
+
+
+_shown: "list[Status]" = []
+
+
+@contextmanager
+def without_status() -> Iterator[None]:
+    """Take the line of `with_progress` off the terminal while something else is shown there."""
+    for status in _shown:
+        status.stop()
+    try:
+        yield
+    finally:
+        for status in _shown:
+            status.start()
 
 
 def or_unreadable(path: str, judge: Callable[[str], Judged]) -> Judged | Unreadable:
@@ -69,6 +89,12 @@ def print_gain(judged: Sequence[JudgedGain | Unreadable], *, as_json: bool, quie
     if not quiet:
         unicode = (out.encoding or "").lower().startswith("utf")
         out.print(gain_report(judged, width=out.width, unicode=unicode, details=details))
+        from mhcdiag.reports.weights_text import weights_lines
+
+        for one in measured:
+            if said := weights_lines(one.weights, width=out.width, details=details):
+                name = f"{one.path}\n" if len(measured) > 1 else ""
+                out.print(f"{name}{said}", markup=False, soft_wrap=True)
     for each in judged:
         out.print(verdict_line(each), soft_wrap=True)
 

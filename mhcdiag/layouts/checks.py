@@ -11,6 +11,14 @@ from mhcdiag.layouts.interface import Overrides, Site
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.gain import NonFinite
 
+TOY_METADATA, TOY_TYPE = "mhcdiag_toy", "mhcdiag-toy"
+"""Key of the metadata, and `model_type`, by which our toy models say what they are."""
+
+
+def is_toy(checkpoint: NamedTensors) -> bool:
+    """Whether this is one of our toy models, whose tensors have the paper's names, as other layouts' have."""
+    return TOY_METADATA in checkpoint.metadata or section(checkpoint).get("model_type") == TOY_TYPE
+
 
 def require_shape(checkpoint: NamedTensors, name: str, expected: tuple[int, ...], *, meaning: str) -> None:
     """Refuse a tensor of another shape.

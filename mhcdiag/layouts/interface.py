@@ -9,8 +9,8 @@ where the parameters of a single module would stand. The rules for an entry:
 * `read` reports what the checkpoint does not say in `assumed`, and refuses options that mean nothing here.
 * Orientation was read in an implementation, which `source` names, and `evidence` says how sure that is.
 
-Beside it: its formulas in float64 NumPy as a case of `tests/layouts/formulas.py`, and `python tests/readme_blocks.py`,
-which writes the tables of the README anew.
+Beside it: its formulas in float64 NumPy as a case of `tests/layouts/formulas.py`, and a run of
+`python tests/document_blocks.py`, which writes the tables in docs/ anew.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,6 +18,15 @@ STATIC_NOTE = (
     "gain many times over (50-fold in a trained toy); captured mappings are the truth"
 )
 RANDOM_NOTE = "random inputs are standard Gaussian and independent at every site; real tokens may amplify more or less"
+# The figures in the next two are those of the held-out runs in docs/inputs.md, which benchmarks/input_study.py makes
+# and tests/test_input_study.py compares.
+UNCONSTRAINED_RANDOM_NOTE = (
+    "random inputs are standard Gaussian and independent at every site, which averages the input-dependent part away: "
+    "TODO; --inputs aligned is closer"
+)
+ALIGNED_NOTE = (
+    "aligned inputs give each token one direction at all sites, where the projections look: TODO; real models unknown"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +43,8 @@ class _Reading:
     """The tokens that begin a sequence; empty where tokens are drawn, or nothing says so."""
     composes: bool = True
     """Whether the streams persist from site to site; where not, products of mappings are formal numbers."""
+    tied_to: str = ""
+    """Which checkpoint captured mappings are of, as far as they say; see `GainResult.tied_to`."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -49,6 +60,10 @@ class _Reading:
     def exact_directions(self) -> frozenset[Direction]:
         """The directions in which the layout says that all sums of H are 1."""
         return frozenset()
+
+    def bound_doubt(self) -> str:
+        """Why some input might exceed the bounds, were all parameters finite; empty where none can."""
+        return ""
 
     def notes_on(self, inputs: str) -> tuple[str, ...]:
         """What a reader must know of mappings on these inputs."""
@@ -73,8 +88,14 @@ class ParametricReading(_Reading):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Random ones unless nothing depends on them: static ones are what no token sees."""
-        return ("random", "static") if self.parameters.input_dependent else ("static",)
+        """Where nothing limits the mappings, inputs as real tokens are; random ones where sums are limited anyway.
+
+        Constrained mappings have sums of at most n whatever the input, and of 1 in one direction; there random inputs
+        are within 0.2 of real ones (docs/inputs.md), and static ones are what no token sees.
+        """
+        if not self.parameters.input_dependent:
+            return ("static",)
+        return ("aligned", "random", "static") if self.parameters.recipe.unconstrained else ("random", "static")
 
     def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
         """The mappings on chosen inputs.
@@ -97,6 +118,10 @@ class ParametricReading(_Reading):
             raise SettingError(
                 f"{tokens} random tokens, seed {seed}: expected at least one token and a seed of at least 0"
             )
+        if inputs == "aligned":
+            from mhcdiag.mappings.aligned import AlignedMaps  # late: only unconstrained mappings need it
+
+            return AlignedMaps(parameters=self.parameters, tokens=tokens, seed=seed)
         return self.parameters.random(tokens=tokens, seed=seed)
 
     def exact_directions(self) -> frozenset[Direction]:
@@ -109,9 +134,24 @@ class ParametricReading(_Reading):
 
         return parametric_bounds(self.parameters)
 
+    def bound_doubt(self) -> str:
+        """That the projection was not read, or that float32 overflows."""
+        from mhcdiag.mappings.bounds import overflow_doubt
+
+        return overflow_doubt(self.parameters)
+
+    def worst_inputs(self) -> StaticMaps | None:
+        """Mappings of inputs that amplify as much as can be found; None where nothing is searched, or was not read."""
+        if not self.parameters.recipe.unconstrained or self.parameters.factors is None:
+            return None
+        from mhcdiag.mappings.ascent import ascended  # late: only unconstrained mappings need it
+
+        return ascended(self.parameters)
+
     def notes_on(self, inputs: str) -> tuple[str, ...]:
-        """That static and random inputs are not those of tokens; embeddings are, and need no such note."""
-        notes = {"static": STATIC_NOTE, "random": RANDOM_NOTE}
+        """That inputs made from weights are not those of tokens; embeddings are, and need no such note."""
+        averaging = UNCONSTRAINED_RANDOM_NOTE if self.parameters.recipe.unconstrained else RANDOM_NOTE
+        notes = {"static": STATIC_NOTE, "random": averaging, "aligned": ALIGNED_NOTE}
         return (notes[inputs],) if self.parameters.input_dependent and inputs in notes else ()
 
 
@@ -152,8 +192,8 @@ class UnmixedReading(_Reading):
     """Whether this is an ordinary residual model, whose sites are its blocks, not one whose streams are kept apart."""
 
     def choose_inputs(self, wanted: str | None) -> str | None:
-        """Static, and random ones too: no input changes an identity."""
-        return self.inputs[0] if wanted in (None, "random", *self.inputs) else None
+        """Static, and drawn ones too: no input changes an identity."""
+        return self.inputs[0] if wanted in (None, "aligned", "random", *self.inputs) else None
 
     def maps(self, inputs: str, *, tokens: int, seed: int) -> MapSource:
         """Identities, of one pseudo-token."""
@@ -165,7 +205,7 @@ class UnmixedReading(_Reading):
         """1, exactly."""
         from mhcdiag.mappings.bounds import IDENTITY, constant_bound
 
-        return dict.fromkeys(Direction, constant_bound(1.0, len(self.stack.sites), IDENTITY))
+        return dict.fromkeys(Direction, constant_bound(1.0, len(self.stack.sites), IDENTITY, by_layout=True))
 
     def reported_as(self, layout: str) -> str:
         """`identity` for models with several streams, whichever family they are of."""

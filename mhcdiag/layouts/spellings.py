@@ -240,7 +240,7 @@ class ModuleSpelling:
 def find_modules(
     checkpoint: NamedTensors, mixers: MixerNames, *, probes: Sequence[str], roles: Sequence[str]
 ) -> Modules:
-    """The modules that hold any of the probes.
+    """The modules that hold any of the probes, and those beside them that hold another of the roles.
 
     Parameters
     ----------
@@ -249,9 +249,18 @@ def find_modules(
     roles
         All parameter names to collect there, probes included.
     """
-    probe = re.compile(rf"^(?P<path>(?:.*\.)?)(?:{'|'.join(map(re.escape, probes))})$")
-    paths = dict.fromkeys(match["path"] for name in mixers.tensors if (match := probe.match(name)) is not None)
+    if not _paths_of(mixers, probes):
+        return {}
+    # A site that has lost its probe (a tensor that a converter dropped) is still a site: it must be refused by name,
+    # for a composite without it is another model's.
+    paths = _paths_of(mixers, tuple(dict.fromkeys((*probes, *roles))))
     return {path: {role: path + role for role in roles if path + role in checkpoint.tensors} for path in paths}
+
+
+def _paths_of(mixers: MixerNames, roles: Sequence[str]) -> list[str]:
+    """Paths of the modules that hold a mixing parameter of one of these names."""
+    pattern = re.compile(rf"^(?P<path>(?:.*\.)?)(?:{'|'.join(map(re.escape, roles))})$")
+    return list(dict.fromkeys(match["path"] for name in mixers.tensors if (match := pattern.match(name)) is not None))
 
 
 def recognise_modules(

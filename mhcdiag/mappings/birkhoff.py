@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS
+from mhcdiag.mappings.sinkhorn_limits import FLOAT32_MAX, FloatRange
 
 Coefficients = Float[Tensor, "*batch 1 coefficient token"]
 Matrices = Float[Tensor, "*batch row column token"]
@@ -44,6 +45,16 @@ class PermutationMixture:
         """See `Constraint`."""
         return BOTH
 
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`; a softmax subtracts the largest first."""
+        del streams
+        return -FLOAT32_MAX / 2, FLOAT32_MAX / 2
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        del streams
+        return 1.0
+
     def apply(self, logits: Coefficients, *, matrices: int = 0) -> Matrices:
         """See `Constraint`; there are n! coefficients."""
         del matrices
@@ -62,6 +73,16 @@ class KroneckerPairs:
     def exact_axes(self) -> tuple[int, ...]:
         """See `Constraint`."""
         return BOTH
+
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`; differences of two of them."""
+        del streams
+        return -FLOAT32_MAX / 2, FLOAT32_MAX / 2
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        del streams
+        return 1.0
 
     def apply(self, logits: Coefficients, *, matrices: int = 0) -> Matrices:
         """See `Constraint`; there are 2 log2 n coefficients."""
@@ -93,6 +114,16 @@ class TransportPolytope:
     def exact_axes(self) -> tuple[int, ...]:
         """See `Constraint`."""
         return BOTH
+
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`; a sigmoid has no overflow."""
+        del streams
+        return -FLOAT32_MAX / 2, FLOAT32_MAX / 2
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        del streams
+        return 1.0
 
     def apply(self, logits: Matrices, *, matrices: int = 0) -> Matrices:
         """See `Constraint`."""
@@ -145,6 +176,16 @@ class Orthostochastic:
     def exact_axes(self) -> tuple[int, ...]:
         """See `Constraint`; sums are 1 only as far as the steps converged."""
         return ()
+
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`; nothing bounds these matrices either."""
+        del streams
+        return -FLOAT32_MAX / 2, FLOAT32_MAX / 2
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        del streams
+        return 0.0
 
     def apply(self, logits: Matrices, *, matrices: int = 0) -> Matrices:
         """See `Constraint`."""

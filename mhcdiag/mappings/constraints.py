@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mhcdiag.kernels.sinkhorn.interface import COLUMNS, ROWS, Guard, SinkhornRule, Start
 from mhcdiag.kernels.sinkhorn.normalise import sinkhorn
+from mhcdiag.mappings.sinkhorn_limits import FLOAT32_MAX, FloatRange, finite_within, least_sum
 
 __all__ = ["COLUMNS", "ROWS", "ExpSinkhorn", "Guard", "LogSinkhorn", "SoftmaxSinkhorn"]
 
@@ -34,10 +35,21 @@ class SoftmaxSinkhorn:
         """See `Constraint`."""
         return (COLUMNS,)
 
+    @property
+    def _rule(self) -> SinkhornRule:
+        return SinkhornRule(iterations=self.iterations, eps=self.eps, start=Start.SOFTMAX, first=COLUMNS)
+
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`."""
+        return finite_within(self._rule, streams)
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        return least_sum(self._rule, streams)
+
     def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
         """See `Constraint`."""
-        rule = SinkhornRule(iterations=self.iterations, eps=self.eps, start=Start.SOFTMAX, first=COLUMNS)
-        return sinkhorn(logits, rule, matrices=matrices)
+        return sinkhorn(logits, self._rule, matrices=matrices)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +87,14 @@ class ExpSinkhorn:
             limit=self.limit,
         )
 
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`."""
+        return finite_within(self._rule, streams)
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`."""
+        return least_sum(self._rule, streams)
+
     def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
         """See `Constraint`."""
         return sinkhorn(logits, self._rule, matrices=matrices)
@@ -99,6 +119,17 @@ class LogSinkhorn:
     @property
     def _last(self) -> int:
         return ROWS if self.first == COLUMNS else COLUMNS
+
+    def finite_within(self, streams: int) -> FloatRange:
+        """See `Constraint`; logits over the temperature, and differences of two of them."""
+        del streams
+        most = FLOAT32_MAX / 4 * min(1.0, self.temperature)
+        return -most, most
+
+    def least_sum(self, streams: int) -> float:
+        """See `Constraint`; a logarithm of a sum of exponentials of finite numbers is finite."""
+        del streams
+        return 1.0
 
     def apply(self, logits: Logits, *, matrices: int = 0) -> Logits:
         """See `Constraint`; plain torch for any number of matrices, since logarithms are most of its time."""

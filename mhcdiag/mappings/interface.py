@@ -35,6 +35,12 @@ class Constraint(Protocol):
     def exact_axes(self) -> tuple[int, ...]:
         """Which of `ROWS` and `COLUMNS` have sums of exactly 1, in the stored orientation."""
 
+    def finite_within(self, streams: int) -> tuple[float, float]:
+        """Smallest and largest logit within which float32, in which implementations compute, gives finite matrices."""
+
+    def least_sum(self, streams: int) -> float:
+        """Lower bound on the sums that the last normalisation but one was to make 1, with the largest as 1."""
+
     def apply(self, logits: "Tensor", *, matrices: int = 0) -> "Tensor":
         """Constrain logits.
 

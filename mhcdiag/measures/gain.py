@@ -6,7 +6,7 @@ per token, then reduced over tokens.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -16,11 +16,14 @@ from torch import Tensor
 from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel
+from mhcdiag.kernels.composite.reference import span_sums
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Stack
+from mhcdiag.mappings.parametric import StaticMaps
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
 from mhcdiag.measures.reductions import TokenQuantiles, curves, mean_matrices
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import (
+    Bound,
     Curve,
     CurveKey,
     Definition,
@@ -223,6 +226,52 @@ def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> WorstSpan:
     close = Huge(largest.log10 - TIE) if isinstance(largest, Huge) else largest * (1 - TIE)
     length, a = min((length, a) for value, length, a in cells if value >= close)
     return WorstSpan(value=largest, from_site=sites[a], to_site=sites[a + length])
+
+
+def with_reached(
+    bounds: Mapping[Direction, Bound], worst_inputs: StaticMaps, measured: Gains
+) -> dict[Direction, Bound]:
+    """Bounds with what some input reaches over the worst span, in the definition `norm`.
+
+    A bound that holds for any input may be loose by orders of magnitude. What some input reaches says how loose: the
+    largest gain of any input that was measured or searched for, whether a token could have it or not.
+
+    Parameters
+    ----------
+    bounds
+        What no input can exceed.
+    worst_inputs
+        Mappings of inputs that were searched for.
+    measured
+        Gains of inputs that were measured; some of these may exceed what was searched for.
+
+    Returns
+    -------
+    dict
+        `reached` is at most `worst`: rounding alone could lift it above, where the bound itself is reached.
+    """
+    searched = [span_sums(worst_inputs.maps[..., token : token + 1]) for token in range(worst_inputs.tokens)]
+    found = {}
+    for direction, bound in bounds.items():
+        key = (direction, Definition.NORM)
+        numbers = [
+            number for sums in searched for a in range(len(sums[key].mantissa)) for number in sums[key][a].numbers()
+        ]
+        numbers += _measured(measured, direction)
+        reached = max((number for number in numbers if is_finite(number)), default=None)
+        found[direction] = replace(bound, reached=_at_most(reached, bound.worst))
+    return found
+
+
+def _at_most(reached: Number | None, bound: Number | None) -> Number | None:
+    return reached if reached is None or bound is None else min(reached, bound)
+
+
+def _measured(measured: Gains, direction: Direction) -> Iterator[Number]:
+    """The worst span on average, and the largest of each product over tokens."""
+    yield measured.worst[direction, Definition.NORM].value
+    for kind in Kind:
+        yield from measured.curves[kind, direction, Definition.NORM, Reduction.MAX]
 
 
 def identity_gains(stack: Stack) -> Gains:

@@ -7,6 +7,7 @@ from mhcdiag.metrics.gain import GAIN
 from mhcdiag.metrics.health import HEALTH
 from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record
 from mhcdiag.metrics.spikes import SPIKES
+from mhcdiag.metrics.weights import WEIGHTS
 
 __all__ = [
     "GROUPS",
@@ -21,7 +22,7 @@ __all__ = [
     "find_metric",
 ]
 
-GROUPS: tuple[Group, ...] = (GAIN, HEALTH, SPIKES)
+GROUPS: tuple[Group, ...] = (GAIN, HEALTH, WEIGHTS, SPIKES)
 """Every group; `metrics/interface.py` says what an entry must keep to."""
 
 METRICS: dict[str, Metric] = {metric.name: metric for group in GROUPS for metric in group.metrics}

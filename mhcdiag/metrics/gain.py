@@ -8,6 +8,7 @@ from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metri
 from mhcdiag.results.check import Family, ValuePlace
 from mhcdiag.results.gain import Curve, CurveKey, Definition, Direction, GainResult, Kind, Reduction, SpanKey
 from mhcdiag.results.numbers import Number
+from mhcdiag.results.verdict import Relation
 
 _Reader = Callable[[GainResult, Question], Found]
 
@@ -72,23 +73,45 @@ _SKIPPED = Explanation(
     false_alarms="None known.",
     action="`mhcdiag gain` lists them with reasons.",
 )
+EVIDENCE = Explanation(
+    measures="What the gates on the gain of a checkpoint rest on. certified: the bound of the same number, over all "
+    "inputs, is within the limit. measured: real tokens, 128 or more, at all sites, of a checkpoint that is named. "
+    "sampled: anything else, such as random inputs.",
+    source="docs/evidence.md",
+    false_alarms="Most unconstrained models are sampled until real tokens are measured: their bounds are loose.",
+    action="Measure real tokens: `mhcdiag gain PATH --inputs text`, or judge mappings of `mhcdiag capture`.",
+)
+"""Of the gate that every checkpoint has beside those of the policy; it judges other gates, and is no number itself."""
 
 
 def _metrics() -> Iterator[Metric]:
-    for span in product(Direction, Definition):
-        yield _metric(".".join(("worst", *span)), _WORST, partial(_worst, span))
-    for curve in product(Kind, Direction, Definition, Reduction):
-        yield _metric(".".join(curve), _CURVE, partial(_curve, curve))
+    # amax is at most norm, and each reduction over tokens at most the largest of them: one bound holds for all.
+    for direction, definition in product(Direction, Definition):
+        span = (direction, definition)
+        yield _metric(
+            ".".join(("worst", *span)), _WORST, partial(_worst, span), bound=partial(_limit, direction, "worst")
+        )
+    for kind, direction, definition, reduction in product(Kind, Direction, Definition, Reduction):
+        curve = (kind, direction, definition, reduction)
+        yield _metric(".".join(curve), _CURVE, partial(_curve, curve), bound=partial(_limit, direction, str(kind)))
     for direction, part in product(Direction, ("single", "prefix", "suffix", "worst")):
-        yield _metric(f"bound.{direction}.{part}", _BOUND, partial(_bound, direction, part))
+        bound = partial(_limit, direction, part)
+        yield _metric(f"bound.{direction}.{part}", _BOUND, partial(_bound, direction, part), bound=bound)
     for name in ("row_residual", "column_residual", "log_sum_mean", "log_sum_max"):
-        yield _metric(f"sinkhorn.{name}", _SINKHORN, partial(_sinkhorn, name))
-    yield _metric("nonfinite", _NONFINITE, _nonfinite, unit="count")
+        yield _metric(f"sinkhorn.{name}", _SINKHORN, partial(_sinkhorn, name), bound=_unbounded)
+    yield _metric("nonfinite", _NONFINITE, _nonfinite, unit="count", bound=_most_nonfinite)
     yield _metric("assumed", _ASSUMED, _assumed, unit="count")
     yield _metric("skipped", _SKIPPED, _skipped, unit="count")
 
 
-def _metric(path: str, explanation: Explanation, read: _Reader, *, unit: str = "factor") -> Metric:
+def _metric(
+    path: str,
+    explanation: Explanation,
+    read: _Reader,
+    *,
+    unit: str = "factor",
+    bound: Callable[[GainResult], Number | None] | None = None,
+) -> Metric:
     formal = path.split(".", maxsplit=1)[0] in _COMPOSITES
 
     def read_it(record: Record, question: Question) -> Found:
@@ -97,7 +120,25 @@ def _metric(path: str, explanation: Explanation, read: _Reader, *, unit: str = "
             return Found(value=None, missing="streams do not persist from site to site: composites are not judged")
         return read(record.gain, question)
 
-    return Metric(name=f"gain.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
+    return Metric(
+        name=f"gain.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it, bound=bound
+    )
+
+
+def _limit(direction: Direction, part: str, result: GainResult) -> Number | None:
+    """What no input can exceed: of several sites, the largest."""
+    bound = result.bound.get(direction)
+    found: Curve | Number | None = None if bound is None else getattr(bound, part)
+    return found[extreme(found, Relation.AT_MOST)] if isinstance(found, tuple) else found
+
+
+def _unbounded(_result: GainResult) -> None:
+    """Of how far a finite iteration stayed from its limit nothing is proved."""
+
+
+def _most_nonfinite(_result: GainResult) -> float:
+    """No site at all, where nothing is in doubt."""
+    return 0.0
 
 
 def _worst(key: SpanKey, result: GainResult, _question: Question) -> Found:

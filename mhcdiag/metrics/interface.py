@@ -21,6 +21,7 @@ from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Huge, Number
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.verdict import Relation
+from mhcdiag.results.weights import WeightsResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ class Examined:
     """What was measured."""
     health: HealthResult | None = None
     """What was found wrong; None where it was not looked for."""
+    weights: WeightsResult | None = None
+    """What a scan of all weights found, or why there was none; None in reports from before."""
 
     @property
     def path(self) -> str:
@@ -98,6 +101,9 @@ class Metric:
     """Series of the log it is taken from unless a gate names another; None where it has none."""
     needs_baseline: bool = False
     """Whether it means nothing without a baseline."""
+    bound: Callable[[GainResult], Number | None] | None = field(default=None, repr=False)
+    """What no input can exceed, of the same number, None where nothing bounds it; no such function where the number
+    is none of mappings, so that no evidence belongs to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

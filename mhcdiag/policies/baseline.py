@@ -15,6 +15,7 @@ from mhcdiag.results.documents.spikes import spikes_of
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.spikes import LogResult
+from mhcdiag.results.weights import WeightsResult
 
 _HINT = "`mhcdiag check --update-baseline` writes a new one"
 
@@ -76,13 +77,15 @@ def records_of(inputs: Iterable[CheckedInput]) -> dict[tuple[Family, str], Recor
     records: dict[tuple[Family, str], Record] = {}
     for checked in inputs:
         if checked.result is not None:
-            records[checked.family, checked.path] = record_of(checked.result, checked.health)
+            records[checked.family, checked.path] = record_of(checked.result, checked.health, checked.weights)
     return records
 
 
-def record_of(result: GainResult | LogResult, health: HealthResult | None) -> Record:
+def record_of(
+    result: GainResult | LogResult, health: HealthResult | None, weights: WeightsResult | None = None
+) -> Record:
     """Return what gates judge of one input."""
-    return Examined(gain=result, health=health) if isinstance(result, GainResult) else result
+    return Examined(gain=result, health=health, weights=weights) if isinstance(result, GainResult) else result
 
 
 def _of_command(command: str, report: Json) -> dict[tuple[Family, str], Record]:

@@ -5,15 +5,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from mhcdiag.metrics import METRICS, Found, Question, Record
+from mhcdiag.metrics import METRICS, Examined, Found, Metric, Question, Record
 from mhcdiag.policies.policy import ANY, Allow, PolicyGate
 from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity
+from mhcdiag.results.evidence import (
+    REAL_INPUTS,
+    beside_weights,
+    evidence_of,
+    is_enough,
+    lacking_evidence,
+    qualification,
+    weakest,
+)
+from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Huge, Number, number, text
 from mhcdiag.results.spikes import Event, LogResult
-from mhcdiag.results.verdict import Relation, Verdict, combine, holds
+from mhcdiag.results.verdict import GainEvidence, Limit, Relation, Verdict, combine, holds
 
 JUDGEABLE = "judgeable"
 """Name of the gate that every input has: that something can be said of it."""
+
+EVIDENCE = "evidence"
+"""Name of the gate that every checkpoint has: that its other gates passed on enough."""
 
 
 def applies(pattern: str, path: str) -> bool:
@@ -96,9 +109,10 @@ def judge_gate(gate: PolicyGate, record: Record, baseline: Record | None) -> Gat
     if gate.max_ratio is not None:
         before = Found(value=None, missing="not in the baseline")
         if baseline is not None:
-            before = metric.read(baseline, question)
+            before = _before(metric, record, baseline, question)
     limit = _limit(gate, before)
     verdict, finding = _verdict(now, before, limit, gate.relation)
+    evidence, bound = _evidence(gate, record, now)
     return GateOutcome(
         gate=gate.name,
         metric=gate.metric,
@@ -113,7 +127,75 @@ def judge_gate(gate: PolicyGate, record: Record, baseline: Record | None) -> Gat
         finding=finding,
         reason=gate.reason,
         place=now.place,
+        evidence=evidence,
+        bound=bound,
     )
+
+
+def _evidence(gate: PolicyGate, record: Record, now: Found) -> tuple[GainEvidence | None, Number | None]:
+    """What the number rests on, and its bound; neither for what is no number of mappings."""
+    metric = METRICS[gate.metric]
+    if not isinstance(record, Examined) or metric.bound is None or now.value is None:
+        return None, None
+    # No bound keeps a number above a lower limit, nor its ratio to a baseline, which has inputs of its own.
+    result = beside_weights(record.gain, record.weights)
+    bound = metric.bound(result) if gate.max is not None else None
+    return evidence_of(result, gate.max, bound), bound
+
+
+def judge_evidence(
+    result: GainResult, outcomes: Sequence[GateOutcome], *, require: GainEvidence | None, strict: bool
+) -> GateOutcome | None:
+    """Say that gates of a checkpoint passed on less evidence than is wanted; None where all is well.
+
+    Parameters
+    ----------
+    outcomes
+        Of that checkpoint.
+    require
+        What a pass must rest on: less leaves the checkpoint unjudged. None: what is sampled is a warning.
+    strict
+        Whether warnings count.
+    """
+    wanted = GainEvidence.MEASURED if require is None else require
+    lacking = [
+        one
+        for one in outcomes
+        if one.verdict is Verdict.PASS and not is_enough(one.evidence, require=wanted, strict=strict)
+    ]
+    if not lacking:
+        return None
+    decides = any(
+        one.severity is GateSeverity.ERROR and not is_enough(one.evidence, require=require, strict=False)
+        for one in lacking
+    )
+    limits = [_judged_limit(one) for one in lacking]
+    why = next((_without_bound(one) for one in lacking if one.bound is None), "")
+    words = qualification(result, limits, unbounded=why)
+    if require is not None:
+        words = lacking_evidence(result, limits, require=require, strict=strict, unbounded=why)
+    return replace(
+        unjudged(result.path, Family.CHECKPOINT, words),
+        gate=EVIDENCE,
+        metric=f"gain.{EVIDENCE}",
+        severity=GateSeverity.ERROR if decides else GateSeverity.WARNING,
+        evidence=weakest(one.evidence for one in lacking),
+    )
+
+
+def _judged_limit(one: GateOutcome) -> Limit:
+    assert one.value is not None
+    limit = math.nan if one.limit is None else one.limit
+    return Limit(metric=one.metric, value=one.value, limit=limit, passed=True, evidence=one.evidence, bound=one.bound)
+
+
+def _without_bound(one: GateOutcome) -> str:
+    """Why a gate without a bound has none; empty where the record says it."""
+    if one.baseline is not None:
+        return "a ratio to a baseline has none"
+    if one.relation is Relation.AT_LEAST:
+        return "a lower limit has none"
+    return "nothing is proved of what a finite iteration leaves" if one.metric.startswith("gain.sinkhorn.") else ""
 
 
 def unjudged(path: str, family: Family, finding: str) -> GateOutcome:
@@ -144,6 +226,15 @@ def overall(outcomes: Sequence[GateOutcome], *, strict: bool) -> Verdict:
         return Verdict.UNJUDGED
     counted = [one.verdict for one in outcomes if strict or one.severity is GateSeverity.ERROR]
     return combine(counted) if counted else Verdict.PASS
+
+
+def _before(metric: Metric, record: Record, baseline: Record, question: Question) -> Found:
+    """The baseline's number, if it is of the same kind: a gain of other inputs is no measure of this one."""
+    if metric.bound is not None and isinstance(record, Examined) and isinstance(baseline, Examined):
+        then, now = baseline.gain.inputs, record.gain.inputs
+        if then != now and not {then, now} <= set(REAL_INPUTS):
+            return Found(value=None, missing=f"the baseline was measured on {then} inputs, and this on {now} ones")
+    return metric.read(baseline, question)
 
 
 def _limit(gate: PolicyGate, before: Found | None) -> float | None:

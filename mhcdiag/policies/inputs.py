@@ -1,9 +1,10 @@
 """What a check looks at: the paths of the command line, or the patterns of the policy."""
 
 import glob
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mhcdiag.errors import MhcdiagError
@@ -22,6 +23,8 @@ class Input:
     """File or folder, relative to the working directory where the policy is below it."""
     error: str = ""
     """Why there is nothing at the path or pattern; empty where there is."""
+    found: bool = field(default=False, compare=False)
+    """Whether it was found in a folder, and not named."""
 
 
 def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
@@ -77,7 +80,7 @@ def _logs(path: str) -> list[Input]:
     from mhcdiag.runlogs import iter_logs
 
     try:
-        return [Input(family=Family.LOG, path=one) for one in iter_logs(path)]
+        return [Input(family=Family.LOG, path=one, found=one != path) for one in iter_logs(path)]
     except MhcdiagError as error:
         return [Input(family=Family.LOG, path=path, error=str(error))]
 
@@ -86,3 +89,15 @@ def _near(path: str) -> str:
     """The path as a user in the working directory would type it."""
     relative = os.path.relpath(path)
     return os.path.abspath(path) if relative.startswith("..") else relative
+
+
+WHOLE_FILE = 1 << 28
+"""Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
+
+
+def sha256_of(path: str) -> str:
+    """Return the hash of a file's bytes; empty for folders, addresses and large files."""
+    if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
+        return ""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -77,6 +77,8 @@ class Policy:
     """Known events."""
     gain: dict[str, Any] = field(default_factory=dict)
     """Defaults of the options of `mhcdiag gain`, by their names with underscores."""
+    weights: dict[str, Any] = field(default_factory=dict)
+    """Defaults of the options of `mhcdiag weights`; `match`, `allow` and `sample` hold for every scan of weights."""
     spikes: dict[str, Any] = field(default_factory=dict)
     """Defaults of the options of `mhcdiag spikes`."""
     check: dict[str, Any] = field(default_factory=dict)

@@ -274,6 +274,7 @@ logs = ["logs/*"]
 # Options of the commands, by their names: `mhcdiag config` shows all of them with their values.
 [gain]
 tokens = 1024
+# require = "measured"   # what a pass must rest on: certified, measured or sampled; by default sampled is a warning
 
 [spikes]
 # log_format = "megatron"

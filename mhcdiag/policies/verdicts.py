@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mhcdiag.results.bands import DEFAULT_MAX_GAIN, EXPLODED_GAIN
+from mhcdiag.results.evidence import beside_weights, evidence_of, is_enough, lacking_evidence, weakest
 from mhcdiag.results.gain import Definition, Direction, GainResult
 from mhcdiag.results.health import SEVERITIES, HealthResult, Severity
 from mhcdiag.results.judged import JudgedGain, JudgedHealth
 from mhcdiag.results.spikes import Event, EventKind, JudgedLog, LogResult
 from mhcdiag.results.toy import JudgedToys, ToyRun
-from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult
-from mhcdiag.results.verdict import GateOn, Limit, Relation, Verdict, judged
+from mhcdiag.results.trend import DirectionTrend, JudgedTrend, TrendResult, peak_limit, qualification_of_trend
+from mhcdiag.results.verdict import GainEvidence, GateOn, Limit, Relation, Verdict, judged
+from mhcdiag.results.weights import WeightsResult
 
 
 def judge_gain(
@@ -26,46 +28,65 @@ def judge_gain(
     max_gain: float = DEFAULT_MAX_GAIN,
     gate_on: GateOn = GateOn.WORST,
     strict: bool = False,
+    require: GainEvidence | None = None,
+    weights: WeightsResult | None = None,
 ) -> JudgedGain:
     """Hold a measurement against a limit.
 
-    NaN or infinity in a mapping fails, whatever the limit. Under `strict`, anything skipped or assumed leaves an
-    otherwise passing input unjudged; a failed gate still wins. Where streams do not persist from site to site, there is
-    no composite to judge.
+    NaN or infinity in a mapping, or in any weight that was scanned, fails, whatever the limit. Under `strict`, anything
+    skipped, assumed or merely sampled leaves an otherwise passing input unjudged, and so does less evidence than is
+    required; a failed gate still wins. Where streams do not persist from site to site, there is no composite to judge.
     """
+    result = beside_weights(result, weights)
     # Formal products of mappings that the model never multiplies say nothing: neither pass nor failure.
     directions = Direction if result.composes else ()
     limits = [limit for direction in directions for limit in _gain_limits(result, direction, max_gain, gate_on)]
     if result.nonfinite:
         limits.insert(0, Limit.on("nonfinite", float(len(result.nonfinite)), 0.0))
-    doubt = _doubt_of_gain(result, any_limits=bool(limits), strict=strict)
+    if weights is not None and weights.nonfinite:
+        limits.append(Limit.on("weights.nonfinite", float(len(weights.nonfinite)), 0.0))
+    doubt = _doubt_of_gain(result, limits, strict=strict, require=require)
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
         reason = f"{next(limit.metric for limit in limits if not limit.passed)} is above its limit"
         if result.nonfinite:
             reason = f"site {result.nonfinite[0].site}: {result.nonfinite[0].found}"
-    return JudgedGain(result=result, verdict=verdict, limits=tuple(limits), reason=reason)
+        elif weights is not None and weights.nonfinite:
+            reason = weights.nonfinite[0].what
+    return JudgedGain(
+        result=result,
+        verdict=verdict,
+        limits=tuple(limits),
+        reason=reason,
+        evidence=weakest(limit.evidence for limit in limits),
+        weights=weights,
+    )
 
 
 def _gain_limits(result: GainResult, direction: Direction, max_gain: float, gate_on: GateOn) -> Iterator[Limit]:
-    if gate_on is GateOn.WORST:
-        yield Limit.on(f"worst.{direction}.norm", result.worst[direction, Definition.NORM].value, max_gain)
-        return
     bound = result.bound[direction].worst
-    if bound is not None:
-        yield Limit.on(f"bound.{direction}.worst", bound, max_gain)
+    evidence = evidence_of(result, max_gain, bound)
+    limit = None
+    if gate_on is GateOn.WORST:
+        limit = Limit.on(f"worst.{direction}.norm", result.worst[direction, Definition.NORM].value, max_gain)
+    elif bound is not None:
+        limit = Limit.on(f"bound.{direction}.worst", bound, max_gain)
+    if limit is not None:
+        yield replace(limit, evidence=evidence, bound=bound)
 
 
-def _doubt_of_gain(result: GainResult, *, any_limits: bool, strict: bool) -> str:
+def _doubt_of_gain(result: GainResult, limits: Sequence[Limit], *, strict: bool, require: GainEvidence | None) -> str:
     """Why a measurement without a failed limit is no pass; empty where it is."""
     if not result.composes:
         return "the streams end within each layer (composes: false): there is no composite"
-    if not any_limits:
+    if not limits:
         return f"there is no bound to judge: {result.bound[Direction.FORWARD].why}"
     if strict and (result.assumed or result.skipped):
         return f"--strict, and {len(result.assumed) + len(result.skipped)} thing(s) were assumed or skipped"
-    return ""
+    if is_enough(weakest(limit.evidence for limit in limits), require=require, strict=strict):
+        return ""
+    return lacking_evidence(result, limits, require=require, strict=strict)
 
 
 DEFAULT_FAIL_ON = frozenset({EventKind.NAN, EventKind.DIVERGENCE, EventKind.LOSS_SCALE})
@@ -189,7 +210,7 @@ class TrendGate:
     no_crossing_before: float | None = None
     """Smallest step at which the gain may pass 1000, measured or projected."""
     strict: bool = False
-    """Whether checkpoints that could not be measured leave it unjudged."""
+    """Whether checkpoints that could not be measured, or were merely sampled, leave it unjudged."""
 
 
 def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
@@ -198,8 +219,10 @@ def judge_trend(result: TrendResult, gate: TrendGate) -> JudgedTrend:
     A direction that a log does not carry is not judged, unless it carries neither.
     """
     carried = [(way, trend) for way, trend in result.trends.items() if not _missing(result, way)]
-    limits = tuple(limit for way, trend in carried for limit in _trend_limits(way, trend, gate))
+    limits = tuple(limit for way, trend in carried for limit in _trend_limits(result, way, trend, gate))
     doubt = f"--strict, and {len(result.skipped)} checkpoint(s) were skipped" if gate.strict and result.skipped else ""
+    if gate.strict and not doubt and (sampled := qualification_of_trend(result, limits)):
+        doubt = f"--strict, and this is sampled: {sampled}"
     verdict = judged(limits, doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
@@ -216,9 +239,9 @@ def _missing(result: TrendResult, direction: Direction) -> bool:
     return empty(direction) and not all(empty(way) for way in Direction)
 
 
-def _trend_limits(direction: Direction, trend: DirectionTrend, gate: TrendGate) -> Iterator[Limit]:
+def _trend_limits(result: TrendResult, direction: Direction, trend: DirectionTrend, gate: TrendGate) -> Iterator[Limit]:
     if gate.max_gain is not None:
-        yield Limit.on(f"{direction}.peak", trend.peak, gate.max_gain)
+        yield peak_limit(result, direction, Limit.on(f"{direction}.peak", trend.peak, gate.max_gain))
     if gate.max_doubling_rate is not None:
         rate = trend.growth.doublings_per_1000()
         yield Limit.on(f"{direction}.doublings_per_1000_steps", rate, gate.max_doubling_rate)
@@ -260,20 +283,33 @@ def judge_toys(runs: Sequence[ToyRun], *, max_gain: float | None) -> JudgedToys:
     return JudgedToys(verdict=judged(limits, doubt=""), limits=limits)
 
 
-def judge_health(result: HealthResult, *, fail_on: Severity = Severity.FAIL, strict: bool = False) -> JudgedHealth:
-    """Fail on any finding of this severity or a worse one.
+def judge_health(
+    result: HealthResult,
+    *,
+    fail_on: Severity = Severity.FAIL,
+    strict: bool = False,
+    weights: WeightsResult | None = None,
+) -> JudgedHealth:
+    """Fail on any finding of this severity or a worse one, those of a scan of all weights among them.
 
-    Under `strict`, anything assumed and any check that could not be made leaves an otherwise passing input unjudged.
+    Under `strict`, anything assumed, skipped or not checkable and a gain that is merely sampled leave an otherwise
+    passing input unjudged.
     """
     failing = SEVERITIES[SEVERITIES.index(fail_on) :]
     findings = [finding for check in result.checks for finding in check.findings if finding.severity in failing]
-    missing = [*(["assumptions"] if result.assumed else []), *(one.name for one in result.checks if one.not_checkable)]
+    missing = ["assumptions"] if result.assumed else []
+    missing += [one.name for one in result.checks if one.not_checkable or one.skipped]
+    if result.gain is not None and not is_enough(result.gain.evidence, require=None, strict=strict):
+        missing.insert(0, "the gain of real tokens")
     doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""
-    verdict = judged([Limit.on("findings", float(len(findings)), 0.0)], doubt=doubt)
+    found = [(finding.severity, finding.what) for finding in findings]
+    if weights is not None:
+        found += [(finding.severity, finding.what) for finding in weights.findings if finding.severity in failing]
+    verdict = judged([Limit.on("findings", float(len(found)), 0.0)], doubt=doubt)
     reason = "" if verdict is Verdict.PASS else doubt
     if verdict is Verdict.FAIL:
-        reason = max(findings, key=lambda finding: SEVERITIES.index(finding.severity)).what
-    return JudgedHealth(result=result, verdict=verdict, reason=reason)
+        _, reason = max(found, key=lambda finding: SEVERITIES.index(finding[0]))
+    return JudgedHealth(result=result, verdict=verdict, reason=reason, weights=weights)
 
 
 def doubts(result: GainResult | LogResult, *, judged: bool, strict: bool) -> list[str]:

@@ -6,9 +6,22 @@ People read the tail of a log: the last lines hold the deciding gate, value agai
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
-from mhcdiag.reports.check_words import Standing, allowed_text, decision_text, measured_text, standing, verdict_text
+from mhcdiag.policies.gates import EVIDENCE
+from mhcdiag.reports.check_words import (
+    SAMPLED,
+    Standing,
+    allowed_text,
+    decision_text,
+    evidence_text,
+    is_sampled,
+    measured_text,
+    sentence,
+    standing,
+    verdict_text,
+)
 from mhcdiag.reports.console import VERDICT_STYLES
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckedInput, CheckReport, GateOutcome
@@ -23,9 +36,13 @@ STANDING_STYLES = {
 }
 
 
+MOST_COMMANDS = 3
+"""Sampled checkpoints whose command stands in the tail."""
+
+
 def check_report(report: CheckReport, *, details: bool = False) -> RenderableType:
     """Return the gates of every input; of gates that pass only their number, unless `details` asks for more."""
-    parts = [_head(report)]
+    parts: list[RenderableType] = [_head(report)]
     for checked in sorted(report.inputs, key=lambda one: one.verdict is not Verdict.PASS):
         parts += _lines(report, checked, details=details)
     parts += [Text(allowed_text(event), style="dim") for event in report.allowed]
@@ -36,8 +53,17 @@ def decision(report: CheckReport) -> Iterator[Text]:
     """Yield the last lines: what decided, then the verdict with its counts and the exit code."""
     if report.verdict is not Verdict.PASS:
         yield Text(f"decided by {decision_text(report)}")
+    else:
+        # Here nothing is wrapped, so that the command can be copied.
+        warned = [one for one in report.outcomes if one.gate == EVIDENCE]
+        yield from (Text(f"{sentence(one)}", style=STANDING_STYLES[Standing.WARNED]) for one in warned[:MOST_COMMANDS])
+        if len(warned) > MOST_COMMANDS:
+            yield Text(f"and {len(warned) - MOST_COMMANDS} more {SAMPLED}", style=STANDING_STYLES[Standing.WARNED])
     word, _, rest = verdict_text(report).partition(":")
-    yield Text.assemble((word, VERDICT_STYLES[report.verdict]), f":{rest}")
+    sampled = report.verdict is Verdict.PASS and is_sampled(report.outcomes)
+    yield Text.assemble(
+        (word, STANDING_STYLES[Standing.WARNED] if sampled else VERDICT_STYLES[report.verdict]), f":{rest}"
+    )
 
 
 def _head(report: CheckReport) -> Text:
@@ -47,7 +73,7 @@ def _head(report: CheckReport) -> Text:
     return Text(printable(f"{', '.join(counts)}; {report.policy}{baseline}"), style="bold")
 
 
-def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iterator[Text]:
+def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iterator[RenderableType]:
     own = report.outcomes_of(checked)
     marks = [standing(one, strict=report.strict) for one in own]
     worst = min(marks, key=list(Standing).index, default=Standing.UNJUDGED)
@@ -60,18 +86,21 @@ def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iter
     shown = [one for one, mark in zip(own, marks, strict=True) if details or mark is not Standing.PASSED]
     passed = f"{len(own) - len(shown)} {plural(len(own) - len(shown), 'gate')}"
     if not shown:
-        yield _marked(worst, f"{path}  ({passed})")
+        yield _marked(worst, f"{path}  ({passed}{f', {SAMPLED}' if is_sampled(own) else ''})")
         return
     yield _marked(worst, path)
     names = max(len(printable(one.gate)) for one in shown)
     for outcome in shown:
         mark = standing(outcome, strict=report.strict)
-        yield Text.assemble(
-            " " * 10,
-            (f"{mark.value:<10}", STANDING_STYLES[mark]),
-            f"{printable(outcome.gate):<{names + 2}}",
-            *_measured(outcome),
+        head = Text.assemble(
+            " " * 10, (f"{mark.value:<10}", STANDING_STYLES[mark]), f"{printable(outcome.gate):<{names + 2}}"
         )
+        if outcome.value is None:
+            # A sentence: wrapped in its own column, it does not look like further gates.
+            yield head
+            yield Padding(Text(printable(outcome.finding)), (0, 0, 0, 20))
+        else:
+            yield head.append_text(Text.assemble(*_measured(outcome)))
     if len(shown) < len(own):
         yield Text.assemble(
             " " * 10, (f"{Standing.PASSED.value:<10}", STANDING_STYLES[Standing.PASSED]), f"{passed} more"
@@ -79,7 +108,9 @@ def _lines(report: CheckReport, checked: CheckedInput, *, details: bool) -> Iter
 
 
 def _measured(outcome: GateOutcome) -> Iterator[Text | str]:
-    yield measured_text(outcome) if outcome.value is not None else printable(outcome.finding)
+    yield measured_text(outcome)
+    if outcome.evidence is not None:
+        yield Text(f"  {evidence_text(outcome)}", style="dim")
     if outcome.place is not None:
         line = "" if outcome.place.line is None else f", line {outcome.place.line:,}"
         yield Text(f"  {printable(outcome.place.text)}{line}", style="dim")

@@ -4,15 +4,17 @@ Everything returned here is one line of printable text; each format escapes it i
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.reports.text import in_bytes, printable
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, GateOutcome, GateSeverity
+from mhcdiag.results.evidence import bound_words
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Number, order, text, text_beside
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Relation, Verdict
+from mhcdiag.results.verdict import GainEvidence, Relation, Verdict
 from mhcdiag.results.wording import counted, step_text
 
 
@@ -86,16 +88,38 @@ def tally_text(report: CheckReport) -> str:
     return ", ".join(parts) or "no gate was checked"
 
 
+SAMPLED = "on sampled inputs only"
+"""What a pass says that is neither proved nor measured on real tokens."""
+
+
+def is_sampled(outcomes: Iterable[GateOutcome]) -> bool:
+    """Whether any of these passed on a sample: then all of them together are no plain pass."""
+    return any(one.verdict is Verdict.PASS and one.evidence is GainEvidence.SAMPLED for one in outcomes)
+
+
+def verdict_word(report: CheckReport) -> str:
+    """Return the verdict with what it rests on: "FAIL", "PASS", "PASS on sampled inputs only"."""
+    plain = report.verdict is not Verdict.PASS or not is_sampled(report.outcomes)
+    return report.verdict.upper() if plain else f"{report.verdict.upper()} {SAMPLED}"
+
+
 def verdict_text(report: CheckReport) -> str:
     """Return the verdict, the counts and the exit code in one line."""
     trial = " (--exit-zero)" if report.exit_code == 0 and report.verdict is not Verdict.PASS else ""
-    return f"{report.verdict.upper()}: {tally_text(report)}; exit code {report.exit_code}{trial}"
+    return f"{verdict_word(report)}: {tally_text(report)}; exit code {report.exit_code}{trial}"
+
+
+def evidence_text(outcome: GateOutcome) -> str:
+    """Return what a number rests on, with its bound: "sampled, bound 8.0e6"; empty where it is none of mappings."""
+    if outcome.evidence is None:
+        return ""
+    return str(outcome.evidence) if outcome.bound is None else f"{outcome.evidence}, {bound_words(outcome.bound)}"
 
 
 def decision_text(report: CheckReport) -> str:
     """Return what made the verdict what it is: an outcome, an unreadable input, or that nothing was checked."""
     if report.verdict is Verdict.PASS:
-        return "no gate that counts failed"
+        return "no gate that counts failed" + (f", {SAMPLED}" if is_sampled(report.outcomes) else "")
     decided = report.decided_by
     if decided is not None:
         return f"{printable(decided.gate)}: {sentence(decided)}"
@@ -113,7 +137,8 @@ def sentence(outcome: GateOutcome) -> str:
     finding = f": {printable(outcome.finding)}" if outcome.finding else ""
     if outcome.value is None and outcome.limit is None and outcome.finding:
         return f"{place_text(outcome)}{finding}"  # nothing was measured and held against nothing
-    return f"{metric_text(outcome)} {measured_text(outcome)}, {place_text(outcome)}{finding}"
+    evidence = f" ({evidence_text(outcome)})" if outcome.evidence is not None else ""
+    return f"{metric_text(outcome)} {measured_text(outcome)}{evidence}, {place_text(outcome)}{finding}"
 
 
 def metric_text(outcome: GateOutcome) -> str:
@@ -215,9 +240,10 @@ def input_remarks(one: CheckedInput) -> tuple[str, ...]:
 def _gain_facts(result: GainResult) -> str:
     model = f" ({result.model})" if result.model and result.model != result.layout else ""
     tokens = "" if result.inputs == "static" else f": {result.tokens:,} tokens"
+    tie = f" of {result.tied_to}" if result.tied_to else ""
     return (
         f"{result.layout}{model}, {counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}; "
-        f"inputs {result.inputs}{tokens}; {result.dtype} on {result.device}; "
+        f"inputs {result.inputs}{tokens}{tie}; {result.dtype} on {result.device}; "
         f"read {in_bytes(result.bytes_read)} of {in_bytes(result.bytes_total)}"
     )
 

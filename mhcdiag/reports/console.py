@@ -13,6 +13,9 @@ from mhcdiag.results.verdict import Limit, Verdict
 
 VERDICT_STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNJUDGED: "bold yellow"}
 
+SAMPLED_STYLE = "bold yellow"
+"""Of a pass that is merely sampled: not the green of one that is proved or measured."""
+
 
 def indented(part: RenderableType) -> Padding:
     """Two columns further right."""

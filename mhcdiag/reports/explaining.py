@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from mhcdiag.detectors import OURS, RULES, running_minimum, tails
 from mhcdiag.detectors.excursions import CALM, NEIGHBOURS
 from mhcdiag.detectors.interface import DetectionSettings
-from mhcdiag.metrics import METRICS, Metric
+from mhcdiag.metrics import METRICS, Explanation, Metric
+from mhcdiag.metrics.gain import EVIDENCE
+from mhcdiag.policies.gates import EVIDENCE as EVIDENCE_GATE
 from mhcdiag.policies.policy import ANY, PolicyGate
 from mhcdiag.reports.explaining_formats import FORMATS_TITLE, FORMATS_TOPIC, format_words
 from mhcdiag.results.numbers import text
@@ -66,13 +68,23 @@ def metric_words(metric: Metric) -> str:
     about = f"{metric.name}: {metric.unit}, of {metric.family}s"
     if metric.series is not None:
         about += f", series {metric.series} unless the gate names another"
+    return "\n\n".join([about, *_parts(words)])
+
+
+def _parts(words: Explanation) -> list[str]:
     parts = [
         ("Measures", words.measures),
         ("Source", words.source),
         ("False alarms", words.false_alarms),
         ("What to do", words.action),
     ]
-    return "\n\n".join([about, *(_paragraph(title, words) for title, words in parts)])
+    return [_paragraph(title, text) for title, text in parts]
+
+
+def evidence_words() -> str:
+    """Return what the gate is about that every checkpoint has beside those of the policy."""
+    about = f"Gate '{EVIDENCE_GATE}': of checkpoints, beside the gates of the policy; it asks what they passed on"
+    return "\n\n".join([about, *_parts(EVIDENCE)])
 
 
 def gate_words(gate: PolicyGate, metric: Metric) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from mhcdiag.reports.console import (
     ASCII_BLOCKS,
     BLOCKS,
+    SAMPLED_STYLE,
     VERDICT_STYLES,
     compared_text,
     indented,
@@ -21,12 +22,16 @@ from mhcdiag.reports.console import (
     sparkline,
 )
 from mhcdiag.reports.text import in_bytes, reason_beside
-from mhcdiag.results.bands import BANDS, BROKEN, DIRECTION_WORDS, band_of
+from mhcdiag.results.bands import DIRECTION_WORDS, reading, reading_of
+from mhcdiag.results.evidence import assurance, qualification
 from mhcdiag.results.gain import Curve, Definition, Direction, GainResult, Kind, Reduction, WorstSpan, blame
+from mhcdiag.results.health import Severity
 from mhcdiag.results.judged import JudgedGain, Unreadable
 from mhcdiag.results.numbers import from_log10, is_finite, text
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.results.wording import plural, short_names
+
+BAND_STYLES = {None: "green", Severity.NOTE: "yellow", Severity.WARN: "yellow", Severity.FAIL: "bold red"}
 
 DEFINITIONS = (
     "norm: largest row (forward) or column (backward) sum of absolute values; amax: signs kept, as in arXiv "
@@ -62,15 +67,28 @@ def gain_report(
 
 
 def verdict_line(each: JudgedGain | Unreadable) -> Text:
-    """The verdict with the number and the limit that decided it."""
-    line = Text.assemble((each.verdict.upper(), VERDICT_STYLES[each.verdict]), "  ", each.path)
+    """The verdict with what it rests on, and the number and the limit that decided it.
+
+    A pass on a mere sample says so before anything else: whoever reads no further has read that.
+    """
+    line = Text.assemble((each.verdict.upper(), VERDICT_STYLES[each.verdict]))
     if isinstance(each, Unreadable):
-        return line.append(f"  {reason_beside(each.path, each.reason)}")
+        return line.append(f"  {each.path}  {reason_beside(each.path, each.reason)}")
+    sampled = qualification(each.result, each.limits) if each.verdict is Verdict.PASS else ""
+    if sampled:
+        line = Text.assemble((f"{each.verdict.upper()} {sampled}", SAMPLED_STYLE))
+    line.append(f"  {each.path}")
     if each.result.nonfinite:
         broken = each.result.nonfinite[0]
         return line.append(f"  site {broken.site}: {broken.found} (tensor {', '.join(broken.tensors)})")
+    if each.weights is not None and each.weights.nonfinite:
+        return line.append(f"  {each.weights.nonfinite[0].what}")
     for limit in each.limits:
         line.append(f"  {compared_text(limit)}")
+    if each.verdict is Verdict.PASS and not sampled:
+        line.append(f"  ({assurance(each.result, each.limits)})")
+    if each.weights is not None and each.weights.unscanned:
+        line.append(f"  {each.weights.not_scanned}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 
@@ -119,15 +137,16 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     whole = {d: result.gain[Kind.PREFIX, direction, d, Reduction.MEAN][-1] for d in Definition}
     peak = worst_site(single)
     worst = result.worst[direction, Definition.NORM]
-    bound = result.bound[direction].worst
-    band = band_of(worst.value)
+    bound, reached = result.bound[direction].worst, result.bound[direction].reached
+    band = reading_of(result, direction)
     return {
         "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
         WORST: Text(f"{text(worst.value)}  {stretch(worst)}"),
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
-        "reading": Text(band.word, style=_band_style(band.word)),
+        **({} if reached is None else {"reached by some input": text(reached)}),
+        "reading": Text(band.word, style=BAND_STYLES[band.severity]),
     }
 
 
@@ -140,10 +159,6 @@ def worst_site(single: Curve) -> int:
 def stretch(span: WorstSpan) -> str:
     """A span in words."""
     return span.from_site if span.from_site == span.to_site else f"{span.from_site} to {span.to_site}"
-
-
-def _band_style(word: str) -> str:
-    return {"calm": "green", "normal": "green", "watch": "yellow", "warn": "yellow"}.get(word, "bold red")
 
 
 def _depth(result: GainResult, *, width: int, blocks: str) -> list[RenderableType]:
@@ -175,9 +190,7 @@ def _blame(result: GainResult) -> list[Text]:
 
 
 def _meaning(result: GainResult) -> list[Text]:
-    values = [result.worst[direction, Definition.NORM].value for direction in Direction]
-    order = [band.word for band in (*BANDS, BROKEN)]
-    band = max((band_of(value) for value in values), key=lambda band: order.index(band.word))
+    band = reading(result)
     lines = [Text.assemble((f"{band.word}: ", "bold"), f"{band.meaning}; {band.advice}")]
     if result.sinkhorn is not None:
         quality = result.sinkhorn
@@ -227,7 +240,8 @@ def _side_by_side(judged: Sequence[JudgedGain]) -> Table:
     table.add_row("inputs", *(f"{result.inputs} ({result.tokens} tokens)" for result in results))
     for direction in Direction:
         spans = [result.worst[direction, Definition.NORM] for result in results]
-        table.add_row(f"worst {direction}", *(f"{text(s.value)} {band_of(s.value).word}" for s in spans))
+        table.add_row(f"worst {direction}", *(text(span.value) for span in spans))
+        table.add_row("", *(reading_of(result, direction).word for result in results))
         table.add_row("", *(escape(stretch(s)) for s in spans))
         for definition in reversed(Definition):
             curves = [result.gain[Kind.PREFIX, direction, definition, Reduction.MEAN] for result in results]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mhcdiag.reports.text import printable, reason_beside, wrapped
 from mhcdiag.results.documents.health import health_document
+from mhcdiag.results.documents.weights import weights_document
 from mhcdiag.results.health import CheckResult, Finding, HealthResult
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
@@ -44,7 +45,16 @@ def health_text(result: HealthResult, *, width: int, details: bool = False) -> s
 def verdict_line(each: JudgedHealth | Unreadable) -> str:
     """The verdict with what decided it."""
     reason = f"  {reason_beside(each.path, each.reason)}" if each.verdict is not Verdict.PASS else ""
-    return printable(f"{each.verdict.upper()}  {each.path}{reason}")
+    sampled = _sampled(each.result) if isinstance(each, JudgedHealth) and each.verdict is Verdict.PASS else ""
+    weights = each.weights if isinstance(each, JudgedHealth) else None
+    unscanned = f"  {weights.not_scanned}" if weights is not None and weights.unscanned else ""
+    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}{unscanned}")
+
+
+def _sampled(result: HealthResult) -> str:
+    """What stands behind PASS where the gain is merely sampled, as in `mhcdiag gain`."""
+    check = result.gain
+    return f" {check.qualification}" if check is not None and check.qualification else ""
 
 
 def health_json(judged: Sequence[JudgedHealth | Unreadable]) -> str:
@@ -61,14 +71,16 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
     elif not check.findings:
         numbers = "" if details else _numbers(check, most=MOST_NUMBERS).replace("_", " ")
         lines = wrapped(
-            f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{check.basis}]", width, indent=15
+            f"  {check.name:12} ", f"nothing found{numbers and f': {numbers}'}  [{_basis(check)}]", width, indent=15
         )
     else:
         lines = []
         for finding in check.findings:
             head = f"  {check.name:12} {finding.severity.upper():4} "
-            lines += wrapped(head, f"{_where(finding)}{finding.what}  [{check.basis}]", width, indent=15)
+            lines += wrapped(head, f"{_where(finding)}{finding.what}  [{_basis(check)}]", width, indent=15)
             lines += wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
+    for skipped in check.skipped:
+        lines += wrapped(" " * 15, f"skipped: {skipped}", width, indent=17)
     if details:
         lines += wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
         lines += wrapped(" " * 15, f"source: {check.source}", width, indent=17)
@@ -94,6 +106,10 @@ def _not_made(checks: Sequence[CheckResult], width: int) -> list[str]:
     return lines
 
 
+def _basis(check: CheckResult) -> str:
+    return str(check.basis if check.evidence is None else check.evidence)
+
+
 def _where(finding: Finding) -> str:
     if not finding.site:
         return ""
@@ -103,4 +119,7 @@ def _where(finding: Finding) -> str:
 
 def _record(each: JudgedHealth | Unreadable) -> dict[str, object]:
     judged: dict[str, object] = {"path": each.path, "verdict": str(each.verdict), "reason": each.reason}
-    return judged if isinstance(each, Unreadable) else judged | health_document(each.result)
+    if isinstance(each, Unreadable):
+        return judged
+    weights = None if each.weights is None else weights_document(each.weights)
+    return judged | health_document(each.result) | {"weights": weights}

@@ -11,10 +11,12 @@ from mhcdiag.reports.text import all_digits
 from mhcdiag.results.bands import RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
+from mhcdiag.results.documents.weights import weights_document
+from mhcdiag.results.evidence import assurance, qualification, weakest
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import Event, JudgedLog, SpikesReport
-from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend
+from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend, qualification_of_trend
 from mhcdiag.results.verdict import Limit
 
 FORMAT_VERSION = 1
@@ -171,7 +173,14 @@ def gain_json(judged: Sequence[JudgedGain | Unreadable]) -> str:
 def limits_document(limits: Sequence[Limit]) -> list[Json]:
     """Every number that was judged, with its limit."""
     return [
-        {"metric": one.metric, "value": number(one.value), "limit": number(one.limit), "passed": one.passed}
+        {
+            "metric": one.metric,
+            "value": number(one.value),
+            "limit": number(one.limit),
+            "passed": one.passed,
+            "evidence": None if one.evidence is None else str(one.evidence),
+            "bound": number(one.bound),
+        }
         for one in limits
     ]
 
@@ -186,8 +195,11 @@ def _judged(each: JudgedGain) -> Json:
         "path": result.path,
         "verdict": str(each.verdict),
         "reason": each.reason,
+        "evidence": None if each.evidence is None else str(each.evidence),
+        "rests_on": assurance(result, each.limits) or qualification(result, each.limits),
         **provenance(result),
         "limits": limits_document(each.limits),
+        "weights": None if each.weights is None else weights_document(each.weights),
         **measurement(result),
     }
 
@@ -204,9 +216,12 @@ def trend_json(judged: JudgedTrend | Unreadable) -> str:
 
 def _trend(judged: JudgedTrend) -> Json:
     result = judged.result
+    evidence = weakest(limit.evidence for limit in judged.limits)
     return {
         "path": result.path,
         "reason": judged.reason,
+        "evidence": None if evidence is None else str(evidence),
+        "rests_on": qualification_of_trend(result, judged.limits),
         "source": str(result.source),
         "measured": MEASURED[result.source],
         "stream_rms": number(result.stream_rms),

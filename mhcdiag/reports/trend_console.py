@@ -12,6 +12,7 @@ from rich.text import Text
 from mhcdiag.reports.console import (
     ASCII_BLOCKS,
     BLOCKS,
+    SAMPLED_STYLE,
     VERDICT_STYLES,
     compared_text,
     indented,
@@ -20,11 +21,21 @@ from mhcdiag.reports.console import (
 )
 from mhcdiag.reports.text import reason_beside
 from mhcdiag.results.bands import DIRECTION_WORDS, RISK, risk_of
+from mhcdiag.results.evidence import weakest
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.spikes import Event, EventKind
-from mhcdiag.results.trend import MEASURED, Crossing, Driver, Growth, JudgedTrend, Source, TrendResult
+from mhcdiag.results.trend import (
+    MEASURED,
+    Crossing,
+    Driver,
+    Growth,
+    JudgedTrend,
+    Source,
+    TrendResult,
+    qualification_of_trend,
+)
 from mhcdiag.results.verdict import Verdict
 
 RISK_NOTE = "a level of risk, not a countdown: gain did not tell when an event came, and toys are not large models"
@@ -52,8 +63,10 @@ def crossing_words(crossing: Crossing) -> str:
         return "not at this rate"
     if crossing.earliest is None:
         return f"step {crossing.expected:,.0f}"
-    latest = "never" if crossing.latest is None else f"{crossing.latest:,.0f}"
-    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {latest})"
+    if crossing.latest is None:
+        # The interval of the rate holds 0: a step beside "no growth that stands out" would be taken for a date.
+        return "no growth that stands out"
+    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {crossing.latest:,.0f})"
 
 
 def risk_words(gain: Number) -> str:
@@ -123,13 +136,24 @@ def trend_report(judged: JudgedTrend, *, width: int, unicode: bool = True) -> Re
 
 def trend_verdict(judged: JudgedTrend | Unreadable, path: str) -> Text:
     """The verdict with every number and its limit."""
-    line = Text.assemble((judged.verdict.upper(), VERDICT_STYLES[judged.verdict]), "  ", path)
+    word, style = judged.verdict.upper(), VERDICT_STYLES[judged.verdict]
+    if isinstance(judged, JudgedTrend) and (sampled := sampled_words(judged)):
+        word, style = f"{word} {sampled}", SAMPLED_STYLE
+    line = Text.assemble((word, style), "  ", path)
     if isinstance(judged, Unreadable):
         return line.append(f"  {reason_beside(path, judged.reason)}")
     for limit in judged.limits:
         # A crossing is a step: the later the gain passes 1000, the better.
         line.append(f"  {compared_text(limit, at_least=limit.metric.endswith('crossing'))}")
+    evidence = weakest(limit.evidence for limit in judged.limits)
+    if judged.verdict is Verdict.PASS and evidence is not None and not sampled_words(judged):
+        line.append(f"  ({evidence})")
     return line.append(f"  ({judged.reason})" if judged.verdict is Verdict.UNJUDGED else "")
+
+
+def sampled_words(judged: JudgedTrend) -> str:
+    """What stands behind PASS where the gains are merely sampled; empty for every other verdict."""
+    return qualification_of_trend(judged.result, judged.limits) if judged.verdict is Verdict.PASS else ""
 
 
 def _run_facts(result: TrendResult) -> Table:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from mhcdiag.errors import SettingError
+from mhcdiag.results.evidence import weakest
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.numbers import Number
 from mhcdiag.results.presented import Brief, Presented
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Relation, Verdict
+from mhcdiag.results.verdict import GainEvidence, Relation, Verdict
+from mhcdiag.results.weights import WeightsResult
 
 
 class GateSeverity(StrEnum):
@@ -70,6 +72,10 @@ class GateOutcome:
     """Why the policy has this gate, in its author's words; may be empty."""
     place: ValuePlace | None
     """Where the value comes from, as far as it has one place."""
+    evidence: GainEvidence | None = None
+    """What the value rests on; None for what is no number of mappings."""
+    bound: Number | None = None
+    """What no input can exceed, of the same number; None where nothing bounds it."""
 
     @property
     def family(self) -> Family:
@@ -113,6 +119,8 @@ class CheckedInput(Brief):
     """Of the file's bytes; empty where they were not all read (a large checkpoint, standard input, a folder)."""
     health: HealthResult | None = None
     """Of a checkpoint, where a gate asks for it."""
+    weights: WeightsResult | None = None
+    """Of a checkpoint: what a scan of all weights found, or why there was none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -148,6 +156,11 @@ class CheckReport(Presented):
     def outcomes_of(self, checked: CheckedInput) -> tuple[GateOutcome, ...]:
         """Return the outcomes of one input, in the order of the policy."""
         return tuple(one for one in self.outcomes if one.path == checked.path and one.family is checked.family)
+
+    @property
+    def evidence(self) -> GainEvidence | None:
+        """The weakest that any number rests on; None where none is one of mappings."""
+        return weakest(one.evidence for one in self.outcomes)
 
     @property
     def decided_by(self) -> GateOutcome | None:

@@ -66,6 +66,9 @@ class Reduction(StrEnum):
     """Mean over the tokens that do not begin a sequence; only where the input names those that do."""
 
 
+NOT_SAID = "the report does not say what its bounds rest on"
+"""Doubt about the bounds of records from before they carried their evidence."""
+
 Curve = tuple[Number, ...]
 """One number per site, in depth order."""
 
@@ -100,8 +103,12 @@ class Bound(Brief):
     """Of P(l,L) per site l."""
     worst: Number | None
     """Of the worst span."""
+    reached: Number | None = None
+    """What some input was found to reach there, though no token need do so; None where that was not searched."""
     why: str
     """Which property the bound follows from, or why there is none."""
+    by_layout: bool = False
+    """Whether it follows from the layout alone, whatever finite values the parameters have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -152,7 +159,7 @@ class GainResult(Presented):
     tensors: tuple[str, ...]
     """Per site, the tensor that defines its mapping (for several, the bias-like one)."""
     inputs: str
-    """Where the input-dependent part came from: static, random, embedding or captured."""
+    """Where the input-dependent part came from: static, aligned, random, embedding or captured."""
     tokens: int
     """Number of tokens behind every number but the spans."""
     span_tokens: int
@@ -193,6 +200,12 @@ class GainResult(Presented):
     """Token mean of P(1,L), the composite of all sites, composed per token; empty where nothing is mixed."""
     composes: bool = True
     """Whether streams persist from site to site; where not, composites are formal numbers, and no gate judges them."""
+    tied_to: str = ""
+    """Which checkpoint the inputs were measured on: "sha256:..." or "step 160"; empty where nothing says so."""
+    sites_total: int = 0
+    """Number of sites of the whole model, of which `sites` may be a part; 0 where that is not known."""
+    bound_doubt: str = NOT_SAID
+    """Why some input might exceed the bounds, such as a projection that was not read; empty where none can."""
 
     def curve(self, kind: str, direction: str, definition: str, reduction: str = "mean") -> Curve:
         """One curve by the four words that define it, e.g. `curve("prefix", "backward", "norm", "max")`."""

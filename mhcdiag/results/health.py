@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mhcdiag.results.presented import Brief, Presented
+from mhcdiag.results.verdict import GainEvidence
 from mhcdiag.results.wording import counted
 
 
@@ -71,6 +72,12 @@ class CheckResult(Brief):
     """Worst first; empty where all is well."""
     not_checkable: str
     """Why it could not be checked; empty where it was. Never to be read as "all is well"."""
+    skipped: tuple[str, ...] = ()
+    """What of it could not be looked at, and why, where the rest was."""
+    evidence: GainEvidence | None = None
+    """What the check of the gain rests on; None for all others."""
+    qualification: str = ""
+    """What stands behind a pass of the gain that is merely sampled, with the command that measures real tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -104,6 +111,11 @@ class HealthResult(Presented):
         found = [finding.severity for check in self.checks for finding in check.findings]
         counts = [f"{found.count(severity)} {severity}" for severity in reversed(SEVERITIES) if severity in found]
         return f"{counted(len(self.checks), 'check')}: {', '.join(counts) or 'nothing found'}"
+
+    @property
+    def gain(self) -> CheckResult | None:
+        """The check of the gain; None where it was not made."""
+        return next((check for check in self.checks if check.evidence is not None), None)
 
     def worst(self) -> Severity | None:
         """The worst finding's severity; None where nothing was found."""

@@ -8,7 +8,8 @@ from mhcdiag.errors import InputError, MhcdiagError, RankError
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.presented import Brief
-from mhcdiag.results.verdict import Limit, Verdict, combine
+from mhcdiag.results.verdict import GainEvidence, Limit, Verdict, combine
+from mhcdiag.results.weights import WeightsResult
 
 Judged = TypeVar("Judged")
 
@@ -25,6 +26,10 @@ class JudgedGain(Brief):
     """The numbers they looked at."""
     reason: str
     """Why the verdict is not a pass; empty where it is."""
+    evidence: GainEvidence | None = None
+    """The weakest that any of these numbers rests on; None where none was judged."""
+    weights: WeightsResult | None = None
+    """What a scan of all its weights found, or why there was none; None where nobody asked for one."""
 
     @property
     def path(self) -> str:
@@ -60,6 +65,25 @@ class JudgedHealth(Brief):
     """What was found."""
     verdict: Verdict
     """What the gate says of it."""
+    reason: str
+    """Why the verdict is not a pass; empty where it is."""
+    weights: WeightsResult | None = None
+    """What a scan of all its weights found, or why there was none; None where nobody asked for one."""
+
+    @property
+    def path(self) -> str:
+        """The input as the user named it."""
+        return self.result.path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class JudgedWeights(Brief):
+    """The weights of one checkpoint, scanned and judged."""
+
+    result: WeightsResult
+    """What was found."""
+    verdict: Verdict
+    """Fail for NaN or infinity, or what `--fail-on` names; unjudged where nothing, or not all asked for, was read."""
     reason: str
     """Why the verdict is not a pass; empty where it is."""
 

@@ -1,17 +1,19 @@
 """How the gain of one training run changes over its steps, and where that leads if it goes on."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mhcdiag.results.evidence import compared
 from mhcdiag.results.gain import Direction
-from mhcdiag.results.numbers import Number, text
+from mhcdiag.results.numbers import Number, text, within
 from mhcdiag.results.presented import Brief, Presented, figure_of
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Limit, Skipped, Verdict
-from mhcdiag.results.wording import counted
+from mhcdiag.results.verdict import GainEvidence, Limit, Skipped, Verdict
+from mhcdiag.results.wording import badness, counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +48,10 @@ class TrendPoint(Brief):
     """The checkpoint, or the column's name in the log."""
     gain: Mapping[Direction, Number]
     """Gain per direction; NaN where it could not be computed."""
+    bound: Mapping[Direction, Number | None] = field(default_factory=dict)
+    """What no input can exceed, where that is proved; empty for logs."""
+    sampled: str = ""
+    """Which inputs stand for real tokens, such as "random inputs"; empty where it is real tokens themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,3 +172,38 @@ class JudgedTrend(Brief):
     """Every number that was held against a limit; for `crossing` the limit is the smallest step that passes."""
     reason: str
     """Why the verdict is no pass; empty where it is."""
+
+
+def peak_limit(trend: TrendResult, direction: Direction, limit: Limit) -> Limit:
+    """The limit on the largest gain of a run, with what it rests on at all steps and the largest of their bounds.
+
+    Of the gains in a log nothing is known but that the running model gave them.
+    """
+    if trend.source is Source.LOG:
+        return limit
+    bounds = [point.bound.get(direction) for point in trend.points]
+    known = [bound for bound in bounds if bound is not None]
+    bound = max(known, key=badness) if len(known) == len(bounds) else None
+    evidence = GainEvidence.CERTIFIED
+    for point, of_point in zip(trend.points, bounds, strict=True):
+        if of_point is None or not within(of_point, limit.limit):
+            evidence = GainEvidence.SAMPLED if point.sampled else min(evidence, GainEvidence.MEASURED, key=_rank)
+        if evidence is GainEvidence.SAMPLED:
+            break
+    return replace(limit, evidence=evidence, bound=bound)
+
+
+def _rank(evidence: GainEvidence) -> int:
+    return evidence.rank
+
+
+def qualification_of_trend(result: TrendResult, limits: Iterable[Limit]) -> str:
+    """`qualification` for a run of checkpoints."""
+    sampled = [limit for limit in limits if limit.evidence is GainEvidence.SAMPLED]
+    if not sampled:
+        return ""
+    least = max(sampled, key=lambda limit: (limit.bound is None, badness(limit.bound or 0.0)))
+    known = "no bound" if least.bound is None else compared(least.bound, least.limit)
+    inputs = next(point.sampled for point in result.points if point.sampled)
+    command = f"mhcdiag trend {shlex.quote(result.path)} --inputs text"
+    return f"on {inputs} only: {known}; measure real tokens with `{command}`"

@@ -19,6 +19,22 @@ EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNJUDGED: 2}
 """Exit code of a command by its verdict; 3 is a bug in mhcdiag, 130 an interrupt."""
 
 
+class GainEvidence(StrEnum):
+    """What a verdict on the gain of mappings rests on, from the strongest on; `results.evidence` decides which."""
+
+    CERTIFIED = "certified"
+    """No input can exceed the limit: proved by the bound of the same number."""
+    MEASURED = "measured"
+    """Measured on real tokens, at all sites, on this checkpoint."""
+    SAMPLED = "sampled"
+    """Anything else, such as random inputs: real tokens may exceed the limit many times over."""
+
+    @property
+    def rank(self) -> int:
+        """0 for the weakest."""
+        return (GainEvidence.SAMPLED, GainEvidence.MEASURED, GainEvidence.CERTIFIED).index(self)
+
+
 class Relation(StrEnum):
     """On which side of the limit a value passes."""
 
@@ -46,6 +62,10 @@ class Limit:
     """The last value that passes."""
     passed: bool
     """Whether the value is on the right side of the limit; NaN never is."""
+    evidence: GainEvidence | None = None
+    """What the value rests on, where it is one of mappings."""
+    bound: Number | None = None
+    """What no input can exceed, of the same number; None where nothing bounds it."""
 
     @classmethod
     def on(cls, metric: str, value: Number, limit: float, *, relation: Relation = Relation.AT_MOST) -> "Limit":

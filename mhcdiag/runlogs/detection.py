@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
-from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, OwnsLines, TextFormat
+from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, TextFormat
 from mhcdiag.runlogs.lines import LineSplitter, clean_line
 from mhcdiag.runlogs.names import canonical_rank
 from mhcdiag.runlogs.sources import PIECE, LogSource
@@ -29,6 +30,19 @@ class FormatChoice:
     """The format."""
     score: int
     """4 per record with a training loss, 2 per evaluation, 1 per other record."""
+
+
+@runtime_checkable
+class OwnsLines(Protocol):
+    """A text format that knows lines of its own beside those that give a record."""
+
+    def belongs(self, text: str, /) -> bool:
+        """Say whether a line is one of the format's own.
+
+        The fallback, which takes any line that names a loss, has no claim to such lines: of the twenty norms in a block
+        of OLMo's console it made twenty records, and OLMo's format made one.
+        """
+        ...
 
 
 def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> TextFormat | FileFormat:

@@ -8,7 +8,7 @@ from typing import Any
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.interface import LogSample
 from mhcdiag.runlogs.names import canonical_rank, step_name
-from mhcdiag.runlogs.records import parse_json
+from mhcdiag.runlogs.records import parse_json, with_json_nan
 from mhcdiag.runlogs.sources import LogSource
 
 _OPENING = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\]]")
@@ -102,15 +102,30 @@ def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
     position = text.find(opening)
     position = text.find("[", position) + 1 if position >= 0 else 0
     if position:
-        yield from _objects(text, position)
+        yield from (one for one, _ in _objects(text, position))
 
 
-def objects_in_a_row(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the whole objects of a file that holds one behind the other, until something else comes."""
-    yield from _objects(data.decode("utf-8", "replace"), 0)
+def objects_in_a_row(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the objects of a file that holds one behind the other, and how many pieces between them name a loss.
+
+    A broken one ends where the next begins at the start of a line.
+    """
+    text = with_json_nan(data.decode("utf-8", "replace"))
+    found: list[dict[str, Any]] = []
+    position = lost = 0
+    while True:
+        for one, end in _objects(text, position):
+            found.append(one)
+            position = end
+        after = text.find("\n{", position + 1)
+        lost += "loss" in text[position : after if after >= 0 else None]
+        if after < 0:
+            return found, lost
+        position = after
 
 
-def _objects(text: str, position: int) -> Iterator[dict[str, Any]]:
+def _objects(text: str, position: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield whole objects and where each ends, until something else comes."""
     decoder = json.JSONDecoder(strict=False)
     while True:
         start = text.find("{", position)
@@ -120,4 +135,4 @@ def _objects(text: str, position: int) -> Iterator[dict[str, Any]]:
             found, position = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             return
-        yield found
+        yield found, position

@@ -200,7 +200,7 @@ length."""
 # A name may hold units and paths ("TFLOP/s/device", "consumed_samples(M)"). A value is not followed by a colon and a
 # digit, which would make it the hour of a time.
 _KEY = r"[A-Za-z_][\w./@()%\-]*"
-_VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w.]|:\d|-\d)"
+_VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w]|\.\d|:\d|-\d)"
 _SPACED = re.compile(rf"(?<![\w./@()%\-])({_KEY})\s*[:=]\s*{_VALUE}")
 # "loss is 3.1" (MindSpore and its readers) names a loss like "loss 3.1"; "loss was 3.1" is prose.
 _LOOSE = re.compile(rf"(?<![\w/.:])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+(?:is\s+)?)[\"']?{_VALUE}")

@@ -17,12 +17,13 @@ from __future__ import annotations  # arrays take a type in annotations from Pyt
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.sources import LogSource
+if TYPE_CHECKING:
+    from mhcdiag.runlogs.sources import LogSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,7 @@ class LogRecord:
     rank: int | None = None
     """Rank of the writer, where the line itself names it."""
     label: str = ""
-    """Texts that say what the record is of (see `records.label_of`)."""
+    """Texts that say what the record is of (`records.label_of`)."""
 
 
 NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
@@ -184,19 +185,6 @@ class TextFormat(LogFormat, Protocol):
         ...
 
 
-@runtime_checkable
-class OwnsLines(Protocol):
-    """A text format that knows lines of its own beside those that give a record."""
-
-    def belongs(self, text: str, /) -> bool:
-        """Say whether a line is one of the format's own.
-
-        The fallback, which takes any line that names a loss, has no claim to such lines: a block of OLMo's console
-        names twenty norms, and counted as twenty records of the fallback against one.
-        """
-        ...
-
-
 def _none_of_them(_text: str, /) -> bool:
     return False
 
@@ -218,7 +206,7 @@ class LineFormat:
     settled: Callable[[Keys, Sequence[str]], Callable[[Keys], LineParser]] | None = None
     """Takes the first lines of a log and gives what `parser` is for it, equal for equal decisions."""
     belongs: Callable[[str], bool] = _none_of_them
-    """Says whether a line is one of the format's own (see `OwnsLines`)."""
+    """Says whether a line is one of the format's own (`detection.OwnsLines`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

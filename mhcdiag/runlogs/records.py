@@ -56,8 +56,17 @@ except ImportError:
     loads_strictly = json.loads
 
 
+# What C, C++ and Rust print, and a script that writes its JSON by hand.
+_BARE = re.compile(r"(?<=[:\[,\s])([-+]?)(nan|inf)(?:inity|\(ind\))?(?=\s*[,}\]])", re.IGNORECASE)
+
+
+def with_json_nan(text: str) -> str:
+    """Return a text that is no JSON because of a bare `nan` or `inf`, with the words that JSON parsers know."""
+    return _BARE.sub(lambda match: "NaN" if match[2].lower() == "nan" else f"{match[1].replace('+', '')}Infinity", text)
+
+
 def parse_json(raw: bytes | str) -> Any:
-    """Return the value of a JSON text; NaN, Infinity and raw control characters are read too.
+    """Return the value of a JSON text; NaN, Infinity, bare nan and inf, and raw control characters are read too.
 
     Raises
     ------
@@ -72,6 +81,11 @@ def parse_json(raw: bytes | str) -> Any:
         return json.loads(raw, strict=False)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    except ValueError:
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        if (repaired := with_json_nan(text)) == text:
+            raise
+    return json.loads(repaired, strict=False)
 
 
 def numbers_of(record: dict[str, Any]) -> dict[str, float]:

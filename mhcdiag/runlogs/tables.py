@@ -126,6 +126,10 @@ def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> Non
     )
 
 
+class ResultsError(LogError):
+    """A list of final results, one per model, which is no log."""
+
+
 _TABLES = frozenset({"json", "jsonl", "csv"})
 """Formats in which people also keep final results."""
 _ONE_PER_RUN = frozenset({"seed", "trial", "fold", "run"})
@@ -144,7 +148,7 @@ def _refuse_results(builder: TableBuilder, choice: Choice, *, path: str, log_for
     if not (apart or named or final):
         return
     why = f"each has another '{apart[0]}'" if apart else "each has a name of its own" if named else "final losses"
-    raise LogError(
+    raise ResultsError(
         path,
         found=f"a list of {builder.rows} results without a step ({why})",
         expected="the log of one run",

@@ -1,6 +1,7 @@
 """One pass over a text log: lines to records and messages, for whole files and growing ones."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -57,7 +58,7 @@ class TextPass:
         for number, raw in zip(lines.numbers, lines.texts, strict=True):
             if not raw:
                 continue
-            if raw == self._raw:  # two handlers of one logger, or a terminal that shows a line again
+            if raw == self._raw and says_something(raw):
                 if self._record is not None:
                     yield TextItem(self._record, self._rank, is_copy=True)
                 continue
@@ -117,6 +118,17 @@ class TextPass:
         if record.values:
             self._names = frozenset(record.values)
         return TextItem(record, rank)
+
+
+_WORD = re.compile(rb"[0-9A-Za-z]")
+
+
+def says_something(raw: bytes) -> bool:
+    """Say whether a line that repeats the one before is a copy: two handlers of one logger, or a terminal.
+
+    The edges of two boxes that follow one another are equal, too.
+    """
+    return _WORD.search(raw) is not None
 
 
 def _may_be_message(raw: bytes, record: LogRecord | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from mhcdiag.errors import ContainerError
+from mhcdiag.results.wording import counted
 
 SAFETENSORS = ".safetensors"
 SAFETENSORS_INDEX = ".safetensors.index.json"
@@ -32,6 +33,11 @@ def listed(names: Iterable[str], *, limit: int = 6) -> str:
     every = list(names)
     more = f" and {len(every) - limit} more" if len(every) > limit else ""
     return ", ".join(shown(name) for name in every[:limit]) + more
+
+
+def unread_files(beside: Sequence[str]) -> list[str]:
+    """In words, what nobody looks at because an index, or the rule of a container, leaves it out."""
+    return [f"{counted(len(beside), 'file')} beside it, not part of it: {listed(beside)}"] if beside else []
 
 
 def natural_order(path: str) -> list[tuple[int, int, str]]:

@@ -8,14 +8,16 @@ import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
-from mhcdiag.tensorfiles.names import shown
+from mhcdiag.results.wording import counted
+from mhcdiag.tensorfiles.names import listed, shown
 from mhcdiag.tensorfiles.places import Place, look
 from mhcdiag.tensorfiles.stores.local import LocalFile
+from mhcdiag.tensorfiles.streams import Stream, further_in, streams_of, unread_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +56,8 @@ class RankedTensors:
         self.config: Mapping[str, Any] | None = stages[0].ranks[0].config
         self.metadata: Mapping[str, str] = {}
         self._files = list({id(rank): rank for stage in stages for rank in stage.ranks}.values())
+        self._stages = stages
+        self._copies: dict[str, list[tuple[Stage, str]]] = {}
         self._home: dict[str, tuple[Stage, str]] = {}
         first_layer = 0
         for stage in stages:
@@ -71,6 +75,7 @@ class RankedTensors:
                 hint="save the checkpoint without pipeline parallelism",
             )
         self._home.setdefault(name, (stage, full_name))  # tied embeddings stand in the first and the last stage
+        self._copies.setdefault(name, []).append((stage, full_name))
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -116,6 +121,50 @@ class RankedTensors:
             return values[0]
         chosen = row_range(tuple(values[0].shape), rows)
         return values[0][chosen.start : chosen.stop].clone()
+
+    def streams(self, name: str) -> list[Stream]:
+        """What every rank saved of one tensor: slices of it, or copies.
+
+        Raises
+        ------
+        ContainerError
+            A rank lacks it, or its values cannot be read.
+        """
+        found: list[Stream] = []
+        if name not in self._copies:
+            rank, behind = self._further()[name]
+            return [replace(one, name=name) for one in streams_of(rank, behind)]
+        for part, (stage, full_name) in enumerate(self._copies[name]):
+            for number, rank in enumerate(stage.ranks):
+                if full_name not in rank.tensors:
+                    raise ContainerError(self.path, found=f"tensor {shown(name)} is missing in rank {number}")
+                place = [f"copy {part}"] if part else []
+                place += [f"rank {number}"] if len(stage.ranks) > 1 else []
+                shown_as = f"{name} ({', '.join(place)})" if place else name
+                found += (replace(one, name=shown_as) for one in streams_of(rank, full_name))
+        return found
+
+    @property
+    def further(self) -> list[str]:
+        """What the files of all ranks hold beside the model, each by its name and the number of its file."""
+        return list(self._further())
+
+    def _further(self) -> dict[str, tuple[NamedTensors, str]]:
+        return {
+            f"{name} (file {number})": (file, name)
+            for number, file in enumerate(self._files)
+            for name in further_in(file)
+        }
+
+    @property
+    def unread(self) -> list[str]:
+        """What is not looked at, and what the first rank of a stage lacks."""
+        found = [words for file in self._files for words in unread_in(file)]
+        for stage in self._stages:
+            first, *others = stage.ranks
+            if lost := {name for rank in others for name in rank.tensors if name not in first.tensors}:
+                found.append(f"{counted(len(lost), 'tensor')} that the first rank lacks: {listed(sorted(lost))}")
+        return found
 
 
 def _layer_of(name: str) -> int | None:

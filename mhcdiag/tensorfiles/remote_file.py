@@ -95,6 +95,24 @@ class RemoteFile:
             found = self._joined(offset, length)
         return bytearray(found if found is not None else self._fetch(offset, length))
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer from `offset` on, and keep nothing of it: a whole checkpoint would not fit into memory.
+
+        Raises
+        ------
+        ContainerError
+            The file ends before, changed since its first bytes were fetched, or cannot be fetched.
+        """
+        if not buffer:
+            return
+        found = self._known(offset, len(buffer))
+        if found is None:
+            answer = self._answer(offset, len(buffer))
+            found = answer.body
+            with self._lock:
+                self._bytes_read += len(found)
+        buffer[:] = found
+
     def _known(self, offset: int, length: int) -> bytes | None:
         return next((part for block in self._blocks if (part := block.part(offset, length)) is not None), None)
 
@@ -106,6 +124,11 @@ class RemoteFile:
         return both.part(offset, length)
 
     def _fetch(self, offset: int, length: int) -> bytes:
+        answer = self._answer(offset, length)
+        self._keep(offset, answer)
+        return answer.body
+
+    def _answer(self, offset: int, length: int) -> Answer:
         answer = self._resource.fetch(span=(offset, length), limit=length)
         size = answer.size
         if (size is not None and size != self._size) or answer.version != self._version:
@@ -116,8 +139,7 @@ class RemoteFile:
             )
         if len(answer.body) != length:
             raise ContainerError(self.name, found=f"{len(answer.body)} bytes", expected=f"{length} from {offset}")
-        self._keep(offset, answer)
-        return answer.body
+        return answer
 
     def _keep(self, offset: int, answer: Answer) -> None:
         with self._lock:

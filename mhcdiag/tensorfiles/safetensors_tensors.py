@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import TensorInfo, row_range
-from mhcdiag.tensorfiles.element_types import torch_dtype
-from mhcdiag.tensorfiles.names import clean_names, shown
+from mhcdiag.results.wording import counted
+from mhcdiag.tensorfiles.element_types import BITS, torch_dtype
+from mhcdiag.tensorfiles.names import clean_names, shown, unread_files
 from mhcdiag.tensorfiles.safetensors_header import Header, read_header
 from mhcdiag.tensorfiles.stores.interface import ByteSource
+from mhcdiag.tensorfiles.streams import Block, Stream, file_reader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +32,8 @@ class SafetensorsTensors:
         What `config.json` holds.
     others
         Files already read that belong to the checkpoint: the index, `config.json`.
+    beside
+        Names of further files in the same folder that could hold tensors and are no part of the checkpoint.
 
     Raises
     ------
@@ -45,17 +49,21 @@ class SafetensorsTensors:
         shard_of: Mapping[str, str] | None = None,
         config: Mapping[str, Any] | None = None,
         others: Sequence[ByteSource] = (),
+        beside: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.config = config
         self.metadata: dict[str, str] = {}
+        self.unread = unread_files(beside)
         self._sources = [*shards.values(), *others]
         self._header_of: dict[str, Header] = {}
         for shard, source in shards.items():
             header = read_header(source)
             # Writers repeat the same metadata in each shard; where they differ, the first has the word.
             self.metadata = header.metadata | self.metadata
-            _add_shard(self._header_of, header, shard=shard, shard_of=shard_of)
+            repeated = _add_shard(self._header_of, header, shard=shard, shard_of=shard_of)
+            if repeated:
+                self.unread.append(f"{counted(repeated, 'tensor')} of {shard} that the index places in another shard")
         _refuse_missing(path, self._header_of, shard_of or {})
         self._full_name_of = clean_names(self._header_of, path=path)
 
@@ -114,6 +122,31 @@ class SafetensorsTensors:
         except (RuntimeError, OverflowError, TypeError) as error:
             raise _cannot_hold(header, full_name, f"shape {list(shape)!r:.60}") from error
 
+    further = ()
+    """Such files hold a model alone."""
+
+    def streams(self, name: str) -> list[Stream]:
+        """The bytes of one tensor, piece by piece.
+
+        Raises
+        ------
+        ContainerError
+            Its element type is not known here.
+        """
+        full_name = self._full_name_of[name]
+        header = self._header_of[full_name]
+        row = header.rows[full_name]
+        dtype, shape, begin = header.dtypes[row], header.shapes[row], header.begins[row]
+        if dtype not in BITS:
+            raise _cannot_hold(header, full_name, f"dtype {shown(dtype)}")
+        read = file_reader(header.source, start=header.data_start + begin, dtype=dtype)
+        if dtype == "C64":  # real and imaginary parts along a further axis
+            read, shape = file_reader(header.source, start=header.data_start + begin, dtype="F32"), (*shape, 2)
+        block = Block(offsets=(0,) * len(shape), shape=shape, read=read)
+        size = header.ends[row] - begin
+        as_read = "F32" if dtype == "C64" else dtype
+        return [Stream(name=name, dtype=as_read, stored=dtype, shape=shape, bytes=size, blocks=(block,))]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
@@ -152,7 +185,8 @@ class _Infos(Mapping[str, TensorInfo]):
         return name in self._full_name_of
 
 
-def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None) -> None:
+def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shard_of: Mapping[str, str] | None) -> int:
+    """Take the tensors of a shard; returns how many it repeats that stand elsewhere."""
     names = list(header.rows)
     if shard_of is not None and not set(map(shard_of.get, names)) <= {shard, None}:
         # A shard may repeat a tensor that the index places elsewhere; one that it does not mention is kept.
@@ -166,6 +200,7 @@ def _add_shard(header_of: dict[str, Header], header: Header, *, shard: str, shar
             hint="pass one file, if they are different checkpoints",
         )
     header_of.update(dict.fromkeys(names, header))
+    return len(header.rows) - len(names)
 
 
 def _refuse_missing(path: str, header_of: Mapping[str, Header], shard_of: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Which of the dictionaries in a training checkpoint holds the weights of the model."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
@@ -16,6 +16,7 @@ DEFAULT_KEYS = ("model", "model_state_dict", "state_dict", "module")
 _CONFIG_KEYS = ("config", "model_args")
 _ARGUMENTS = "args"
 _DEEPEST = 16
+_DEEPEST_LIST = 100
 _MOST_DICTIONARIES = 1_000_000
 # What a state dict of torch.optim has, whatever name it was saved under.
 _PARAM_GROUPS = "param_groups"
@@ -56,6 +57,40 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
         found = f"no tensors outside of optimizer state; the keys are {listed(map(str, node)) or 'none'}"
         raise ContainerError(path, found=found, expected="a dictionary of tensors", hint="name one with --key")
     return tensors
+
+
+def tensors_elsewhere(root: Any, chosen: Collection[int]) -> "dict[str, Tensor]":
+    """Tensors of a file that are none of the model's: the state of an optimizer, an average of the weights.
+
+    Parameters
+    ----------
+    root
+        The object that was saved, after `weights` has found it to be a shallow tree.
+    chosen
+        `id` of each tensor of the model.
+
+    Returns
+    -------
+    dict
+        Each once, by the keys and indices that lead to it.
+    """
+    return dict(_elsewhere(root, "", set(chosen), depth=0))
+
+
+def _elsewhere(value: Any, name: str, known: set[int], *, depth: int) -> "Iterable[tuple[str, Tensor]]":
+    import torch
+
+    # Lists may contain themselves, and a few that contain each other unfold into billions: each is looked at once.
+    if id(value) in known or depth > _DEEPEST_LIST:
+        return
+    if isinstance(value, torch.Tensor):
+        known.add(id(value))
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        known.add(id(value))
+        inside = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, one in inside:
+            yield from _elsewhere(one, f"{name}.{key}" if name else str(key), known, depth=depth + 1)
 
 
 def config_in(root: Any) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mhcdiag.errors import InputError, OutputError, SettingError
-from mhcdiag.layouts.families.toy import METADATA_KEY, MODEL_TYPE
+from mhcdiag.layouts.checks import TOY_METADATA, TOY_TYPE
 from mhcdiag.results.toy import StepRow
 from mhcdiag.toy.model import CONNECTION, Parameters, SiteRecord
 from mhcdiag.toy.settings import ToySettings, differing
@@ -78,7 +78,7 @@ def config_of(settings: ToySettings) -> dict[str, Any]:
     """What a reader of the checkpoints must know."""
     topology = topology_for(settings)
     config: dict[str, Any] = {
-        "model_type": MODEL_TYPE,
+        "model_type": TOY_TYPE,
         "topology": topology.name,
         "num_hidden_layers": settings.depth,
         "hidden_size": settings.width,
@@ -108,7 +108,7 @@ def named_tensors(parameters: Parameters) -> dict[str, Tensor]:
 
 def write_checkpoint(folder: Path, settings: ToySettings, step: int, parameters: Parameters) -> None:
     """Write the parameters after a step."""
-    metadata = {METADATA_KEY: json.dumps(config_of(settings)), "step": str(step)}
+    metadata = {TOY_METADATA: json.dumps(config_of(settings)), "step": str(step)}
     _save(named_tensors(parameters), folder / checkpoint_name(step), metadata)
 
 

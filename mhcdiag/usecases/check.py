@@ -1,6 +1,5 @@
 """One policy over all inputs: plan, measure, judge, and keep what could not be read beside what could."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,23 +10,23 @@ from pathlib import Path
 from mhcdiag.errors import OutputError, SettingError
 from mhcdiag.metrics import METRICS, Examined
 from mhcdiag.policies.baseline import Baseline, read_baseline, record_of, records_of, refuse_other_model
-from mhcdiag.policies.gates import applies, gates_for, judge_gate, overall, unjudged, without_allowed
-from mhcdiag.policies.inputs import Input, from_paths, from_patterns
+from mhcdiag.policies.gates import applies, gates_for, judge_evidence, judge_gate, overall, unjudged, without_allowed
+from mhcdiag.policies.inputs import Input, from_paths, from_patterns, sha256_of
 from mhcdiag.policies.policy import ANY, Policy, PolicyGate
 from mhcdiag.policies.policy_files import gate_series, read_policy
 from mhcdiag.policies.verdicts import doubts
+from mhcdiag.policies.weights_verdicts import weights_outcomes
 from mhcdiag.results.check import AllowedEvent, CheckedInput, CheckReport, Family, GateOutcome, report_time
+from mhcdiag.results.evidence import beside_weights
 from mhcdiag.results.gain import GainResult
-from mhcdiag.results.health import HealthResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import EXIT_CODES, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, Verdict, combine
+from mhcdiag.usecases.checkpoint_reading import CheckpointReader, Look
 from mhcdiag.usecases.log_judging import judge_log
-from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions
+from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions, WeightsOptions
+from mhcdiag.usecases.same_runs import LossCurve, loss_curve, once_among_inputs
 from mhcdiag.version import __version__
-
-WHOLE_FILE = 1 << 28
-"""Largest file in bytes that is hashed: reading a large checkpoint for its hash would take longer than all the rest."""
 
 
 def check(
@@ -35,7 +34,9 @@ def check(
     *,
     policy: str | os.PathLike[str] | None = None,
     baseline: str | os.PathLike[str] | None = None,
+    require: str | None = None,
     strict: bool = False,
+    scan: bool | None = None,
     jobs: int | None = None,
 ) -> CheckReport:
     """Hold checkpoints and logs against a policy.
@@ -49,8 +50,14 @@ def check(
         the command, this looks for no file that was not named.
     baseline
         An earlier JSON report that `max_ratio` and `spikes.new` compare with.
+    require
+        What a pass on a checkpoint must rest on: `certified` (proved), `measured` (on real tokens) or `sampled`; less
+        leaves it unjudged. None takes `require` of the policy's [gain] table; without that, what is merely sampled is
+        a warning.
     strict
-        Whether warnings count as failures, and what was assumed or skipped leaves an input unjudged.
+        Whether warnings count as failures, and what was assumed, skipped or sampled leaves an input unjudged.
+    scan
+        Whether to look at all weights of checkpoints, as `mhcdiag.weights` does; None: of local ones up to 4 GB.
     jobs
         Inputs worked on at the same time; None: 2.
 
@@ -68,6 +75,8 @@ def check(
         policy_path=None if policy is None else Path(policy),
         baseline=None if baseline is None else Path(baseline),
         strict=strict,
+        require=require,
+        scan=scan,
         jobs=jobs,
     )
     inputs = find_inputs(options)
@@ -75,36 +84,39 @@ def check(
     logs.published_rule()
     checkpoints = None
     if has_checkpoints(inputs):
-        checkpoints = checkpoint_reader(GainOptions.from_params({} if rules is None else rules.gain))
+        checkpoints = checkpoint_reader(
+            GainOptions.from_params({} if rules is None else rules.gain),
+            WeightsOptions.from_params({} if rules is None else rules.weights),
+            scan=scan,
+        )
     return run_check(make_plan(options, inputs, logs=logs, checkpoints=checkpoints))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointReader:
-    """How checkpoints are looked at; torch is imported for it, so that a check of logs alone has none."""
+def checkpoint_reader(
+    options: GainOptions, of_weights: WeightsOptions, *, scan: bool | None = None
+) -> CheckpointReader:
+    """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`.
 
-    measure: Callable[[str], GainResult]
-    """Measure the gains."""
-    examine: Callable[[str], HealthResult]
-    """Examine the health; done only where a gate asks for it."""
-
-
-def checkpoint_reader(options: GainOptions) -> CheckpointReader:
-    """Return what looks at checkpoints as `mhcdiag gain` does, and with the default thresholds of `mhcdiag health`."""
+    Parameters
+    ----------
+    scan
+        Whether to look at all weights; None: of local checkpoints up to 4 GB.
+    """
     from mhcdiag.usecases.gain import measurement
-    from mhcdiag.usecases.health import health
+    from mhcdiag.usecases.health import HealthOptions, examined
+    from mhcdiag.usecases.weights import weights_beside
 
-    examine = partial(
-        health,
+    how = HealthOptions(
         # The other inputs of a gain are those of one site only, or come with the file.
-        inputs=options.inputs if options.inputs in ("static", "random") else None,
+        inputs=options.inputs if options.inputs in ("static", "aligned", "random") else None,
         seed=options.seed,
         key=options.key,
         layout=options.layout,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
-    return CheckpointReader(measure=measurement(options), examine=examine)
+    look = partial(weights_beside, options=of_weights, wanted=scan, key=options.key)
+    return CheckpointReader(measure=measurement(options), examine=partial(examined, options=how), scan=look)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +141,10 @@ class Plan:
     """Whether to end with 0 whatever is found."""
     jobs: int
     """Inputs worked on at the same time."""
+    require: GainEvidence | None = None
+    """What a pass on mappings must rest on; None: what is merely sampled is a warning."""
+    curve: Callable[[str], LossCurve] | None = None
+    """Read the losses of a log, to find out which logs of a folder are the same run; None where nobody asks."""
 
 
 def find_inputs(options: CheckOptions) -> list[Input]:
@@ -146,9 +162,8 @@ def find_inputs(options: CheckOptions) -> list[Input]:
         inputs = from_patterns(options.rules.inputs, options.policy_path.resolve().parent)
         inputs += _without_inputs(options.rules.gates, inputs)
     if not inputs:
-        where = "there is no policy file here or above"
-        if options.policy_path:
-            where = f"{options.policy_path} names no [inputs]"
+        named = options.policy_path
+        where = f"{named} names no [inputs]" if named else "there is no policy file here or above"
         raise SettingError(f"nothing to check: no PATH was given and {where}; see `mhcdiag check --init`")
     return inputs
 
@@ -202,12 +217,11 @@ def make_plan(
         read=read,
         baseline=None if options.baseline is None else read_baseline(options.baseline),
         strict=options.strict,
+        require=options.required(),
         exit_zero=options.exit_zero,
         jobs=options.jobs or JOBS,
+        curve=lambda path: loss_curve(path, logs),
     )
-
-
-# What is done
 
 
 def run_check(plan: Plan) -> CheckReport:
@@ -245,35 +259,22 @@ def accept(plan: Plan, path: Path) -> CheckReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
-    """What came of one input."""
-
-    result: GainResult | LogResult | Unreadable
-    health: HealthResult | None = None
-    """Where a gate asks for it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Judged:
     checked: CheckedInput
     outcomes: tuple[GateOutcome, ...] = ()
     allowed: tuple[AllowedEvent, ...] = ()
 
 
-def _look_at_all(plan: Plan) -> list[_Look]:
+def _look_at_all(plan: Plan) -> list[Look]:
     """Measure every checkpoint and read every log, in the order of the plan."""
 
-    def look(one: Input) -> _Look:
+    def look(one: Input) -> Look:
         if one.error:
-            return _Look(result=Unreadable(path=one.path, reason=one.error))
+            return Look(result=Unreadable(path=one.path, reason=one.error))
         if one.family is Family.LOG:
-            return _Look(result=readable(one.path, plan.read))
+            return Look(result=readable(one.path, plan.read))
         assert plan.checkpoints is not None, f"{one.path} was planned as a log"
-        result = readable(one.path, plan.checkpoints.measure)
-        if isinstance(result, Unreadable) or not _asks_for_health(plan, one):
-            return _Look(result=result)
-        health = readable(one.path, plan.checkpoints.examine)
-        return _Look(result=health) if isinstance(health, Unreadable) else _Look(result=result, health=health)
+        return plan.checkpoints.look(one.path, with_health=_asks_for_health(plan, one))
 
     if plan.jobs == 1 or len(plan.inputs) == 1:
         return [look(one) for one in plan.inputs]
@@ -285,12 +286,18 @@ def _asks_for_health(plan: Plan, one: Input) -> bool:
     return any(gate.metric.startswith("health.") for gate in gates_for(plan.policy.gates, one.family, one.path))
 
 
-def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
-    judged = [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)]
+def _judge_all(plan: Plan, looks: Sequence[Look]) -> CheckReport:
+    judged = once_among_inputs(
+        [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)],
+        checked=lambda one: one.checked,
+        told=lambda one, checked: replace(one, checked=checked),
+        found={one.path for one in plan.inputs if one.found},
+        gates=plan.policy.gates,
+        curve=plan.curve,
+    )
     outcomes = tuple(outcome for one in judged for outcome in one.outcomes)
-    verdicts = [one.checked.verdict for one in judged]
     # An input on which only warnings failed has passed; one that could not be read has not.
-    verdict = combine(verdicts)
+    verdict = combine([one.checked.verdict for one in judged])
     return CheckReport(
         verdict=verdict,
         exit_code=0 if plan.exit_zero else EXIT_CODES[verdict],
@@ -305,14 +312,14 @@ def _judge_all(plan: Plan, looks: Sequence[_Look]) -> CheckReport:
     )
 
 
-def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
+def _judge(plan: Plan, one: Input, look: Look) -> _Judged:
     result = look.result
     if isinstance(result, Unreadable):
         unread = CheckedInput(
             path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
         )
         return _Judged(checked=unread)
-    record = record_of(result, look.health)
+    record = record_of(result, look.health, look.weights)
     allowed: tuple[AllowedEvent, ...] = ()
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)
     if isinstance(record, LogResult):
@@ -324,21 +331,20 @@ def _judge(plan: Plan, one: Input, look: _Look) -> _Judged:
         refuse_other_model(plan.baseline, baseline.gain, record.gain)
     gates = list(gates_for(plan.policy.gates, one.family, one.path))
     outcomes = [judge_gate(gate, record, baseline) for gate in gates]
+    outcomes += weights_outcomes(look.weights, gates)
     outcomes += [unjudged(one.path, one.family, why) for why in doubts(result, judged=bool(gates), strict=plan.strict)]
+    if isinstance(result, GainResult):
+        found = beside_weights(result, look.weights)
+        evidence = judge_evidence(found, outcomes, require=plan.require, strict=plan.strict)
+        outcomes += [] if evidence is None else [evidence]
     checked = CheckedInput(
         path=one.path,
         family=one.family,
         verdict=overall(outcomes, strict=plan.strict),
         result=result,
         error="",
-        sha256=_sha256(one.path),
+        sha256=sha256_of(one.path),
         health=look.health,
+        weights=look.weights,
     )
     return _Judged(checked=checked, outcomes=tuple(outcomes), allowed=allowed)
-
-
-def _sha256(path: str) -> str:
-    if not os.path.isfile(path) or os.path.getsize(path) > WHOLE_FILE:
-        return ""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

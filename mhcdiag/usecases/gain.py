@@ -13,9 +13,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
-from mhcdiag.layouts.readings import Reading, UnmixedReading
+from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
+from mhcdiag.measures.gain import Gains, identity_gains, measure_gains, with_reached
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
@@ -68,13 +68,14 @@ def gain(
     path
         A checkpoint file, a directory of shards, or a file of captured mappings.
     inputs
-        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random`, `embedding` (the
-        first attention site alone, exactly, per token id) or `captured`; None takes `captured` for captured mappings,
-        `random` where the layout depends on its input, else `static`.
+        Where the input-dependent part of the mappings comes from: `static` (it is zero), `aligned` (one direction per
+        token at all sites), `random`, `embedding` (the first attention site alone, exactly, per token id) or
+        `captured`; None takes `captured` for captured mappings, where the mappings depend on their input `aligned` if
+        nothing constrains them and `random` if something does, else `static`.
     tokens
-        Number of random tokens, or of token ids from 0.
+        Number of drawn tokens, or of token ids from 0.
     seed
-        Seed of the random inputs, not negative.
+        Seed of the drawn inputs, not negative.
     sites
         First and last site to analyse, counted from 1; None takes all.
     key
@@ -102,6 +103,7 @@ def gain(
     )
     checkpoint = open_checkpoint(path, key=key)
     found, recognition = recognise(checkpoint, layout=layout)
+    sites_total = len(recognition.sites)
     if sites is not None:
         recognition = _only_sites(recognition, sites)
     read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
@@ -109,7 +111,8 @@ def gain(
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
     measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
     bytes_read = opening + ranks.share(sum(ranks.gather(checkpoint.bytes_read - opening)))
-    return _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    record = _record(os.fspath(path), checkpoint, found, recognition, read, measured, bytes_read=bytes_read)
+    return replace(record, sites_total=sites_total)
 
 
 def measurement(options: GainOptions) -> Callable[..., GainResult]:
@@ -158,6 +161,8 @@ def _record(
         mean_mappings=measured.gains.mean_mappings,
         mean_composite=measured.gains.mean_composite,
         composes=reading.composes,
+        tied_to=reading.tied_to,
+        bound_doubt=reading.bound_doubt(),
     )
 
 
@@ -183,12 +188,12 @@ def _read(
         first = read_first_site(checkpoint, layout, recognition, overrides, tokens=tokens)
         return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
     with _threads(1):
-        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
-    chosen = reading.choose_inputs(inputs)
-    if chosen is None:
-        possible = ", ".join(reading.inputs)
-        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
-    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
+        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
+        chosen = reading.choose_inputs(inputs)
+        if chosen is None:
+            possible = ", ".join(reading.inputs)
+            raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+        return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
 def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
@@ -210,6 +215,8 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
             ranks=ranks,
         )
         bound = reading.bounds()
+        if isinstance(reading, ParametricReading) and (worst_inputs := reading.worst_inputs()) is not None:
+            bound = with_reached(bound, worst_inputs, gains)
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
 
 

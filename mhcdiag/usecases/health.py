@@ -15,10 +15,13 @@ from mhcdiag.layouts.stored_parts import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
 from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.usecases.gain import gain as measure_gain
 from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
+from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
@@ -35,6 +38,34 @@ class _Read:
     recognition: Recognition
     reading: Reading
     inputs: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthOptions:
+    """How a checkpoint is examined; `health` says what each means."""
+
+    against: str | os.PathLike[str] | None = None
+    captured: str | os.PathLike[str] | None = None
+    inputs: str | None = None
+    tokens: int = TOKENS
+    seed: int = 0
+    key: str | None = None
+    layout: str | None = None
+    orientation: str | None = None
+    sinkhorn_iters: int | None = None
+    only: Sequence[str] = ()
+    thresholds: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        refuse_unusable(orientation=self.orientation, sinkhorn_iters=self.sinkhorn_iters, seed=self.seed)
+        if not 1 <= self.tokens <= CHUNK_TOKENS:
+            raise SettingError(f"{self.tokens} tokens: expected 1 to {CHUNK_TOKENS}")
+
+    @property
+    def overrides(self) -> Overrides:
+        """What to believe over the checkpoint."""
+        orientation = None if self.orientation is None else Orientation(self.orientation)
+        return Overrides(orientation=orientation, sinkhorn_iters=self.sinkhorn_iters)
 
 
 def health(
@@ -74,18 +105,40 @@ def health(
     mhcdiag.MhcdiagError
         An input cannot be read, or the options contradict it.
     """
-    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, seed=seed)
-    overrides = Overrides(
-        orientation=None if orientation is None else Orientation(orientation), sinkhorn_iters=sinkhorn_iters
+    options = HealthOptions(
+        against=against,
+        captured=captured,
+        inputs=inputs,
+        tokens=tokens,
+        seed=seed,
+        key=key,
+        layout=layout,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+        only=only,
+        thresholds=thresholds,
     )
-    if not 1 <= tokens <= CHUNK_TOKENS:
-        raise SettingError(f"{tokens} tokens: expected 1 to {CHUNK_TOKENS}")
+    return examined(path, options)
+
+
+def examined(
+    path: str | os.PathLike[str], options: HealthOptions, *, measured: GainResult | None = None
+) -> HealthResult:
+    """Examine a checkpoint; see `health`.
+
+    Parameters
+    ----------
+    measured
+        What was measured of its gain already; None measures it where the check of the gain asks for it.
+    """
     earlier = None
-    if against is not None:
-        earlier = _read(open_checkpoint(against, key=key), layout, overrides, inputs, tokens, seed)
-    activations = () if captured is None else _captured(open_checkpoint(captured))
-    checkpoint = open_checkpoint(path, key=key)
-    read = _read(checkpoint, layout, overrides, inputs, tokens, seed, activations=activations, earlier=earlier)
+    if options.against is not None:
+        earlier = _read(open_checkpoint(options.against, key=options.key), options)
+    activations = () if options.captured is None else _captured(open_checkpoint(options.captured))
+    checkpoint = open_checkpoint(path, key=options.key)
+    read = _read(checkpoint, options, activations=activations, earlier=earlier)
+    measure = partial(_gain, path, options, None if options.inputs is None else read.inputs)
+    subject = replace(read.subject, gain=measure if measured is None else lambda: measured)
     return HealthResult(
         path=os.fspath(path),
         layout=read.layout,
@@ -94,10 +147,23 @@ def health(
         sites=read.subject.sites,
         inputs=read.inputs,
         tokens=read.subject.maps.shape[-1],
-        against="" if against is None else os.fspath(against),
-        checks=examine(read.subject, only=only, thresholds=thresholds),
+        against="" if options.against is None else os.fspath(options.against),
+        checks=examine(subject, only=options.only, thresholds=options.thresholds),
         assumed=(*read.recognition.assumed, *read.reading.assumed),
         notes=read.reading.notes,
+    )
+
+
+def _gain(path: str | os.PathLike[str], options: HealthOptions, inputs: str | None) -> GainResult:
+    """What `mhcdiag gain` measures, on the inputs that were chosen for the other checks, or else on its own default."""
+    return measure_gain(
+        path,
+        inputs=inputs,
+        seed=options.seed,
+        key=options.key,
+        layout=options.layout,
+        orientation=options.orientation,
+        sinkhorn_iters=options.sinkhorn_iters,
     )
 
 
@@ -111,19 +177,15 @@ def _captured(checkpoint: NamedTensors) -> tuple[SiteActivations, ...]:
 
 def _read(
     checkpoint: NamedTensors,
-    layout: str | None,
-    overrides: Overrides,
-    inputs: str | None,
-    tokens: int,
-    seed: int,
+    options: HealthOptions,
     *,
     activations: tuple[SiteActivations, ...] = (),
     earlier: _Read | None = None,
 ) -> _Read:
-    found, recognition = recognise(checkpoint, layout=layout)
-    reading = found.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
-    chosen = _choose_inputs(reading, inputs)
-    source = reading.maps(chosen, tokens=tokens, seed=seed)
+    found, recognition = recognise(checkpoint, layout=options.layout)
+    reading = found.read(checkpoint, recognition, options.overrides, dynamic=options.inputs != "static")
+    chosen = _choose_inputs(reading, options.inputs)
+    source = reading.maps(chosen, tokens=options.tokens, seed=options.seed)
     sites = source.stack.sites
     if isinstance(reading, CapturedReading):
         activations = activations or read_activations(checkpoint, recognition)
@@ -133,7 +195,7 @@ def _read(
         raise SettingError(f"{checkpoint.path} and the earlier checkpoint have different sites")
     subject = Subject(
         sites=sites,
-        maps=source.chunk(0, min(source.tokens, tokens)).double(),
+        maps=source.chunk(0, min(source.tokens, options.tokens)).double(),
         parameters=None,
         temperature=1.0,
         gates=None,
@@ -142,9 +204,10 @@ def _read(
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
         residual_scales=read_residual_scales(checkpoint),
+        mixes=not isinstance(reading, UnmixedReading),
     )
     if isinstance(reading, ParametricReading):
-        subject = _with_parameters(subject, reading, found, checkpoint, recognition, overrides)
+        subject = _with_parameters(subject, reading, found, checkpoint, recognition, options.overrides)
     elif isinstance(reading, UnmixedReading) and reading.is_plain:
         subject = replace(subject, plain=plain_weights(checkpoint, sites))
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
@@ -168,6 +231,8 @@ def _with_parameters(
 ) -> Subject:
     """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
     constraint = reading.parameters.recipe.constraint
+    moved = reading.parameters.factors is not None and constraint is not None
+    spreads = read_gate_spreads(checkpoint, layout, recognition, reading.stack.streams) if moved else None
     predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
     return replace(
         subject,
@@ -176,5 +241,7 @@ def _with_parameters(
         gates=read_gates(
             checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
         ),
+        gate_spreads=spreads,
+        unread_spreads=moved and spreads is None,
         predict=predict if subject.activations else None,
     )

@@ -1,7 +1,7 @@
 """The gains that a training log carries: which columns are judged, and the size of the streams."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.results.gain import Direction
+from mhcdiag.results.numbers import Number, is_finite
 from mhcdiag.results.trend import TrendPoint
 from mhcdiag.results.wording import counted
-from mhcdiag.runlogs import LogTable, split_runs
+from mhcdiag.runlogs import LogTable, iter_logs, several_logs, split_runs
 from mhcdiag.runlogs.gain_names import GainName, best_gains, gain_name, gain_names
 from mhcdiag.runlogs.names import plain
 from mhcdiag.usecases.log_judging import carries, read_table
@@ -23,6 +24,10 @@ MOST_NAMED = 12
 
 Sizes = tuple[tuple[float, float], ...]
 """Step and root mean square of the streams."""
+
+
+class NoGainError(LogError):
+    """A log without a gain among its series."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,15 +51,52 @@ def logged_gains(path: str, gain_keys: Sequence[str] = ()) -> LoggedGains:
     Parameters
     ----------
     path
-        The log.
+        The log, or the folder of a run: of its logs the one that carries gains.
     gain_keys
         Names of the columns to judge, in place of that choice.
 
     Raises
     ------
     LogError
-        There is no such column, or fewer than two rows have one.
+        There is no such column, fewer than two rows have one, or several logs of a folder have different ones.
     """
+    logs = iter_logs(path)
+    found: dict[str, LoggedGains] = {}
+    for log in logs:
+        try:
+            found[log] = _gains_of(log, gain_keys)
+        except NoGainError:
+            if len(logs) == 1:
+                raise
+    if not found:
+        raise NoGainError(path, found=f"{len(logs)} logs without a gain", expected="one with columns like gain_forward")
+    fullest = max(found, key=lambda log: len(found[log].points))
+    if any(not _covers(found[fullest], other) for other in found.values()):
+        raise several_logs(path, list(found))
+    notes = found[fullest].notes
+    if len(logs) > 1:
+        notes = (*notes, f"of {len(logs)} logs in the folder, the gains of {fullest} are judged")
+    return replace(found[fullest], notes=notes)
+
+
+def _covers(gains: LoggedGains, other: LoggedGains) -> bool:
+    """Say whether a log has all points of another one: up to single precision, in which TensorBoard stores them."""
+    mine = {point.step: point.gain for point in gains.points}
+    return all(
+        point.step in mine and all(_equal(point.gain[way], mine[point.step][way]) for way in Direction)
+        for point in other.points
+    )
+
+
+def _equal(one: Number, other: Number) -> bool:
+    """Say whether two gains are equal up to single precision; two that are not finite are."""
+    if not (is_finite(one) and is_finite(other)):
+        return is_finite(one) == is_finite(other)
+    return bool(np.isclose(float(one), float(other), rtol=1e-6, atol=0))
+
+
+def _gains_of(path: str, gain_keys: Sequence[str]) -> LoggedGains:
+    """Read the gains of one log."""
     table = read_table(path, LogOptions(), keep=lambda name: name in gain_keys or gain_name(name) is not None)
     found = gain_names(list(table.columns))
     chosen = _named(table, gain_keys) if gain_keys else {way: best_gains(found, str(way)) for way in Direction}
@@ -102,7 +144,7 @@ def _named(table: LogTable, keys: Sequence[str]) -> dict[Direction, list[GainNam
         name = next((ours for ours, theirs in table.source_names.items() if theirs == key), key)
         if name not in table.columns:
             near = get_close_matches(key, table.columns, n=8, cutoff=0) or ["none"]
-            raise LogError(table.path, found=f"no series {key!r}", expected=f"one of {', '.join(map(repr, near))}")
+            raise NoGainError(table.path, found=f"no series {key!r}", expected=f"one of {', '.join(map(repr, near))}")
         said = gain_name(key)
         words = set(plain(key).split("_"))
         backward = said.direction == str(Direction.BACKWARD) if said is not None else bool(words & {"backward", "bwd"})
@@ -112,9 +154,9 @@ def _named(table: LogTable, keys: Sequence[str]) -> dict[Direction, list[GainNam
     return chosen
 
 
-def _no_gain(table: LogTable) -> LogError:
+def _no_gain(table: LogTable) -> NoGainError:
     have = ", ".join(list(table.columns)[:8]) or "none"
-    return LogError(
+    return NoGainError(
         table.path,
         found=f"no gain among its series ({have})",
         expected="columns like gain_forward, gain_backward",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mhcdiag.errors import SettingError
+from mhcdiag.results.verdict import GainEvidence
 
 if TYPE_CHECKING:
     from mhcdiag.detectors import DetectionSettings, PublishedRule
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "random", "embedding", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
 
@@ -164,6 +165,38 @@ class LogOptions:
         raise SettingError(f"there is no rule '{self.rule}'; there are {names}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsOptions:
+    """How all weights of a checkpoint are scanned; `mhcdiag.weights` says what each means."""
+
+    match: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    sample: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample <= 1:
+            raise SettingError(f"sample {self.sample}: expected a share above 0 and at most 1")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Return the options among the parameters of `mhcdiag weights`.
+
+        Parameters
+        ----------
+        params
+            By name, as typed or as a policy file has them; those that are no field are left out.
+
+        Raises
+        ------
+        SettingError
+            A value cannot be used.
+        """
+        given = _fields_among(cls, params)
+        for name in ("match", "allow"):
+            given[name] = tuple(given.get(name) or ())
+        return cls(**given)
+
+
 JOBS = 2
 """Inputs that a check works on at a time unless the user says otherwise."""
 
@@ -182,13 +215,31 @@ class CheckOptions:
     """Earlier report to compare with."""
     strict: bool = False
     """Whether warnings, assumptions and skipped parts count."""
+    require: str | None = None
+    """What a pass on mappings must rest on; None takes what the policy's [gain] table says."""
     exit_zero: bool = False
     """Whether to end with 0 whatever is found."""
+    scan: bool | None = None
+    """Whether to look at all weights of checkpoints; None: of local ones up to 4 GB."""
     jobs: int | None = None
     """Inputs worked on at the same time; None for `JOBS`."""
 
     def __post_init__(self) -> None:
         refuse_less(1, jobs=self.jobs)
+        self.required()
+
+    def required(self) -> GainEvidence | None:
+        """What a pass on mappings must rest on; None: what is merely sampled is a warning.
+
+        Raises
+        ------
+        SettingError
+            There is no such evidence.
+        """
+        word = self.rules.gain.get("require") if self.require is None else self.require
+        if word is None or word in list(GainEvidence):
+            return None if word is None else GainEvidence(word)
+        raise SettingError(f"require '{word}': expected one of {', '.join(GainEvidence)}")
 
     @property
     def rules(self) -> "Policy":

@@ -9,6 +9,7 @@ from mhcdiag.errors import InputError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
+from mhcdiag.results.evidence import doubt_of_bounds, doubt_of_inputs
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
@@ -184,7 +185,15 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
     except MhcdiagError as error:
         return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
-    return _Measured(point=TrendPoint(step=step, source=shown_path(path), gain=gain), result=result)
+    proved = not doubt_of_bounds(result)
+    point = TrendPoint(
+        step=step,
+        source=shown_path(path),
+        gain=gain,
+        bound={direction: result.bound[direction].worst if proved else None for direction in Direction},
+        sampled=doubt_of_inputs(result),
+    )
+    return _Measured(point=point, result=result)
 
 
 def _log_of(path: str) -> tuple[LogResult, Sizes]:

@@ -11,12 +11,14 @@ from torch import Tensor
 from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
-from mhcdiag.weight_readers.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
+from mhcdiag.weight_readers.attention_families import norm_offset
+from mhcdiag.weight_readers.plain_attention import FLOATS, attention_doubts, read_attention, unread_attention
 from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, Writer
 
-_NORM = re.compile(r"(?:^|\.)(?:\w*(?:layer_?norm|rms_?norm|norm)\w*|ln_?\w+)\.weight$", re.IGNORECASE)
-_GROUPED = re.compile(r"(?:q|k)_(?:layer)?norm\.weight$")
-"""Norms inside the attention: `attention` bounds what they let pass."""
+# Longcat numbers its norms (input_layernorm.0), RWKV says pre_ln, Megatron's BERT ln alone.
+_NORM = re.compile(r"(?:^|\.)(?:\w*norm\w*|ln_?\w+|(?:\w+_)?ln)(?:\.\d+)?\.weight$", re.IGNORECASE)
+_INNER = re.compile(r"(?:^|[._])(?:q|k|qk|query|key)_?(?:layer_?)?norm(?:\.norms\.\d+)?\.weight$", re.IGNORECASE)
+"""Norms of queries and keys: outlier channels and dead ones are usual there, and `attention` bounds what they pass."""
 ATTENTION_WRITERS = (
     "self_attn.o_proj", "self_attn.dense", "self_attn.out_proj", "attn.c_proj", "attn.out_proj", "attention.wo",
     "attention.dense", "self_attention.dense",
@@ -41,7 +43,9 @@ def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeigh
     return PlainWeights(
         attention=lambda: read_attention(checkpoint, blocks),
         unread_attention=unread_attention(checkpoint, blocks),
+        attention_doubts=lambda: attention_doubts(checkpoint, blocks),
         norms=lambda: _norms(checkpoint),
+        unread_norms=lambda: _unread_norms(checkpoint),
         writers=lambda: _writers(checkpoint, blocks),
         deepnorm=lambda: _deepnorm(checkpoint, blocks),
         config_scales=_config_scales(checkpoint, len(blocks)),
@@ -49,15 +53,30 @@ def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeigh
 
 
 def _norms(checkpoint: NamedTensors) -> Iterator[NormWeight]:
-    names = [
+    names = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype in FLOATS]
+    biases = {name: name.removesuffix("weight") + "bias" for name in names}
+    prefetch(checkpoint, [*names, *(bias for bias in biases.values() if bias in checkpoint.tensors)])
+    for name in sorted(names, key=natural_key):
+        bias = read_float(checkpoint, biases[name]).flatten() if biases[name] in checkpoint.tensors else None
+        weight = read_float(checkpoint, name).double().flatten() + norm_offset(checkpoint, name)
+        yield NormWeight(name=name, weight=weight, bias=bias, inner=_INNER.search(name) is not None)
+
+
+def _unread_norms(checkpoint: NamedTensors) -> tuple[str, ...]:
+    unread = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype not in FLOATS]
+    if not unread:
+        return ()
+    kinds = ", ".join(sorted({checkpoint.tensors[name].dtype for name in unread}))
+    return (f"{len(unread)} norm weights stored as {kinds} (first: {unread[0]})",)
+
+
+def _named_norms(checkpoint: NamedTensors) -> list[str]:
+    """Norm weights by name; those of queries and keys may have a row for each head."""
+    return [
         name
         for name, info in checkpoint.tensors.items()
-        if len(info.shape) == 1 and info.dtype in FLOATS and _NORM.search(name) and not _GROUPED.search(name)
+        if _NORM.search(name) and (len(info.shape) == 1 or (len(info.shape) == 2 and _INNER.search(name)))
     ]
-    prefetch(checkpoint, names)
-    offset = norm_offset(checkpoint)
-    for name in sorted(names, key=natural_key):
-        yield NormWeight(name=name, weight=read_float(checkpoint, name).double() + offset)
 
 
 def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer]:

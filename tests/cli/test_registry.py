@@ -10,7 +10,7 @@ import mhcdiag
 from mhcdiag import cli, usecases
 from mhcdiag.cli.main import COMMANDS, run
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+COMMAND_LINE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 CLI = sorted(found.name for found in pkgutil.iter_modules(cli.__path__))
 USECASES = sorted(found.name for found in pkgutil.iter_modules(usecases.__path__))
 
@@ -63,4 +63,4 @@ def test_a_command_is_shown_where_users_look(name: str, capsys) -> None:
     assert re.search(rf"^│ {name} +\S", capsys.readouterr().out, re.MULTILINE), f"{name}: not in mhcdiag --help"
     pages = ["toy train", "toy compare"] if name == "toy" else [name]
     for page in pages:
-        assert f"mhcdiag {page} --help" in README, f"{page}: its help page is not in README.md"
+        assert f"mhcdiag {page} --help" in COMMAND_LINE, f"{page}: its help page is not in docs/command-line.md"

@@ -111,12 +111,16 @@ def plain(
     deepnorm: DeepNormScales | None = None,
     config_scales: Mapping[str, float] | None = None,
     unread: str = "",
+    doubts: Sequence[str] = (),
+    unread_norms: Sequence[str] = (),
 ) -> PlainWeights:
     """What a plain model tells."""
     weights = [NormWeight(name=name, weight=torch.tensor(each).double()) for name, each in (norms or {}).items()]
     return PlainWeights(
         attention=lambda: iter(attention),
         unread_attention=unread,
+        attention_doubts=lambda: tuple(doubts),
+        unread_norms=lambda: tuple(unread_norms),
         norms=lambda: iter(weights),
         writers=lambda: iter(writers),
         deepnorm=lambda: deepnorm,

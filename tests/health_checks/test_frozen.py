@@ -41,7 +41,7 @@ def test_the_identity_has_no_entropy_and_the_uniform_matrix_all():
     assert outcome.per_site["entropy"] == pytest.approx((0.0, 1.0), abs=1e-12)
     assert outcome.per_site["from_identity"] == pytest.approx((0.0, 1 - 1 / STREAMS), abs=1e-12)
     assert outcome.per_site["from_uniform"] == pytest.approx((1 - 1 / STREAMS, 0.0), abs=1e-12)
-    assert outcome.overall == {"inert_sites": 1.0, "uniform_sites": 1.0}
+    assert outcome.overall == {"inert_sites": 1.0, "permuted_sites": 0.0, "uniform_sites": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,10 @@ def test_the_identity_has_no_entropy_and_the_uniform_matrix_all():
 )
 def test_inert_is_near_the_identity_and_certain(matrix, inert: bool):
     assert run(frozen, subject([matrix])).overall["inert_sites"] == float(inert)
+
+
+def test_two_streams_are_judged():
+    assert run(frozen, subject([np.eye(2)])).overall["inert_sites"] == 1.0
 
 
 @pytest.mark.parametrize(("limit", "found"), [("identity", "from_identity"), ("entropy_inert", "entropy")])
@@ -92,6 +96,61 @@ def test_exactly_the_limit_is_not_uniform():
 )
 def test_half_of_the_sites_make_a_finding(matrices, found):
     assert said(run(frozen, subject(matrices))) == found
+
+
+SWAPPED = IDENTITY[[1, 0, 2]]
+CYCLE = IDENTITY[[1, 2, 0]]
+
+
+def mixed(permutation: np.ndarray, share: float) -> np.ndarray:
+    """A permutation of which a share is spread evenly."""
+    return (1 - share) * permutation + share * UNIFORM
+
+
+@pytest.mark.parametrize(
+    ("matrix", "permuted"),
+    [
+        (SWAPPED, True),
+        (CYCLE, True),
+        (-CYCLE, True),  # a sign turns a stream around and mixes none
+        (mixed(CYCLE, 0.002), True),
+        (mixed(CYCLE, 0.02), False),
+        (IDENTITY, False),  # which counts as inert
+        (IDENTITY[[0, 0, 2]], False),  # two targets read one stream, and one is lost
+        (IDENTITY * 2, False),
+        (CYCLE * 1.02, False),
+        (UNIFORM, False),
+    ],
+)
+def test_a_permutation_swaps_streams_and_mixes_none(matrix, permuted: bool):
+    assert run(frozen, subject([matrix])).overall["permuted_sites"] == float(permuted)
+
+
+def test_a_permutation_that_changes_from_token_to_token_counts():
+    tokens = np.stack([SWAPPED, CYCLE, CYCLE.T, IDENTITY])
+    assert run(frozen, subject([tokens])).overall["permuted_sites"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("matrices", "what"),
+    [
+        ([SWAPPED, CYCLE], "H_res is a permutation that swaps streams at 2 of 2 sites (under 0.01)"),
+        (
+            [IDENTITY, CYCLE, BETWEEN, BETWEEN],
+            "H_res is the identity at 1 of 4 and a permutation that swaps streams at 1 of 4 sites (under 0.01)",
+        ),
+    ],
+)
+def test_locked_permutations_are_named(matrices, what: str):
+    outcome = run(frozen, subject(matrices))
+    assert (whats(outcome), said(outcome)) == ([what], [("warn", "site 0", 2)])
+
+
+def test_permutations_that_have_not_moved_are_stuck():
+    base = np.random.default_rng(0).standard_normal((2, STREAMS, STREAMS))
+    earlier = subject([CYCLE, CYCLE], parameters=parameters(base))
+    outcome = run(frozen, replace(earlier, earlier=earlier))
+    assert said(outcome) == [("fail", "site 0", 2)]
 
 
 def test_no_site_is_no_finding_whatever_the_share():

@@ -178,12 +178,36 @@ def test_two_iterations_do_not_converge(tmp_path):
     assert not any("sums are off by" in what for what in findings(healthy).get("sinkhorn", []))
 
 
-def test_the_predicted_iterations_are_those_that_it_takes(tmp_path):
-    path = save(tmp_path, v4(spread=1.5, alpha=0.0))
-    (check,) = mhcdiag.health(path, inputs="static", sinkhorn_iters=400, only=["sinkhorn"]).checks
-    needed = [int(value) + 2 for value in check.per_site["iterations_needed"]]
-    (after,) = mhcdiag.health(path, inputs="static", sinkhorn_iters=max(needed), only=["sinkhorn"]).checks
-    assert max(after.per_site["residual"]) < 1e-3
+@pytest.mark.parametrize("inputs", ["random", "static"])
+def test_the_iterations_that_are_said_to_do_are_those_that_it_takes(tmp_path, inputs: str):
+    """Neither fewer nor more than the layout itself needs, in the mean over tokens and for every token."""
+    path = save(tmp_path, v4(spread=3.0, alpha=2.0))
+
+    def sinkhorn(iterations: int, limit: str = "residual_warn"):
+        return mhcdiag.health(path, inputs=inputs, sinkhorn_iters=iterations, only=["sinkhorn"]).checks[0]
+
+    check = sinkhorn(3)
+    mean, every = (max(map(int, check.per_site[key])) for key in ("iterations_needed", "iterations_every_token"))
+    assert f"; {mean} iterations bring the mean over these tokens to 0.001, {every} each of them" in (
+        check.findings[0].what
+    )
+    assert max(sinkhorn(mean).per_site["residual"]) <= 1e-3 < max(sinkhorn(mean - 1).per_site["residual"])
+    assert max(sinkhorn(every).per_site["iterations_every_token"]) == every
+    assert max(sinkhorn(every - 1).per_site["iterations_every_token"]) == every
+    assert (every > mean) is (inputs == "random")
+
+
+def test_the_input_dependent_part_counts_in_the_range_of_logits(tmp_path):
+    """What a token's logits span, by projecting inputs of RMS 1 as the implementation does."""
+    tensors = v4(alpha=40.0)
+    (check,) = mhcdiag.health(save(tmp_path, tensors), only=["sinkhorn"]).checks
+    x = torch.randn(5000, STREAMS, WIDTH, generator=torch.Generator().manual_seed(1)).double()
+    flat = x.flatten(1) / x.flatten(1).square().mean(dim=1, keepdim=True).sqrt()
+    for site, found in enumerate(check.per_site["logit_range"]):
+        path = f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}_"
+        fn, base = (tensors[path + role].double()[2 * STREAMS :] for role in ("fn", "base"))
+        logits = 40.0 * flat @ fn.T + base
+        assert found == pytest.approx(float((logits.amax(dim=1) - logits.amin(dim=1)).mean()), rel=0.15)
 
 
 def test_four_times_the_identity_collapses_over_122_sites(tmp_path):
@@ -284,7 +308,7 @@ def test_thresholds_can_be_set_and_are_shown(tmp_path):
     assert findings(result)
     with pytest.raises(SettingError, match=r"there is no threshold 'collapse\.x'"):
         mhcdiag.health(path, thresholds={"collapse.x": 1.0})
-    with pytest.raises(SettingError, match="there is no check 'colapse'; known: conformance, "):
+    with pytest.raises(SettingError, match="there is no check 'colapse'; known: gain, conformance, "):
         mhcdiag.health(path, only=["colapse"])
 
 

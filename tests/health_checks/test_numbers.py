@@ -76,7 +76,7 @@ def test_every_metric_is_read_from_a_report(examined):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Streams that collapse over ten sites, and too few iterations for columns that sum to 1: two warnings."""
+    """Streams that collapse over ten sites: a warning; too few iterations for columns that sum to 1: a note."""
     monkeypatch.chdir(tmp_path)
     save_v4(tmp_path / "model", v4(layers=5, diagonal=1.5, spread=0.3), layers=5, iterations=3)
     return tmp_path
@@ -86,7 +86,7 @@ def project(tmp_path, monkeypatch):
     ("metric", "limit", "code", "said"),
     [
         ("health.failed", "max = 0", 0, "PASS"),
-        ("health.warned", "max = 0", 1, "health.warned 2 > 0"),
+        ("health.warned", "max = 0", 1, "health.warned 1 > 0"),
         ("health.collapse.half_depth", "min = 0.1", 1, "below its limit"),
         ("health.collapse.half_depth", "min = 0.001", 0, "PASS"),
         ("health.conformance.error", "max = 0.02", 2, "check conformance: not checkable from weights"),

@@ -54,11 +54,11 @@ def test_every_implementation_is_in_its_table(package, table: tuple[Implementati
 
 @every_family
 def test_each_is_documented(package, table, where: str, protocol: type):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("\n## Large inputs, GPUs, several processes\n")[2].partition("\n## ")[0].lower()
+    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Large inputs, GPUs, several processes\n")[2].partition("\n## ")[0].lower()
     for file, name, text in implementations(package, protocol):
         assert text, f"{file}: no docstring"
-        assert name in section, f"{file}: the README's section on large inputs does not name '{name}'"
+        assert name in section, f"{file}: the section on large inputs of docs/checkpoints.md does not name '{name}'"
 
 
 @every_family

@@ -90,7 +90,7 @@ def target_rows(matrix: Array, streams: Array) -> Array:
 
 
 KINDS = ("attn", "ffn")
-LAYERS, STREAMS, WIDTH = 2, 3, 5
+LAYERS, STREAMS, WIDTH = 2, 3, 7  # a width for which no size of a projection equals another
 ROWS = STREAMS * (STREAMS + 2)
 INPUTS = STREAMS * WIDTH
 

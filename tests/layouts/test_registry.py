@@ -16,7 +16,7 @@ from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.usecases.inspect import catalogue
 
 FILES = sorted(found.name for found in iter_modules(families.__path__))
-README = Path(__file__).parents[2] / "README.md"
+LAYOUTS_PAGE = Path(__file__).parents[2] / "docs" / "layouts.md"
 
 
 def layouts_of(file: str) -> list[Layout]:
@@ -46,11 +46,11 @@ def test_every_layout_is_documented(file: str):
 @pytest.mark.parametrize("file", FILES)
 def test_every_layout_is_shown_to_users(file: str):
     shown = {each.name for each in catalogue().layouts}
-    rows = README.read_text(encoding="utf-8").partition("<!-- layouts -->")[2].partition("<!-- /layouts -->")[0]
+    rows = LAYOUTS_PAGE.read_text(encoding="utf-8").partition("<!-- layouts -->")[2].partition("<!-- /layouts -->")[0]
     for layout in layouts_of(file):
         place = f"mhcdiag/layouts/families/{file}.py: {layout.name}"
         assert layout.name in shown, f"{place} is missing in `mhcdiag layouts`"
-        assert f"| `{layout.name}` |" in rows, f"{place} is missing in README.md (python tests/readme_blocks.py)"
+        assert f"| `{layout.name}` |" in rows, f"{place} is missing in docs/layouts.md"
 
 
 def test_names_are_unique():

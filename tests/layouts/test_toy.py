@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import mhcdiag
 from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.layouts import recognise
-from mhcdiag.layouts.families.toy import METADATA_KEY
+from mhcdiag.layouts.checks import TOY_METADATA as METADATA_KEY
 from mhcdiag.layouts.interface import Overrides
 from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.toy.runfolder import config_of, named_tensors, write_checkpoint
@@ -106,6 +106,27 @@ def test_each_token_is_mapped_as_described(tmp_path: Path, topology: str):
             else:
                 expected = _permuted(alpha * drawn[0] + base)
             np.testing.assert_allclose(found[site, :, :, token], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_aligned_inputs_are_what_the_toy_itself_makes_of_the_same_directions(tmp_path: Path):
+    from mhcdiag.toy.topologies.hyper import HC
+
+    path = written(tmp_path, "hc")
+    tensors = load_file(path)
+    checkpoint = open_checkpoint(path)
+    layout, recognition = recognise(checkpoint)
+    source = layout.read(checkpoint, recognition, Overrides(), dynamic=True).maps("aligned", tokens=5, seed=1)
+    found = source.chunk(0, 5)
+    roles = [f"{part}_{role}" for part in ("theta", "alpha", "b") for role in ("pre", "post", "res")]
+    sites = [f"blocks.{site // 2}.{('attn', 'ffn')[site % 2]}.hc" for site in range(len(found))]
+    packed = HC.pack({role: torch.stack([tensors[f"{site}.{role}"] for site in sites]) for role in roles})
+    streams = source.inputs(0, 5).float()[:, None].expand(-1, 3, -1)
+    streams = 1e3 * streams / streams.square().mean(dim=-1, keepdim=True).sqrt()  # large against the eps of the norm
+    for site, maps in enumerate(found):
+        res = HC.maps(streams, tuple(part[site] for part in packed)).res
+        np.testing.assert_allclose(maps.permute(2, 0, 1), res, rtol=1e-4, atol=1e-5)
+        streams = torch.bmm(res, streams)
+        streams = 1e3 * streams / streams.abs().amax(dim=(1, 2), keepdim=True)
 
 
 @pytest.mark.parametrize(("topology", "role"), [("hc", "theta_res"), ("mhc", "phi_res"), ("mhc-lite", "phi_res")])

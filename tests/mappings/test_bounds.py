@@ -5,7 +5,7 @@ import torch
 from stacks import CONFIG, deepseek_v4_tensors, hyper_connections_tensors, write
 
 import mhcdiag
-from mhcdiag.mappings.bounds import _stochastic
+from mhcdiag.mappings.bounds import _inexact_side
 from mhcdiag.results.numbers import log10_of
 
 EPS = 1e-5
@@ -81,11 +81,12 @@ def test_captured_mappings_bound_nothing(tmp_path):
     ],
 )
 def test_the_side_that_is_not_exact_is_bounded_by_the_number_of_streams(streams, sites, single, prefix, suffix, worst):
-    exact, other = (_stochastic(sites, streams, exact=exact) for exact in (True, False))
+    other = _inexact_side(sites, streams, least_sum=1.0)
     assert (other.single, other.prefix, other.suffix) == tuple(map(pytest.approx, (single, prefix, suffix)))
     assert other.worst == pytest.approx(worst)
-    ones = (1.0,) * sites
-    assert (exact.single, exact.prefix, exact.suffix, exact.worst) == (ones, ones, ones, 1.0)
+    assert other.by_layout
+    # Where nothing is known of the sums before the last step, one site is bounded by n, too.
+    assert _inexact_side(sites, streams, least_sum=0.0).single == (float(streams),) * sites
 
 
 def test_entrywise_bounds_are_norms_of_products_of_bounds(tmp_path):

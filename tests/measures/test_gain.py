@@ -311,3 +311,24 @@ def test_no_tensor_is_kept_from_a_chunk():
     measure_gains(source, exact_side=None)
     early, late = source.alive
     assert late == early
+
+
+def test_memory_that_is_out_for_the_smallest_piece_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    tried: list[int] = []
+
+    def no_memory(self: ReferenceKernel, maps: torch.Tensor, outputs: Outputs) -> ChunkGains:
+        tried.append(maps.shape[-1])
+        raise MemoryError
+
+    monkeypatch.setattr(ReferenceKernel, "chunk_gains", no_memory)
+    with pytest.raises(MemoryError):
+        measure_gains(Maps(random_maps(3, 2, 64)), exact_side=None)
+    assert tried == [64, 32, 16]
+
+
+def test_stored_float32_is_multiplied_in_float64():
+    maps = random_maps(40, 3, 5).float()
+    found = measure_gains(Maps(maps), exact_side=None)
+    expected = reference(maps.double().permute(0, 3, 1, 2).numpy())
+    for key, curve in expected.gain.items():
+        np.testing.assert_allclose(found.curves[key], curve, rtol=1e-10, err_msg=str(key))

@@ -16,7 +16,9 @@ from mhcdiag.results.verdict import Skipped, Verdict, combine
 
 @pytest.fixture
 def result(tmp_path) -> mhcdiag.GainResult:
-    return mhcdiag.gain(write(tmp_path, captured_tensors(torch.eye(2).repeat(2, 1, 1, 1))))
+    """Measured: of 128 real tokens of a step, so that nothing but what a test changes is in doubt."""
+    maps = captured_tensors(torch.eye(2).repeat(2, 128, 1, 1))
+    return mhcdiag.gain(write(tmp_path, maps, metadata={"tied_to": "step 160"}))
 
 
 def with_worst(result: mhcdiag.GainResult, direction: Direction, value: object) -> mhcdiag.GainResult:

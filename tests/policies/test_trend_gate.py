@@ -6,9 +6,18 @@ from dataclasses import replace
 import pytest
 
 from mhcdiag.policies.verdicts import TrendGate, judge_trend
+from mhcdiag.reports.trend_console import trend_verdict
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import Huge, Number
-from mhcdiag.results.trend import Crossing, DirectionTrend, Growth, Source, TrendPoint, TrendResult
+from mhcdiag.results.trend import (
+    Crossing,
+    DirectionTrend,
+    Growth,
+    Source,
+    TrendPoint,
+    TrendResult,
+    qualification_of_trend,
+)
 from mhcdiag.results.verdict import Skipped, Verdict
 
 FORWARD, BACKWARD = Direction.FORWARD, Direction.BACKWARD
@@ -185,3 +194,45 @@ def test_strict_leaves_skipped_checkpoints_unjudged_but_never_hides_a_failure(
     assert judged.verdict is expected
     if expected is UNJUDGED:
         assert judged.reason == "--strict, and 1 checkpoint(s) were skipped"
+
+
+def run_of(*points: TrendPoint, source: Source = Source.CHECKPOINTS) -> TrendResult:
+    """A run of such checkpoints whose gains are 1."""
+    return replace(a_result(a_trend(1.0)), points=points, source=source, path="runs/a b")
+
+
+def step(bound: float | None, sampled: str = "random inputs") -> TrendPoint:
+    ones = {FORWARD: 1.0, BACKWARD: 1.0}
+    return TrendPoint(step=1.0, source="x", gain=ones, bound={FORWARD: 1.0, BACKWARD: bound}, sampled=sampled)
+
+
+SAMPLED_RUN = "measure real tokens with `mhcdiag trend 'runs/a b' --inputs text`"
+
+
+@pytest.mark.parametrize(
+    ("points", "evidence", "words"),
+    [
+        ((step(4.0), step(900.0)), "certified", ""),
+        ((step(4.0), step(5.3e4)), "sampled", f"on random inputs only: bound 5.3e4 > 1000; {SAMPLED_RUN}"),
+        ((step(None), step(4.0)), "sampled", f"on random inputs only: no bound; {SAMPLED_RUN}"),
+        ((step(None, ""), step(4.0)), "measured", ""),
+        ((step(None, ""), step(None)), "sampled", f"on random inputs only: no bound; {SAMPLED_RUN}"),
+        ((step(4.0), step(None, "")), "measured", ""),
+    ],
+)
+def test_a_run_rests_on_the_weakest_of_its_checkpoints(points, evidence: str, words: str):
+    judged = judge_trend(run_of(*points), TrendGate())
+    of_way = {limit.metric: limit.evidence for limit in judged.limits}
+    assert of_way == {"forward.peak": "certified", "backward.peak": evidence}
+    assert qualification_of_trend(judged.result, judged.limits) == words
+    line = trend_verdict(judged, "runs/a b").plain
+    assert line.startswith(f"PASS {words}  runs/a b" if words else "PASS  runs/a b")
+    strict = judge_trend(run_of(*points), TrendGate(strict=True))
+    assert strict.verdict is (Verdict.UNJUDGED if words else Verdict.PASS)
+    assert judge_trend(run_of(*points), TrendGate(strict=True, max_gain=0.5)).verdict is Verdict.FAIL
+
+
+def test_of_the_gains_of_a_log_nothing_is_known_but_that_they_were_logged():
+    judged = judge_trend(run_of(step(4.0), step(8e6), source=Source.LOG), TrendGate(strict=True))
+    assert judged.verdict is Verdict.PASS
+    assert {limit.evidence for limit in judged.limits} == {None}

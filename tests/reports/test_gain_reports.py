@@ -46,11 +46,11 @@ def test_the_contract(judged: JudgedGain):
     assert {
         "path", "verdict", "layout", "streams", "sites", "tensors", "inputs", "tokens", "span_tokens", "dtype",
         "device", "kernel", "bytes_read", "bytes_total", "assumed", "skipped", "excluded", "limits", "gain",
-        "worst", "bound",
+        "worst", "bound", "evidence", "rests_on", "sites_total", "tied_to", "bound_doubt",
     } <= result.keys()  # fmt: skip
     assert result["sites"] == ["0.attn", "0.ffn", "1.attn", "1.ffn", "2.attn", "2.ffn"]
     assert len(result["tensors"]) == 6
-    assert result["limits"][0].keys() == {"metric", "value", "limit", "passed"}
+    assert result["limits"][0].keys() == {"metric", "value", "limit", "passed", "evidence", "bound"}
     for kind in ("single", "prefix", "suffix"):
         for direction in ("forward", "backward"):
             for definition in ("amax", "norm"):
@@ -58,7 +58,8 @@ def test_the_contract(judged: JudgedGain):
                 assert list(reductions) == ["mean", "p50", "p99", "max", "of_mean"]
                 assert all(len(curve) == 6 for curve in reductions.values())
     assert result["worst"]["forward"]["amax"].keys() == {"value", "from_site", "to_site"}
-    assert result["bound"]["backward"].keys() == {"single", "prefix", "suffix", "worst", "why"}
+    keys = {"single", "prefix", "suffix", "worst", "reached", "why", "by_layout"}
+    assert result["bound"]["backward"].keys() == keys
 
 
 def test_the_same_input_gives_the_same_bytes(judged: JudgedGain):

@@ -1,4 +1,4 @@
-"""Every file of a report format is in the tuple, and every format in the help and the README."""
+"""Every file of a report format is in the tuple, and every format in the help and in docs/policies.md."""
 
 import pkgutil
 import re
@@ -16,12 +16,12 @@ from mhcdiag.reports.check_formats import REPORT_FORMATS
 from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.choosing import TEXT, formats_table, named_format, target_of
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "policies.md"
 FILES = sorted(each.name for each in pkgutil.iter_modules(check_formats.__path__) if each.name != "interface")
 EACH = pytest.mark.parametrize("each", REPORT_FORMATS, ids=lambda each: each.name)
 
 LEFT_OUT = ("torch", "matplotlib", "pandas", "jaxtyping", "safetensors", "jinja2")
-"""What an installation for logs only lacks (README, "Without torch")."""
+"""What an installation for logs only lacks (docs/logs.md, "Without torch")."""
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -68,7 +68,7 @@ def test_each_stands_in_the_help_and_the_readme(each: ReportFormat, capsys: pyte
     assert {*each.suffixes[:1]} <= {*re.findall("[.][a-z]+", suffixes)}
     (row,) = [line for line in formats_table().splitlines() if line.startswith(f"| `{each.name}` |")]
     assert each.about in row
-    assert f"{row}\n" in README.read_text(encoding="utf-8")
+    assert f"{row}\n" in PAGE.read_text(encoding="utf-8")
 
 
 @EACH

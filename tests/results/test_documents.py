@@ -147,6 +147,7 @@ health = st.builds(
                 max_size=2,
             ).map(tuple),
             not_checkable=texts,
+            skipped=words,
         ),
         max_size=3,
     ).map(tuple),

@@ -89,14 +89,16 @@ def test_reports_of_check_keep_to_theirs(capsys, tmp_path, monkeypatch):
     assert complaints("check", document) == []
     assert document["allowed"]
     assert [one["health"] is not None for one in document["results"]] == [False, True, False, False]
-    assert {one["verdict"] for one in document["outcomes"]} == {"pass", "unjudged"}
+    assert {one["verdict"] for one in document["outcomes"]} == {"pass", "fail", "unjudged"}
 
 
 def test_reports_of_health_keep_to_theirs(capsys, tmp_path):
     run(["health", str(SAMPLES / "hc.safetensors"), str(SAMPLES / "mhc.safetensors"), str(tmp_path / "none"), "--json"])
     document = json.loads(capsys.readouterr().out)
     assert complaints("health", document) == []
-    assert [each["verdict"] for each in document["results"]] == ["pass", "pass", "unjudged"]
+    assert [each["verdict"] for each in document["results"]] == ["fail", "pass", "unjudged"]
+    gains = [each["checks"][0] for each in document["results"][:2]]
+    assert [(each["name"], each["evidence"]) for each in gains] == [("gain", "sampled"), ("gain", "certified")]
 
 
 @pytest.mark.parametrize("change", [{"verdict": "fine"}, {"format_version": 2}, {"surprise": 1}, {"results": {}}])

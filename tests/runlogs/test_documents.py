@@ -57,13 +57,19 @@ def test_objects_before_a_cut(data: bytes, opening: str, found: list[int]):
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "found", "lost"),
     [
-        (b'{"a": 1}\n{"a": 2}, {"a":\n 3}', [1, 2, 3]),
-        (b'\n {"a": 1} x {"a": 2}', [1]),
-        (b'{"a": 1}{"a": 2', [1]),
-        (b'["a"]', []),
+        (b'{"a": 1}\n{"a": 2}, {"a":\n 3}', [1, 2, 3], 0),
+        (b'{"a": 1}\n{"a": 2, "loss": inf}\n{"a": 3}\n', [1, 2, 3], 0),
+        (b'{"a": 1}\n{"a": 2, "loss": #}\n{"a": 3}\n', [1, 3], 1),
+        (b'{"a": 1}\n{"a": 2, "loss"', [1], 1),
+        (b'{"a": 1}\n{"a": 2, "x": #}\n{"a": 3}', [1, 3], 0),
+        (b'{"a": 1}{"a": 2', [1], 0),
+        (b'["a"]', [], 0),
+        (b'{"loss": #}\nx\n{"loss": #}\n{"a": 1}', [1], 2),
     ],
 )
-def test_objects_one_behind_the_other(data: bytes, found: list[int]):
-    assert [one["a"] for one in objects_in_a_row(data)] == found
+def test_objects_one_behind_the_other(data: bytes, found: list[int], lost: int):
+    objects, count = objects_in_a_row(data)
+    assert [one["a"] for one in objects] == found
+    assert count == lost

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from mhcdiag.runlogs import read_log
 from mhcdiag.runlogs.records import label_of, lost_loss, numbers_of, parse_json
 
 
@@ -91,3 +92,29 @@ def test_a_few_losses_or_norms_in_a_list_are_a_series_each():
 )
 def test_what_a_record_is_of(record, label):
     assert label_of(record) == label
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("nan", "nan"),
+        ("-nan", "nan"),
+        ("NAN", "nan"),
+        ("-nan(ind)", "nan"),
+        ("inf", "inf"),
+        ("-inf", "-inf"),
+        ("+Inf", "inf"),
+    ],
+)
+def test_bare_words_of_other_languages_are_read(word, value):
+    found = parse_json(f'{{"step": 3, "loss": {word}, "x": [{word}, 1], "note": "a: nan, b"}}')
+    assert str(float(found["loss"])) == str(float(found["x"][0])) == value
+    assert found["step"] == 3
+
+
+def test_a_run_that_dies_in_json_by_hand(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(f'{{"step": {at}, "loss": {"2.5" if at < 70 else "nan"}}}\n' for at in range(80)))
+    table = read_log(str(path))
+    assert table.nan_rows["loss"].sum() == 10
+    assert table.unreadable_lines == 0

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from document_blocks import DOCS, formats_table
 
 from mhcdiag.runlogs import FORMATS, formats
 from mhcdiag.runlogs.interface import FileFormat
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "logs.md"
 MODULES = [
     importlib.import_module(f"{formats.__name__}.{info.name}") for info in pkgutil.iter_modules(formats.__path__)
 ]
@@ -47,11 +48,19 @@ def test_a_format_can_read_and_says_what_it_is(one):
 
 @pytest.mark.parametrize("one", FORMATS, ids=NAMES)
 def test_a_format_is_named_in_the_readme(one):
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     listed = text[text.index("<!-- formats -->") : text.index("<!-- /formats -->")]
     assert f"`{one.name}`" in listed, (
-        f"{one.name} is missing in README.md: python tests/readme_blocks.py writes the list"
+        f"{one.name} is missing in docs/logs.md: python tests/document_blocks.py writes the list"
     )
+
+
+def test_the_document_on_formats_has_a_row_for_each():
+    text = (DOCS / "logs-formats.md").read_text(encoding="utf-8")
+    assert f"<!-- log_formats -->\n{formats_table()}<!-- /log_formats -->" in text, (
+        "python tests/document_blocks.py writes the table"
+    )
+    assert text.count("\n| `") == len(FORMATS)
 
 
 @pytest.mark.parametrize("one", FORMATS, ids=NAMES)

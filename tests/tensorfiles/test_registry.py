@@ -14,7 +14,7 @@ from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.stores.interface import Store
 from mhcdiag.usecases.inspect import catalogue
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "layouts.md"
 REGISTRIES = [(containers, Container, CONTAINERS), (stores, Store, STORES)]
 Known = tuple[Container | Store, ...]
 
@@ -51,7 +51,7 @@ def test_what_a_file_makes_says_what_it_is(file: str, found: Known, known: Known
 
 @of_each_file
 def test_what_a_file_makes_is_listed_for_users(file: str, found: Known, known: Known):
-    table, readme = containers_table(catalogue()), README.read_text()
+    table, page = containers_table(catalogue()), PAGE.read_text(encoding="utf-8")
     printed = " ".join(catalogue_text(catalogue(), width=100).split())
     for each in found:
         if isinstance(each, Container):
@@ -62,7 +62,7 @@ def test_what_a_file_makes_is_listed_for_users(file: str, found: Known, known: K
         else:
             continue  # this machine, whose paths need no line
         assert row in table, f"{file} is missing in the table of containers"
-        assert row in readme, f"{file} is missing in the README: run `python tests/readme_blocks.py`"
+        assert row in page, f"{file} is missing in docs/layouts.md: run `python tests/document_blocks.py`"
         assert each.looks.replace("`", "") in printed, f"{file} is missing in what `mhcdiag layouts` prints"
 
 

@@ -14,7 +14,7 @@ from mhcdiag.metrics import Record
 from mhcdiag.policies.baseline import Baseline
 from mhcdiag.policies.inputs import Input
 from mhcdiag.policies.policy import BUILT_IN, BUILT_IN_NAME, Allow, Inputs, Policy, PolicyGate
-from mhcdiag.results.check import CheckReport, Family
+from mhcdiag.results.check import CheckReport, Family, GateSeverity
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.health import HealthResult
 from mhcdiag.results.spikes import LogResult
@@ -26,7 +26,7 @@ NEW = PolicyGate(metric="spikes.new", name="new", max=0.0)
 RATIO = PolicyGate(metric="gain.worst.forward.norm", name="ratio", max_ratio=1.0)
 
 
-def never(path: str) -> Any:
+def never(path: str, **_: object) -> Any:
     raise AssertionError(f"{path} was looked at")
 
 
@@ -34,7 +34,7 @@ def planned(
     *gates: PolicyGate,
     log: LogResult | None = None,
     gain: GainResult | None = None,
-    examine: Callable[[str], HealthResult] = never,
+    examine: Callable[..., HealthResult] = never,
     baseline: Record | None = None,
     allow: tuple[Allow, ...] = (),
 ) -> Plan:
@@ -76,13 +76,14 @@ def test_health_is_examined_where_a_gate_asks_for_it() -> None:
     gain, sick = checkpoint().gain, PolicyGate(metric="health.failed", name="sick", max=0.0)
     report = run_check(planned(RATIO, gain=gain, baseline=checkpoint()))
     assert (report.verdict, report.inputs[0].health) == (Verdict.PASS, None)
-    report = run_check(planned(sick, gain=gain, examine=lambda _: health()))
+    report = run_check(planned(sick, gain=gain, examine=lambda *_, **__: health()))
     assert (report.verdict, report.inputs[0].health) == (Verdict.PASS, health())
 
 
 def test_what_is_accepted_is_compared_with_itself() -> None:
     report = accept(planned(RATIO, gain=checkpoint().gain), Path("new.json"))
-    (outcome,) = report.outcomes
+    outcome, evidence = report.outcomes
+    assert (evidence.gate, evidence.severity) == ("evidence", GateSeverity.WARNING)
     assert (report.verdict, report.baseline) == (Verdict.PASS, "new.json")
     assert (outcome.value, outcome.baseline, outcome.limit) == (1.0, 1.0, 1.0)
 

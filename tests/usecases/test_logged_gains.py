@@ -199,3 +199,34 @@ def test_the_gains_of_a_log_with_thousands_of_series(tmp_path: Path) -> None:
     assert [(point.step, point.gain[FORWARD], point.gain[BACKWARD]) for point in found.points] == [
         (0, 1, 3), (5, 2, 3), (10, 4, 3), (15, 8, 3),
     ]  # fmt: skip
+
+
+def test_of_the_logs_in_a_folder_the_one_with_gains_is_judged(tmp_path: Path) -> None:
+    log_of(tmp_path, rows_of())
+    (tmp_path / "mhc").mkdir()
+    gains = log_of(tmp_path / "mhc", rows_of(gain_fwd=[1.0, 2.0, 3.0]))
+    found = logged_gains(str(tmp_path))
+    assert [point.gain[FORWARD] for point in found.points] == [1, 2, 3]
+    assert found.notes[-1] == f"of 2 logs in the folder, the gains of {gains} are judged"
+    (tmp_path / "copy").mkdir()
+    log_of(tmp_path / "copy", rows_of(2, gain_fwd=[1.0, 2.0 + 1e-7]))
+    assert len(logged_gains(str(tmp_path)).points) == 3
+    (tmp_path / "other").mkdir()
+    log_of(tmp_path / "other", rows_of(gain_fwd=[1.0, 2.0, 3.1]))
+    with pytest.raises(LogError, match="a folder with 3 logs"):
+        logged_gains(str(tmp_path))
+
+
+def test_a_folder_without_gains(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        log_of(tmp_path / name, rows_of())
+    with pytest.raises(LogError, match="2 logs without a gain"):
+        logged_gains(str(tmp_path))
+
+
+def test_a_log_of_the_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    log_of(tmp_path, rows_of(gain_fwd=1.0))
+    (tmp_path / "slurm.out").write_text("killed\n")
+    with pytest.raises(LogError, match=r"slurm\.out: no training records"):
+        logged_gains(str(tmp_path))

@@ -192,7 +192,7 @@ CHECK = HealthCheck(
         "of H are 1; H from the weights and x_in against x_out (or the captured H), by the layout and with slices in "
         "another order, other iterations, another eps"
     ),
-    source="Megatron-LM #4957, transformers #46172, lucidrains/hyper-connections #8, tokenbender #3, marin #2321",
+    source="Megatron-LM #4957, lucidrains/hyper-connections #8, tokenbender #3, marin #2321",
     basis=Basis.MEASURED,
     thresholds={
         # Captured bf16 streams alone leave 0.004 of rounding.

@@ -3,7 +3,8 @@
 A safetensors file with `layers.{i}.h_res`, i counting sites from 0, of shape [token, n, n] (or [n, n] where it is the
 same for every token), in the convention x_new = H x: row = target stream. String metadata, all optional: `sites`, a
 JSON list of site names (without it, sites 0 and 1 are attention and FFN of block 0, and so on), and `first_tokens`, a
-JSON list of the positions that begin a sequence. Per site there may be, for the first tokens, `x_in` and `x_out`
+JSON list of the positions that begin a sequence; and `tied_to`, the checkpoint that ran: "sha256:..." of its bytes, or
+"step 160". Per site there may be, for the first tokens, `x_in` and `x_out`
 [token, n, C], `branch` [token, C] and `post` [token, n]; the gain does not need them.
 """
 
@@ -98,6 +99,7 @@ class CapturedFormat:
         return CapturedReading(
             source=CapturedMaps(checkpoint=checkpoint, stack=stack, tokens=tokens),
             first_tokens=_first_tokens(checkpoint, tokens),
+            tied_to=checkpoint.metadata.get("tied_to", ""),
         )
 
 

@@ -96,7 +96,8 @@ def _assemble(
         base.append(values["static_alpha"][:, -streams:])
         scales.append(values[scale_role].reshape(()))
         if dynamic:
-            factors.append(logit_factor(_residual_columns(values["dynamic_alpha_fn"], values["norm.gamma"], streams)))
+            columns = _residual_columns(values["dynamic_alpha_fn"], values["norm.gamma"], streams)
+            factors.append(logit_factor(columns, keep=recipe.unconstrained))
     parameters = ParametricStack(
         stack=_stack(recognition, streams),
         depths=tuple(site.depth for site in recognition.sites),

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mhcdiag.layouts import checks, stored_parts
-from mhcdiag.layouts.families import toy
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.layouts.spellings import find_modules, recognise_modules
@@ -19,8 +18,8 @@ from mhcdiag.results.inspection import Evidence
 
 
 def _find(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
-    if toy.METADATA_KEY in checkpoint.metadata or checks.section(checkpoint).get("model_type") == toy.MODEL_TYPE:
-        return None  # our toy models use the paper's names too, and say what they are
+    if checks.is_toy(checkpoint):
+        return None
     modules = find_modules(
         checkpoint,
         mixers,

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_layers, require_shape
+from mhcdiag.layouts.checks import (
+    TOY_METADATA,
+    describe_nonfinite,
+    read_float,
+    refuse_overrides,
+    require_layers,
+    require_shape,
+)
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.readings import ParametricReading, Reading, UnmixedReading
 from mhcdiag.layouts.stored_parts import SeparateGates
@@ -30,8 +37,6 @@ from mhcdiag.mappings.parametric import Activation, ParametricStack, Recipe
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.inspection import Evidence
 
-MODEL_TYPE = "mhcdiag-toy"
-METADATA_KEY = "mhcdiag_toy"
 RMS_EPS = 1e-6
 _ROLE = re.compile(r"^blocks\.(?P<block>\d+)\.(?P<kind>attn|ffn)\.hc\.(?P<role>\w+)$")
 PROJECTIONS = {"hc": "theta_res", "mhc": "phi_res", "mhc-lite": "phi_res"}
@@ -102,15 +107,15 @@ class Toy:
 
 def _config(checkpoint: NamedTensors) -> Mapping[str, Any]:
     """The metadata's word over that of a config.json, which may belong to another checkpoint of the folder."""
-    text = checkpoint.metadata.get(METADATA_KEY)
+    text = checkpoint.metadata.get(TOY_METADATA)
     if text is None:
         return checks.section(checkpoint)
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise LayoutError(checkpoint.path, found=f"metadata key '{METADATA_KEY}' is not JSON") from error
+        raise LayoutError(checkpoint.path, found=f"metadata key '{TOY_METADATA}' is not JSON") from error
     if not isinstance(found, dict):
-        raise LayoutError(checkpoint.path, found=f"metadata key '{METADATA_KEY}' is no JSON object")
+        raise LayoutError(checkpoint.path, found=f"metadata key '{TOY_METADATA}' is no JSON object")
     return found
 
 
@@ -157,7 +162,8 @@ def _assemble(
         base.append(_stored_base(values["b_res"], recognition.model))
         scales.append(values["alpha_res"])
         if dynamic:
-            factors.append(logit_factor(_columns(values[projection_role], recognition.model, streams)))
+            columns = _columns(values[projection_role], recognition.model, streams)
+            factors.append(logit_factor(columns, keep=recipe.unconstrained))
     stack = Stack(
         sites=tuple(site.name for site in recognition.sites),
         tensors=tuple(site.tensors["b_res"] for site in recognition.sites),

@@ -11,7 +11,7 @@ from mhcdiag.results.numbers import Huge, Number, text
 
 COLUMNS = (
     "path", "gate", "metric", "series", "outcome", "verdict", "severity", "value", "relation", "limit", "baseline",
-    "place", "line", "finding", "reason",
+    "place", "line", "finding", "reason", "evidence", "bound",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def _outcome(one: GateOutcome, word: str) -> list[str]:
         *(one.path, one.gate, one.metric, one.series or "", word, one.verdict, one.severity),
         *(_cell(one.value), one.relation, _cell(one.limit), _cell(one.baseline)),
         *(place, "" if line is None else str(line), one.finding, one.reason),
+        *(one.evidence or "", _cell(one.bound)),
     ]
     return [printable(cell) for cell in cells]
 

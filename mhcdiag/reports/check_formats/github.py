@@ -99,9 +99,10 @@ def github_summary(report: CheckReport) -> str:
 
 
 def github_outputs(report: CheckReport) -> str:
-    """Return the lines that set the outputs of a step: verdict, exit-code, failed, unjudged, unreadable, decided-by.
+    """Return the lines that set the outputs of a step.
 
-    `decided-by` is the name of a gate; where no gate decided, it says what did; it is empty for a pass.
+    verdict, exit-code, failed, unjudged, unreadable; `evidence` is the weakest that any gate on a gain rests on, empty
+    where there is none; `decided-by` is the name of a gate, or says what else decided, and is empty for a pass.
     """
     count, decided = tally(report), report.decided_by
     words = "" if report.verdict is Verdict.PASS else decision_text(report)
@@ -111,6 +112,7 @@ def github_outputs(report: CheckReport) -> str:
         "failed": str(count.failed),
         "unjudged": str(count.unjudged),
         "unreadable": str(count.unreadable),
+        "evidence": str(report.evidence or ""),
         "decided-by": words if decided is None else decided.gate,
     }
     return "".join(_output(name, value) for name, value in outputs.items())

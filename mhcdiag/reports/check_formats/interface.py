@@ -1,7 +1,8 @@
 """What a report format of `mhcdiag check` is, and the rules that each obeys.
 
 A new format is one file here and one entry in `REPORT_FORMATS` (`__init__.py`). `--format`, `-o`, their help and error
-messages, and the table in the README follow from the entry; `python tests/readme_blocks.py` writes the table again.
+messages, and the table in docs/policies.md follow from the entry; `python tests/document_blocks.py` writes the table
+again.
 
 Each file holds the function that makes the text and, below it, one `ReportFormat`. The function
 

@@ -15,7 +15,6 @@ def check_json(report: CheckReport) -> str:
 JSON = ReportFormat(
     name="json",
     suffixes=(".json",),
-    about="scripts and baselines; [schemas](mhcdiag/results/documents/schema) (also of `gain`, `spikes`, `health` and "
-    "`trend`) are part of the package",
+    about="scripts and baselines; schemas (also of `gain`, `spikes`, `health` and `trend`) are part of the package",
     render=check_json,
 )

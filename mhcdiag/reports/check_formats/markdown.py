@@ -7,6 +7,7 @@ from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import (
     Standing,
     decision_text,
+    evidence_text,
     input_facts,
     input_remarks,
     measured_text,
@@ -15,6 +16,7 @@ from mhcdiag.reports.check_words import (
     shortened,
     standing,
     tally_text,
+    verdict_word,
     worst_first,
 )
 from mhcdiag.reports.text import printable
@@ -34,7 +36,7 @@ ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def check_markdown(report: CheckReport) -> str:
     """Return the report: the verdict, what decided it, gates (failed ones first), inputs, and where all comes from."""
     parts = [
-        f"# mhcdiag check: {report.verdict.upper()}",
+        f"# mhcdiag check: {verdict_word(report)}",
         _decision(report),
         f"{tally_text(report)}; exit code {report.exit_code}",
         *_gates(report),
@@ -68,12 +70,16 @@ def _gates(report: CheckReport) -> list[str]:
     if not report.outcomes:
         return ["## Gates", "No gate was checked."]
     rows = [_gate(one, standing(one, strict=report.strict)) for one in worst_first(report)]
-    return ["## Gates", _table(("verdict", "gate", "metric", "value and limit", "where", "finding", "reason"), rows)]
+    return [
+        "## Gates",
+        _table(("verdict", "gate", "metric", "value and limit", "evidence", "where", "finding", "reason"), rows),
+    ]
 
 
 def _gate(one: GateOutcome, found: Standing) -> list[str]:
     word = f"**{found}**" if found in (Standing.FAILED, Standing.UNJUDGED) else str(found)
-    cells = (one.gate, metric_text(one), measured_text(one), place_text(one), one.finding, one.reason)
+    measured = (metric_text(one), measured_text(one), evidence_text(one))
+    cells = (one.gate, *measured, place_text(one), one.finding, one.reason)
     return [word, *map(escaped, cells)]
 
 

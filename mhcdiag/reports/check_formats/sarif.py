@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mhcdiag.metrics import METRICS
+from mhcdiag.metrics.gain import EVIDENCE
 from mhcdiag.reports.check_formats.interface import ReportFormat
 from mhcdiag.reports.check_words import (
     Standing,
@@ -25,6 +26,7 @@ from mhcdiag.reports.check_words import (
 )
 from mhcdiag.reports.text import printable
 from mhcdiag.results.check import CheckReport, GateOutcome
+from mhcdiag.results.numbers import number
 from mhcdiag.results.verdict import Verdict
 
 MOST_RESULTS = 5000
@@ -55,6 +57,7 @@ def check_sarif(report: CheckReport) -> str:
             "policy": printable(report.policy),
             "baseline": None if report.baseline is None else printable(report.baseline),
             "strict": report.strict,
+            "evidence": None if report.evidence is None else str(report.evidence),
         },
     }
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -100,8 +103,8 @@ def _rule(metric: str) -> Json:
     name = printable(metric)
     full = f"{name} is held against the limits of the policy's gates."
     advice = "`mhcdiag explain` tells what a gate measures, its false alarms, and what to do."
-    if metric in METRICS:
-        words = METRICS[metric].explanation
+    words = METRICS[metric].explanation if metric in METRICS else EVIDENCE if metric == "gain.evidence" else None
+    if words is not None:
         full = words.measures
         advice = f"{words.action} False alarms: {words.false_alarms} Source: {words.source}."
     return {
@@ -135,8 +138,15 @@ def _result(one: GateOutcome, found: Standing, rule: int) -> Json:
         "locations": [_location(one)],
         # Without one, code scanning hashes the lines of the source, and a checkpoint has none.
         "partialFingerprints": {"mhcdiagGate/v1": _fingerprint(one)},
-        "properties": {"gate": printable(one.gate), "verdict": str(one.verdict), "severity": str(one.severity)},
+        "properties": _properties(one),
     }
+
+
+def _properties(one: GateOutcome) -> Json:
+    known: Json = {"gate": printable(one.gate), "verdict": str(one.verdict), "severity": str(one.severity)}
+    if one.evidence is not None:
+        known |= {"evidence": str(one.evidence), "bound": number(one.bound)}
+    return known
 
 
 def _location(one: GateOutcome) -> Json:

@@ -52,6 +52,7 @@ VERDICTS: Definitions = (
     ("pass", "The value is on the right side of its limit. NaN and missing values are on neither side."),
     ("FAIL", "A gate of severity error does not hold; exit code 1."),
     ("UNJUDGED", "It could not be judged: unreadable, missing, too short; exit code 2 unless another gate failed."),
+    ("pass on sampled inputs only", "No gate failed on inputs such as random ones; real tokens may exceed the limit."),
     ("warning", "A gate of severity warning does not pass; it changes no exit code unless --strict is given."),
 )
 GAINS: Definitions = (
@@ -70,6 +71,8 @@ GAINS: Definitions = (
     ("mean without first", "Mean over the tokens that do not begin a sequence."),
     ("worst stretch", "The a and b whose P(a,b) has the largest token mean of all; of equal ones the shortest."),
     ("bound", "What no input can exceed, in the definition norm, whatever the token."),
+    ("evidence", "certified: the bound of the same number is within the limit, so that no input exceeds it. measured: "
+     "on 128 real tokens or more, at all sites, of a checkpoint that is named. sampled: anything else."),
     ("share of log-gain", "How much a site adds to the logarithm of the whole model's gain (norm); negative: it "
      "attenuates."),
     ("sums off by", "Token mean of the largest |sum − 1| over the rows, or columns, of a site's mapping."),

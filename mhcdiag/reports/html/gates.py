@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mhcdiag.reports.check_words import Standing, measured_text, metric_text, number_text, standing, texts_beside
+from mhcdiag.reports.check_words import (
+    SAMPLED,
+    Standing,
+    evidence_text,
+    is_sampled,
+    measured_text,
+    metric_text,
+    number_text,
+    standing,
+    texts_beside,
+)
 from mhcdiag.reports.html.parts import Cell, Link, Pill, Table, columns
 from mhcdiag.results.check import CheckedInput, CheckReport, Family, GateOutcome, GateSeverity
 from mhcdiag.results.numbers import Huge, is_finite
@@ -43,7 +53,7 @@ class Headline:
     """The verdict in words."""
 
     word: str
-    """Pass, Fail, Could not judge."""
+    """Pass, Pass on sampled inputs only, Fail, Could not judge."""
     tone: str
     """Class of its colours."""
     summary: str
@@ -61,9 +71,10 @@ def headline(report: CheckReport) -> Headline:
     heading = "What decided it"
     if decided is None and report.verdict is Verdict.PASS:
         decided, heading = _closest(report), "Closest to its limit"
+    sampled = report.verdict is Verdict.PASS and is_sampled(report.outcomes)
     return Headline(
-        word=VERDICT_WORDS[report.verdict],
-        tone=str(report.verdict),
+        word=f"{VERDICT_WORDS[report.verdict]} {SAMPLED}" if sampled else VERDICT_WORDS[report.verdict],
+        tone=TONES[Standing.WARNED] if sampled else str(report.verdict),
         summary=_summary(report),
         exit_text=f"exit code {report.exit_code}" + (" because of --exit-zero" if forgiven else ""),
         deciding=None if decided is None else _deciding(decided, report, heading),
@@ -76,8 +87,10 @@ def pill(outcome: GateOutcome, *, strict: bool) -> Pill:
     return Pill(word=found.value, tone=TONES[found])
 
 
-def verdict_pill(verdict: Verdict) -> Pill:
-    """The word for a verdict in its colour."""
+def verdict_pill(verdict: Verdict, outcomes: Sequence[GateOutcome] = ()) -> Pill:
+    """The word for the verdict on an input in its colour; of a pass on a sample that of a warning."""
+    if verdict is Verdict.PASS and is_sampled(outcomes):
+        return Pill(word=f"pass {SAMPLED}", tone=TONES[Standing.WARNED])
     return Pill(word="pass" if verdict is Verdict.PASS else verdict.upper(), tone=str(verdict))
 
 
@@ -96,13 +109,14 @@ def where_text(outcome: GateOutcome) -> str:
 
 def gate_table(outcomes: Sequence[GateOutcome], report: CheckReport, *, caption: str) -> Table:
     """One row per outcome, on whatever inputs."""
-    labels = ("verdict", "gate", "input", *NUMBERS, "where", "finding", "metric")
+    labels = ("verdict", "gate", "input", *NUMBERS, "evidence", "where", "finding", "metric")
     rows = [
         (
             pill(one, strict=report.strict),
             one.gate,
             input_link(one.path, one.family, report),
             *_measured(one),
+            evidence_text(one),
             where_text(one),
             one.finding or one.reason,
             metric_text(one),
@@ -119,6 +133,7 @@ def gates_of(one: CheckedInput, report: CheckReport) -> Table:
             pill(each, strict=report.strict),
             each.gate,
             *_measured(each),
+            evidence_text(each),
             where_text(each),
             each.finding,
             metric_text(each),
@@ -126,7 +141,7 @@ def gates_of(one: CheckedInput, report: CheckReport) -> Table:
         )
         for each in report.outcomes_of(one)
     ]
-    labels = ("verdict", "gate", *NUMBERS, "where", "finding", "metric", "why the policy has it")
+    labels = ("verdict", "gate", *NUMBERS, "evidence", "where", "finding", "metric", "why the policy has it")
     return _without_empty(Table(caption="Gates", columns=columns(*labels, numeric=NUMBERS), rows=tuple(rows)))
 
 
@@ -168,8 +183,13 @@ def _summary(report: CheckReport) -> str:
 
 def _deciding(one: GateOutcome, report: CheckReport, heading: str) -> DecidingGate:
     facts: list[tuple[str, Cell]] = [("input", input_link(one.path, one.family, report)), ("metric", metric_text(one))]
-    optional = (("where", where_text(one)), ("finding", one.finding), ("why the policy has this gate", one.reason))
-    facts += [(label, words) for label, words in optional if words]
+    optional = {
+        "evidence": evidence_text(one),
+        "where": where_text(one),
+        "finding": one.finding,
+        "why the policy has this gate": one.reason,
+    }
+    facts += [(label, words) for label, words in optional.items() if words]
     return DecidingGate(
         heading=heading,
         pill=pill(one, strict=report.strict),

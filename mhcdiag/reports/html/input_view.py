@@ -16,12 +16,13 @@ from mhcdiag.reports.html.tables import (
     site_means,
     worst_spans,
 )
-from mhcdiag.results.bands import band_of
+from mhcdiag.reports.html.weights_view import weights_fact, weights_table, weights_warnings
+from mhcdiag.results.bands import reading, reading_of
 from mhcdiag.results.check import CheckedInput, CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
 from mhcdiag.results.numbers import text
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.wording import badness, counted, step_text
+from mhcdiag.results.wording import counted, step_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +97,8 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         tables = (gain_summary(result),)
         spans = tuple((str(each), worst_spans(result, each)) for each in Direction) if full and result.spans else ()
         folded = (site_means(result), *(per_site(result, kind) for kind in Kind)) if full else ()
+        if one.weights is not None and one.weights.findings:
+            tables = (*tables, weights_table(one.weights))
     elif isinstance(result, LogResult):
         events = events_table(result, report.allowed)
         tables = tuple(table for table in (events, series_table(result)) if table.rows)
@@ -105,10 +108,10 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         path=one.path,
         name=input_names(report)[one.path],
         family=str(one.family),
-        pill=verdict_pill(one.verdict),
+        pill=verdict_pill(one.verdict, report.outcomes_of(one)),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
-        facts=(*_key_facts(result), ("path", one.path)),
+        facts=(*_key_facts(result), *_of_weights(one), ("path", one.path)),
         callouts=_callouts(one, checked=bool(verdicts)),
         gates=gates_of(one, report),
         pictures=tuple(pictures),
@@ -121,21 +124,22 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
 
 def _measured(one: CheckedInput) -> str:
     if isinstance(one.result, GainResult):
-        worst = {each: one.result.worst[each, Definition.NORM].value for each in Direction}
-        return ", ".join(f"{direction} {text(value)} ({band_of(value).word})" for direction, value in worst.items())
+        found = one.result
+        worst = {each: found.worst[each, Definition.NORM].value for each in Direction}
+        return ", ".join(f"{way} {text(value)} ({reading_of(found, way).word})" for way, value in worst.items())
     return event_counts(one.result) if isinstance(one.result, LogResult) else "could not be read"
 
 
 def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], ...]:
     if isinstance(result, GainResult):
-        values = [result.worst[direction, Definition.NORM].value for direction in Direction]
-        band = band_of(max(values, key=badness))
+        band = reading(result)
         mixing = "" if result.mean_mappings else " (gain 1 by construction)"
         return (
             ("reading", f"{band.word}: {band.meaning}; {band.advice}"),
             ("layout", f"{result.layout}{mixing}"),
             ("size", f"{counted(len(result.sites), 'site')}, {counted(result.streams, 'stream')}"),
             ("inputs", f"{result.inputs}, {counted(result.tokens, 'token')}"),
+            *((("measured on", result.tied_to),) if result.tied_to else ()),
         )
     if isinstance(result, LogResult):
         points = sum(run.points for run in result.runs)
@@ -150,6 +154,10 @@ def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], 
     return ()
 
 
+def _of_weights(one: CheckedInput) -> tuple[tuple[str, str], ...]:
+    return () if one.weights is None else (("weights", weights_fact(one.weights)),)
+
+
 def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
     found: list[Callout] = []
     if one.error:
@@ -162,6 +170,8 @@ def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
             Callout(tone="fail", label="broken", text=f"site {each.site}: {each.found} ({', '.join(each.tensors)})")
             for each in result.nonfinite
         ]
+        if one.weights is not None:
+            found += [Callout(tone=tone, label=label, text=said) for tone, label, said in weights_warnings(one.weights)]
         found += [
             Callout(tone="warning", label="skipped", text=f"{each.what}: {each.reason}") for each in result.skipped
         ]

@@ -4,7 +4,7 @@ import math
 
 from mhcdiag.reports.html.parts import Column, Table, columns
 from mhcdiag.reports.spikes_words import detail_text, outcome_text, score_text, span_text, value_text
-from mhcdiag.results.bands import DIRECTION_WORDS, band_of
+from mhcdiag.results.bands import DIRECTION_WORDS, reading_of
 from mhcdiag.results.check import AllowedEvent
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction, blame
 from mhcdiag.results.numbers import text
@@ -37,7 +37,7 @@ def gain_summary(result: GainResult) -> Table:
                     worst.from_site if worst.from_site == worst.to_site else f"{worst.from_site} to {worst.to_site}",
                     text(result.gain[Kind.PREFIX, direction, definition, Reduction.MEAN][-1]),
                     "none" if bound is None or definition is Definition.AMAX else text(bound),
-                    band_of(worst.value).word,
+                    reading_of(result, direction).word,
                 )
             )
     labels = ("direction", "definition", "worst site", "worst stretch", "of sites", "whole model", "bound", "reading")

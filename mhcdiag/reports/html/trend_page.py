@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mhcdiag.reports.check_words import SAMPLED
 from mhcdiag.reports.html.gates import VERDICT_WORDS
 from mhcdiag.reports.html.parts import Cell, Pill, Table, columns, environment
 from mhcdiag.reports.html.pictures import draw_trend
@@ -11,9 +12,11 @@ from mhcdiag.reports.trend_console import (
     events_of_log,
     growth_words,
     limit_words,
+    sampled_words,
     worst_risk,
 )
 from mhcdiag.results.bands import DIRECTION_WORDS
+from mhcdiag.results.evidence import bound_words
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import text, text_beside
 from mhcdiag.results.trend import MEASURED, JudgedTrend, TrendResult
@@ -26,7 +29,7 @@ class TrendHeadline:
     """The verdict in words."""
 
     word: str
-    """Pass, Fail, Could not judge."""
+    """Pass, Pass on sampled inputs only, Fail, Could not judge."""
     tone: str
     """Class of its colours."""
     summary: str
@@ -37,9 +40,10 @@ def trend_page(judged: JudgedTrend) -> str:
     """The trend as one HTML document that loads nothing, with its picture inside."""
     result = judged.result
     steps = [point.step for point in result.points]
+    sampled = sampled_words(judged)
     headline = TrendHeadline(
-        word=VERDICT_WORDS[judged.verdict],
-        tone=str(judged.verdict),
+        word=f"{VERDICT_WORDS[judged.verdict]} {SAMPLED}" if sampled else VERDICT_WORDS[judged.verdict],
+        tone="warning" if sampled else str(judged.verdict),
         summary=f"{result.path}: {len(steps)} points, steps {steps[0]:,.0f} to {steps[-1]:,.0f}",
     )
     return (
@@ -50,7 +54,7 @@ def trend_page(judged: JudgedTrend) -> str:
             version=__version__,
             headline=headline,
             exit_text=f"exit code {EXIT_CODES[judged.verdict]}",
-            reason=judged.reason,
+            reason=judged.reason or sampled,
             limits=_limits(judged),
             picture=draw_trend(result),
             growth=_growth(result),
@@ -63,8 +67,11 @@ def trend_page(judged: JudgedTrend) -> str:
 
 
 def _limits(judged: JudgedTrend) -> Table:
-    rows = tuple((_pill(limit), limit.metric, *text_beside(limit.value, limit.limit)) for limit in judged.limits)
-    labels = ("verdict", "metric", "value", "limit")
+    rows = tuple(
+        (_pill(limit), limit.metric, *text_beside(limit.value, limit.limit), _evidence(limit))
+        for limit in judged.limits
+    )
+    labels = ("verdict", "metric", "value", "limit", "evidence")
     note = (
         "A crossing is the step of the first gain above 1000, measured or projected: it passes at the limit or later."
     )
@@ -78,6 +85,12 @@ def _limits(judged: JudgedTrend) -> Table:
 
 def _pill(limit: Limit) -> Pill:
     return Pill(word="pass", tone="pass") if limit.passed else Pill(word="FAIL", tone="fail")
+
+
+def _evidence(limit: Limit) -> str:
+    if limit.evidence is None:
+        return ""
+    return str(limit.evidence) if limit.bound is None else f"{limit.evidence}, {bound_words(limit.bound)}"
 
 
 def _growth(result: TrendResult) -> Table:

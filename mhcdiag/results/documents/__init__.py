@@ -19,7 +19,7 @@ from mhcdiag.results.numbers import Number, parse_number
 
 Json = dict[str, Any]
 
-COMMANDS = ("gain", "spikes", "health", "trend", "check")
+COMMANDS = ("gain", "spikes", "health", "weights", "trend", "check")
 """Commands whose JSON reports have a schema."""
 
 

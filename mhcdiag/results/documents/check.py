@@ -23,10 +23,11 @@ from mhcdiag.results.documents import (
 from mhcdiag.results.documents.gain import gain_document, gain_of
 from mhcdiag.results.documents.health import health_document, health_of
 from mhcdiag.results.documents.spikes import spikes_document, spikes_of
+from mhcdiag.results.documents.weights import weights_document, weights_of
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import Relation, Verdict
+from mhcdiag.results.verdict import GainEvidence, Relation, Verdict
 
 FORMAT_VERSION = 1
 
@@ -43,6 +44,7 @@ def check_document(report: CheckReport) -> Json:
         "created": report.created,
         "verdict": str(report.verdict),
         "exit_code": report.exit_code,
+        "evidence": None if report.evidence is None else str(report.evidence),
         "decided_by": None if decided is None else _outcome(decided),
         "policy": report.policy,
         "baseline": report.baseline,
@@ -69,6 +71,8 @@ def _outcome(outcome: GateOutcome) -> Json:
         "finding": outcome.finding,
         "reason": outcome.reason,
         "place": None if place is None else {"text": place.text, "line": place.line},
+        "evidence": None if outcome.evidence is None else str(outcome.evidence),
+        "bound": number(outcome.bound),
     }
 
 
@@ -94,6 +98,7 @@ def _input(checked: CheckedInput) -> Json:
         "gain": gain_document(found) if isinstance(found, GainResult) else None,
         "spikes": spikes_document(found) if isinstance(found, LogResult) else None,
         "health": None if checked.health is None else health_document(checked.health),
+        "weights": None if checked.weights is None else weights_document(checked.weights),
     }
 
 
@@ -145,6 +150,7 @@ def _input_of(document: object) -> CheckedInput:
         result = spikes_of(read_table(spikes))
     # The key came with the gates on health: reports before have none.
     health = checked.get("health")
+    weights = checked.get("weights")  # and this one with the scan of all weights
     return CheckedInput(
         path=path,
         family=Family(checked["family"]),
@@ -153,6 +159,7 @@ def _input_of(document: object) -> CheckedInput:
         error=read_text(checked["error"]),
         sha256=read_text(checked["sha256"]),
         health=None if health is None else health_of(health),
+        weights=None if weights is None else weights_of(weights),
     )
 
 
@@ -160,6 +167,7 @@ def _outcome_of(document: object) -> GateOutcome:
     outcome = read_table(document)
     series, place = outcome["series"], outcome["place"]
     value, limit, baseline = outcome["value"], outcome["limit"], outcome["baseline"]
+    evidence, bound = outcome.get("evidence"), outcome.get("bound")
     return GateOutcome(
         gate=read_text(outcome["gate"]),
         metric=read_text(outcome["metric"]),
@@ -174,6 +182,9 @@ def _outcome_of(document: object) -> GateOutcome:
         finding=read_text(outcome["finding"]),
         reason=read_text(outcome["reason"]),
         place=None if place is None else _place_of(place),
+        # Reports of before say nothing of evidence.
+        evidence=None if evidence is None else GainEvidence(evidence),
+        bound=None if bound is None else read_number(bound),
     )
 
 

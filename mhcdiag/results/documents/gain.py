@@ -14,6 +14,7 @@ from mhcdiag.results.documents import (
     read_texts,
 )
 from mhcdiag.results.gain import (
+    NOT_SAID,
     Bound,
     Curve,
     CurveKey,
@@ -40,8 +41,10 @@ def provenance(result: GainResult) -> Json:
         "model": result.model,
         "streams": result.streams,
         "sites": list(result.sites),
+        "sites_total": result.sites_total,
         "tensors": list(result.tensors),
         "inputs": result.inputs,
+        "tied_to": result.tied_to,
         "tokens": result.tokens,
         "span_tokens": result.span_tokens,
         "dtype": result.dtype,
@@ -66,6 +69,7 @@ def measurement(result: GainResult) -> Json:
         "composes": result.composes,
         "sinkhorn": None if result.sinkhorn is None else _sinkhorn(result.sinkhorn),
         "bound": {str(direction): _bound(bound) for direction, bound in result.bound.items()},
+        "bound_doubt": result.bound_doubt,
         "gain": _gain(result.gain),
     }
 
@@ -100,7 +104,9 @@ def _bound(bound: Bound) -> Json:
         "prefix": _curve(bound.prefix),
         "suffix": _curve(bound.suffix),
         "worst": number(bound.worst),
+        "reached": number(bound.reached),
         "why": bound.why,
+        "by_layout": bound.by_layout,
     }
 
 
@@ -163,6 +169,10 @@ def gain_of(document: Json) -> GainResult:
         sinkhorn=None if sinkhorn is None else _sinkhorn_of(sinkhorn, sites),
         # The key came with the layouts whose streams end within each layer; before, all streams persisted.
         composes=read_flag(document.get("composes", True)),
+        # These came with the evidence of verdicts: what is not said is no proof.
+        tied_to=read_text(document.get("tied_to", "")),
+        sites_total=read_count(document.get("sites_total", 0)),
+        bound_doubt=read_text(document.get("bound_doubt", NOT_SAID)),
     )
 
 
@@ -203,13 +213,16 @@ def _bound_of(document: object, sites: tuple[str, ...]) -> Bound:
     single, prefix, suffix = (
         None if bound[part] is None else _curve_of(bound[part], sites) for part in ("single", "prefix", "suffix")
     )
-    worst = bound["worst"]
+    # `reached` came with the default inputs `aligned`.
+    worst, reached = bound["worst"], bound.get("reached")
     return Bound(
         single=single,
         prefix=prefix,
         suffix=suffix,
         worst=None if worst is None else read_number(worst),
+        reached=None if reached is None else read_number(reached),
         why=read_text(bound["why"]),
+        by_layout=read_flag(bound.get("by_layout", False)),
     )
 
 

@@ -29,15 +29,12 @@ from mhcdiag.runlogs.formats.toolkit_consoles import (
     DARKNET,
     DEEPSPEECH,
     FLAIR,
-    JOEYNMT,
     KALDI,
-    MARIAN,
     MINDSPORE,
-    NMT_TUTORIAL,
     OPENMMLAB,
-    OPENNMT,
-    SOCKEYE,
+    TACOTRON2,
 )
+from mhcdiag.runlogs.formats.translation_consoles import JOEYNMT, MARIAN, NMT_TUTORIAL, OPENNMT, SOCKEYE, TRAX
 from mhcdiag.runlogs.interface import FileFormat, TextFormat
 
 FILE_FORMATS: tuple[FileFormat, ...] = (
@@ -81,6 +78,8 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     FLAIR,
     JOEYNMT,
     OPENMMLAB,
+    TRAX,
+    TACOTRON2,
     BOXES,
     RSL_RL,
     COQUI,

@@ -9,11 +9,15 @@ from mhcdiag.runlogs.records import NUMBER, parse_number
 
 _ENTRY = re.compile(r"\s*\|(?P<indent>\s*)(?P<name>[A-Za-z][^|]*?)\s*\|\s*(?P<value>[^|]*?)\s*\|\s*$")
 _EDGE = re.compile(r"\s*[-+=─━┌┐└┘├┤]{9,}\s*$")
+# The boxes of rllab, garage and rlkit have no bars: a rule of two parts opens and closes them.
+_OPEN_EDGE = re.compile(r"\s*-{5,}\s{2,}-{3,}\s*$")
+_OPEN_ENTRY = re.compile(r"(?P<indent>\s*)(?P<name>[A-Za-z]\S*(?: \S+)*)\s{2,}(?P<value>\S+)\s*$")
 # Counts of a box, best first; names of sections stand before those of stable-baselines3.
 _BOX_STEPS = (
     "step", "time/total_timesteps", "total_timesteps", "misc/total_timesteps", "time/total timesteps", "steps",
     "TotalEnvInteracts", "TotalTimesteps", "timesteps_total", "time/iterations", "train/n_updates", "n_updates",
-    "misc/nupdates", "nupdates", "Epoch", "epoch", "iteration",
+    "misc/nupdates", "nupdates", "TotalEnvSteps", "Evaluation/Iteration", "Iteration", "Itr", "Epoch", "epoch",
+    "iteration",
 )  # fmt: skip
 
 
@@ -26,12 +30,14 @@ class BoxParser:
         self._open: LogRecord | None = None
         self._garbled = False
         self._section = ""
+        self._barless = False
 
     def feed(self, line: int, text: str) -> LogRecord | None:
         """Take the next line; return the record that it ends."""
-        if _EDGE.match(text):
+        if _EDGE.match(text) or _OPEN_EDGE.match(text):
+            self._barless = not self._barless and _OPEN_EDGE.match(text) is not None
             return self._close()
-        entry = _ENTRY.match(text)
+        entry = _OPEN_ENTRY.match(text) if self._barless else _ENTRY.match(text)
         if entry is None:
             return None
         name, value = entry["name"].rstrip(), entry["value"]
@@ -75,18 +81,18 @@ def _of_a_box(text: str) -> bool:
 
 
 # The HumanOutputFormat of openai/baselines (logger.py), which guided-diffusion and others took over, of DLR-RM/
-# stable-baselines3 (common/logger.py), and the EpochLogger of openai/spinningup:
+# stable-baselines3 (common/logger.py), the EpochLogger of openai/spinningup, and the tables of rllab, garage and rlkit:
 # | train/                  |             |         | grad_norm      | 0.123    |         |    LossPi |  -0.013 |
 # |    loss                 | 3.23        |         | step           | 10       |
 # Where there is no total the critic's loss is the loss: that of the policy has no zero to stay above.
 BOXES = LineFormat(
     name="boxes",
-    title="boxes of key and value: stable-baselines3, baselines, guided-diffusion, Spinning Up",
+    title="boxes of key and value: stable-baselines3, baselines, guided-diffusion, Spinning Up, rlkit",
     parser=BoxParser,
     preferred={
         "loss": (
             "train/loss", "loss", "loss/loss", "train/critic_loss", "train/value_loss", "loss/value_loss",
-            "loss/vf_loss", "value_loss", "LossQ", "LossV",
+            "loss/vf_loss", "value_loss", "LossQ", "LossV", "trainer/QF1 Loss", "QF1 Loss", "QF Loss",
         ),
         "grad_norm": ("train/grad_norm", "grad_norm"),
         "learning_rate": ("train/learning_rate",),

@@ -40,7 +40,8 @@ class CsvParser:
         garbled = False
         for name, cell in zip(self._header, cells, strict=True):
             # Lightning's logger leaves cells empty: training, epoch and validation losses stand in rows of their own.
-            if not cell or cell in {"-", "NA", "None", "null"}:
+            # The Trainer's table in a notebook says "No log" until the first loss.
+            if not cell or cell in {"-", "NA", "None", "null", "No log"}:
                 continue
             number = self._number(cell)
             if number is not None:

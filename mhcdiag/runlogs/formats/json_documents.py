@@ -126,7 +126,7 @@ def _read_records(source: LogSource, table: RecordTable) -> None:
         table.notes.append(f"the JSON is cut short: {len(rescued):,} records before that are read")
         records = rescued
     else:
-        records = _largest_list(_document_of(source, data))
+        records = _largest_list(_document_of(source, data, table))
     if not records:
         raise LogError(
             source.path,
@@ -139,14 +139,17 @@ def _read_records(source: LogSource, table: RecordTable) -> None:
     table.lines = len(records)
 
 
-def _document_of(source: LogSource, data: bytes) -> Any:
+def _document_of(source: LogSource, data: bytes, table: RecordTable) -> Any:
     """Return the value of a document; of a file with one object behind the other, the list of them."""
     try:
         return load_document(source, data)
     except LogError:
-        objects = list(objects_in_a_row(data)) if data[:1] == b"{" else []
+        objects, lost = objects_in_a_row(data) if data[:1] == b"{" else ([], 0)
         if len(objects) < 2:
             raise
+        if lost:
+            table.notes.append(f"{lost:,} objects are damaged or cut short")
+        table.garbled += lost
         return objects
 
 

@@ -24,7 +24,9 @@ _WORD = re.compile(r"\S+")
 _OF = re.compile(r"(\d+)\s*/\s*(\d+)$")
 _NOTHING = frozenset({"", "-", "--", "#na#", "na", "n/a", "none", "null"})
 # Of YOLOv5's older header only "total" says what its columns are; "box", "obj" and "cls" are losses.
-_PARTS_OF_YOLO = {"box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss"}
+_PARTS_OF_YOLO = {
+    "giou": "giou_loss", "box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss",
+}  # fmt: skip
 
 SUM = "sum of the losses"
 """Series of a table that has parts of a loss and no total: what is optimised, up to weights."""
@@ -100,7 +102,7 @@ def _joined(cells: Sequence[Cell]) -> list[Cell]:
 def _renamed(cells: Sequence[Cell]) -> list[Cell]:
     names = {cell.text.lower() for cell in cells}
     known = {"#": "step", "e": "epoch"} if {"#", "e"} <= names else {}
-    known |= _PARTS_OF_YOLO if {"box", "obj", "cls"} <= names else {}
+    known |= _PARTS_OF_YOLO if {"obj", "cls"} <= names else {}
     return [Cell(known.get(cell.text.lower(), cell.text), cell.start, cell.end) for cell in cells]
 
 
@@ -176,7 +178,7 @@ class TableParser:
         header = self._header
         assert header is not None
         bar = None if self._bars else _PROGRESS.search(text)
-        text = text[: bar.start()] if bar is not None else text
+        text = (text[: bar.start()] if bar is not None else text).replace("No log", "-     ")  # the Trainer's tables
         cells = by_bars(text) if self._bars else by_blanks(text, single=header.single)
         first = cells[0].text if cells else ""
         if not cells or (parse_number(first) is None and _OF.match(first) is None):

@@ -1,16 +1,21 @@
 """Container: a directory of captured mappings, each file some of the tokens; together they are one set of tokens."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range
+from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.interface import Container, refuse_key
+from mhcdiag.tensorfiles.names import listed
 from mhcdiag.tensorfiles.places import Content, Place, look
 from mhcdiag.tensorfiles.safetensors_header import read_header
 from mhcdiag.tensorfiles.safetensors_tensors import SafetensorsTensors
 from mhcdiag.tensorfiles.stores.local import LocalFile
+from mhcdiag.tensorfiles.streams import Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +77,7 @@ class JoinedTokens:
         self.metadata = self._joined_metadata()
 
     def _joined_metadata(self) -> dict[str, str]:
-        """The first file's, with the positions of all first tokens."""
+        """The first file's, with the positions of all first tokens; a checkpoint is named where all name the same."""
         positions: list[int] = []
         for start, file in zip(self._starts, self._files, strict=False):
             try:
@@ -81,7 +86,10 @@ class JoinedTokens:
                 raise ContainerError(
                     file.path, found="metadata key 'first_tokens' is no list of positions", expected="a JSON list"
                 ) from error
-        return self._files[0].metadata | ({"first_tokens": json.dumps(positions)} if positions else {})
+        ties = {file.metadata.get("tied_to", "") for file in self._files}
+        tie = ties.pop() if len(ties) == 1 else ""
+        own = {"tied_to": tie} | ({"first_tokens": json.dumps(positions)} if positions else {})
+        return self._files[0].metadata | own
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -111,6 +119,23 @@ class JoinedTokens:
             if first < last:
                 parts.append(file.read(name, rows=slice(first - start, last - start)))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def streams(self, name: str) -> list[Stream]:
+        """What every file holds under this name."""
+        return [
+            replace(one, name=f"{name} ({os.path.basename(file.path)})")
+            for file in self._files
+            if name in file.tensors
+            for one in file.streams(name)
+        ]
+
+    further = ()
+
+    @property
+    def unread(self) -> list[str]:
+        """Tensors that the first file lacks."""
+        lost = {name for file in self._files for name in file.tensors if name not in self._files[0].tensors}
+        return [f"{counted(len(lost), 'tensor')} that the first file has not: {listed(sorted(lost))}"] if lost else []
 
 
 class _Lengthened(Mapping[str, TensorInfo]):

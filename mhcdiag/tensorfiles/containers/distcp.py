@@ -11,21 +11,26 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
+from mhcdiag.tensorfiles.distcp_chunks import lies_within, place_in_archive, what_is_wrong
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
-from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.element_types import BITS, spelling_named
 from mhcdiag.tensorfiles.interface import Container
 from mhcdiag.tensorfiles.names import clean_names, listed, shown
 from mhcdiag.tensorfiles.places import Place, config_beside, read_object
 from mhcdiag.tensorfiles.state_dicts import DEFAULT_KEYS, config_in
 from mhcdiag.tensorfiles.stores.local import LocalFile
+from mhcdiag.tensorfiles.streams import Block, Stream, file_reader, tensor_reader
 from mhcdiag.tensorfiles.torch_load import load_file
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from mhcdiag.tensorfiles.streams import Bytes
 
 
 _METADATA = ".metadata"
@@ -73,7 +78,9 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
             expected=f"{_METADATA} beside them",
             hint="the checkpoint was not finished, or hidden files were not copied",
         )
-    stored = _chosen(place.path, read_metadata(path), key)
+    every = read_metadata(path)
+    stored = _chosen(place.path, every, key)
+    kept = {id(one) for one in stored.values()}
     files = sorted({chunk.file for tensor in stored.values() for chunk in tensor.chunks})
     config = config_beside(place)
     return _DistributedTensors(
@@ -83,6 +90,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
         metadata=LocalFile(path),
         config=config,
         common=_common(place),
+        others={name: one for name, one in every.items() if id(one) not in kept},
     )
 
 
@@ -137,10 +145,13 @@ class _DistributedTensors:
         metadata: LocalFile,
         config: LocalFile | None,
         common: Mapping[str, Any] | None,
+        others: Mapping[str, StoredTensor],
     ) -> None:
         self.path = place.path
         self.config: Mapping[str, Any] | None = read_object(config) if config else common
         self.metadata: Mapping[str, str] = {}
+        self._place = place
+        self._others = {name: _Entry(stored=one, layer=None) for name, one in others.items()}
         self._files = files
         self._sizes = metadata.size + (config.size if config else 0)
         full_name_of = clean_names(stored, path=place.path)
@@ -199,11 +210,60 @@ class _DistributedTensors:
             return result
         return result[0] if rows is None else result[0][rows].clone()
 
+    unread = ()
+
+    @property
+    def further(self) -> list[str]:
+        """The state of an optimizer, and whatever else stands beside the model."""
+        return [name for name in self._others if name not in self._entries]
+
+    def streams(self, name: str) -> list[Stream]:
+        """The values of one tensor, chunk by chunk.
+
+        Raises
+        ------
+        ContainerError
+            A chunk is broken, or the chunks do not cover each element of the tensor once.
+        """
+        entry = self._entries[name] if name in self._entries else self._others[name]
+        chunks = entry.stored.chunks
+        if (wrong := what_is_wrong(chunks, entry.stored.shape)) is not None:
+            found = f"tensor {shown(name)}: {wrong}"
+            raise ContainerError(self.path, found=found, hint="save the checkpoint again")
+        dtype = spelling_named(entry.stored.dtype)
+        if dtype not in BITS:
+            raise ContainerError(self.path, found=f"tensor {shown(name)} has element type {dtype}, not known here")
+        # Real and imaginary parts of complex values stand along a further axis.
+        axis, as_read = ((2,), "F32") if dtype == "C64" else ((), dtype)
+        shape = (*entry.shape, *axis)
+        blocks = tuple(self._block(one, entry.layer, dtype, axis) for one in chunks if _holds(one, entry.layer))
+        size = prod(shape) * BITS[as_read] // 8
+        return [Stream(name=name, dtype=as_read, stored=dtype, shape=shape, bytes=size, blocks=blocks)]
+
+    def _block(self, chunk: Chunk, layer: int | None, dtype: str, axis: tuple[int, ...]) -> Block:
+        """A chunk, or the one layer of it that is wanted."""
+        sizes = (*chunk.sizes, *axis)
+        skipped = 0 if layer is None else (layer - chunk.offsets[0]) * prod(sizes[1:])
+        # A shard with nothing but the state of an optimizer may have been left behind: only who asks for it misses it.
+        file = self._files.get(chunk.file) or _shard(self._place, chunk.file)
+        start = place_in_archive(file, chunk, dtype)
+        if start is None:
+            whole = tensor_reader(lambda _rows: _load(file, chunk), sizes, size=0)
+        else:
+            whole = file_reader(file, start=start, dtype="F32" if axis else dtype)
+
+        def read(first: int, count: int, buffer: memoryview) -> "Bytes":
+            return whole(skipped + first, count, buffer)
+
+        leading = 0 if layer is None else 1
+        offsets = (*chunk.offsets, *(0 for _ in axis))
+        return Block(offsets=offsets[leading:], shape=sizes[leading:], read=read)
+
     def _copy(
         self, chunk: Chunk, shape: tuple[int, ...], wanted: range, *, into: "Tensor", covered: "Tensor"
     ) -> str | None:
         """Copy what a chunk has of the wanted rows, and mark it; returns what is wrong with the chunk, if anything."""
-        if not _lies_within(chunk, shape):
+        if not lies_within(chunk, shape):
             return f"at {list(chunk.offsets)} of shape {list(chunk.sizes)} lies outside of its shape {list(shape)}"
         place: tuple[slice, ...] = ()
         taken: tuple[slice, ...] = ()
@@ -217,34 +277,29 @@ class _DistributedTensors:
             place = (slice(first - wanted.start, last - wanted.start), *rest)
         if covered[place].any():
             return f"at {list(chunk.offsets)} overlaps another"
-        into[place] = self._load(chunk)[taken]
+        into[place] = _load(self._files[chunk.file], chunk)[taken]
         covered[place] = True
         return None
 
-    def _load(self, chunk: Chunk) -> "Tensor":
-        import torch
 
-        file = self._files[chunk.file]
-        data = file.read(chunk.start, chunk.length)
-        # FileSystemWriter gives each tensor to torch.save, one archive behind the other in the file.
-        try:
-            tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged pickle is a random program: it can raise anything
-            found = f"bytes {chunk.start} to {chunk.start + chunk.length} are no tensor: {error!s:.80}"
-            raise ContainerError(file.name, found=found, hint="copy the shard again") from error
-        if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != chunk.sizes:
-            found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
-            raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
-        return tensor
+def _load(file: LocalFile, chunk: Chunk) -> "Tensor":
+    import torch
+
+    data = file.read(chunk.start, chunk.length)
+    # FileSystemWriter gives each tensor to torch.save, one archive behind the other in the file.
+    try:
+        tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle is a random program: it can raise anything
+        found = f"bytes {chunk.start} to {chunk.start + chunk.length} are no tensor: {error!s:.80}"
+        raise ContainerError(file.name, found=found, hint="copy the shard again") from error
+    if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != chunk.sizes:
+        found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
+        raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
+    return tensor
 
 
-def _lies_within(chunk: Chunk, shape: tuple[int, ...]) -> bool:
-    if not len(chunk.offsets) == len(chunk.sizes) == len(shape):
-        return False
-    return all(
-        min(offset, size) >= 0 and offset + size <= length
-        for offset, size, length in zip(chunk.offsets, chunk.sizes, shape, strict=True)
-    )
+def _holds(chunk: Chunk, layer: int | None) -> bool:
+    return layer is None or chunk.offsets[0] <= layer < chunk.offsets[0] + chunk.sizes[0]
 
 
 def _layer_by_layer(name: str, stored: StoredTensor) -> dict[str, _Entry]:

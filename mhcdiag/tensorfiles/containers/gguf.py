@@ -1,20 +1,22 @@
 """Container: GGUF files of llama.cpp, one or the numbered parts of one model (as llama-gguf-split cuts them)."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError, MissingExtraError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
-from mhcdiag.tensorfiles.element_types import torch_dtype
-from mhcdiag.tensorfiles.gguf_header import TYPES, GgufTensor, read_gguf_header, size_of
+from mhcdiag.tensorfiles.element_types import BITS, torch_dtype
+from mhcdiag.tensorfiles.gguf_header import TYPES, GgmlType, GgufTensor, read_gguf_header, size_of
 from mhcdiag.tensorfiles.interface import Container, refuse_key
 from mhcdiag.tensorfiles.names import is_one_model, listed, numbered, refuse_incomplete, shown
 from mhcdiag.tensorfiles.places import Content, Place, look
 from mhcdiag.tensorfiles.shards import is_sharded
 from mhcdiag.tensorfiles.stores.local import LocalFile
+from mhcdiag.tensorfiles.streams import Block, Reader, Stream, file_reader
 
 if TYPE_CHECKING:
+    import numpy
     from torch import Tensor
 
 
@@ -113,6 +115,38 @@ class _GgufTensors:
         """Bytes read so far."""
         return sum(file.bytes_read for file in self._files)
 
+    def streams(self, name: str) -> list[Stream]:
+        """The values of one tensor, piece by piece; quantised ones become float32.
+
+        Raises
+        ------
+        ContainerError
+            ggml's type is not known.
+        MissingExtraError
+            It is quantised, and the package `gguf` is not there.
+        """
+        file, tensor = self._home[name]
+        size, kind = self._size_and_type(name)
+        plain = kind.name in BITS
+        if plain:
+            read = file_reader(file, start=tensor.start, dtype=kind.name)
+        else:
+            read = _dequantising_reader(file, tensor, kind)
+        block = Block(offsets=(0,) * len(tensor.shape), shape=tensor.shape, read=read, group=kind.block)
+        dtype = kind.name if plain else "F32"
+        return [Stream(name=name, dtype=dtype, stored=kind.name, shape=tensor.shape, bytes=size, blocks=(block,))]
+
+    further = unread = ()
+    """Such files hold a model alone."""
+
+    def _size_and_type(self, name: str) -> tuple[int, GgmlType]:
+        file, tensor = self._home[name]
+        size, kind = size_of(tensor), TYPES.get(tensor.type)
+        if size is None or kind is None:
+            found = f"tensor {shown(name)} has ggml type {tensor.type}, which is not known here"
+            raise ContainerError(file.name, found=found, hint="convert this tensor to F32 or F16")
+        return size, kind
+
     def read(self, name: str, *, rows: slice | None = None) -> "Tensor":
         """One tensor, or a range of its first axis; quantised values become float32.
 
@@ -126,10 +160,7 @@ class _GgufTensors:
         import torch
 
         file, tensor = self._home[name]
-        size, kind = size_of(tensor), TYPES.get(tensor.type)
-        if size is None or kind is None:
-            found = f"tensor {shown(name)} has ggml type {tensor.type}, which is not known here"
-            raise ContainerError(file.name, found=found, hint="convert this tensor to F32 or F16")
+        size, kind = self._size_and_type(name)
         start, shape = tensor.start, tensor.shape
         if rows is not None:
             chosen = row_range(shape, rows)
@@ -146,12 +177,31 @@ def _dequantised(data: bytearray, kind: int, *, name: str) -> "Tensor":
     import numpy
     import torch
 
+    values = _dequantiser(kind, what=f"reading mixing parameters quantised as {name}")
+    return torch.from_numpy(values(numpy.frombuffer(data, dtype=numpy.uint8)).copy())
+
+
+def _dequantiser(kind: int, *, what: str) -> "Callable[[numpy.ndarray], numpy.ndarray]":
     try:
         from gguf.constants import GGMLQuantizationType
         from gguf.quants import dequantize
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"reading mixing parameters quantised as {name}", extra="gguf") from error
-    return torch.from_numpy(dequantize(numpy.frombuffer(data, dtype=numpy.uint8), GGMLQuantizationType(kind)).copy())
+        raise MissingExtraError(what, extra="gguf") from error
+    return lambda blocks: dequantize(blocks, GGMLQuantizationType(kind))
+
+
+def _dequantising_reader(file: LocalFile, tensor: GgufTensor, kind: GgmlType) -> Reader:
+    values = _dequantiser(tensor.type, what=f"reading values quantised as {kind.name}")
+
+    def read(first: int, count: int, _buffer: memoryview) -> "numpy.ndarray":
+        import numpy
+
+        start = tensor.start + first // kind.block * kind.bytes
+        data = file.read(start, count // kind.block * kind.bytes)
+        floats = values(numpy.frombuffer(data, dtype=numpy.uint8))
+        return numpy.ascontiguousarray(floats, dtype=numpy.float32).reshape(-1).view(numpy.uint8)
+
+    return read
 
 
 def _config(facts: Mapping[str, Any]) -> dict[str, Any]:

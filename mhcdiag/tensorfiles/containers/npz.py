@@ -7,20 +7,24 @@ under the names of the interchange format for captured mappings.
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from math import prod
+from typing import IO, TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
-from mhcdiag.tensorfiles.element_types import spelling_named
+from mhcdiag.tensorfiles.element_types import BITS, spelling_named
 from mhcdiag.tensorfiles.interface import Container, refuse_key
 from mhcdiag.tensorfiles.names import shown
 from mhcdiag.tensorfiles.places import Place, members_of
 from mhcdiag.tensorfiles.stores.local import unreadable
+from mhcdiag.tensorfiles.streams import Block, Reader, Stream, bytes_of, tensor_reader
 
 if TYPE_CHECKING:
     import numpy
     from torch import Tensor
+
+    from mhcdiag.tensorfiles.streams import Bytes
 
 
 _SUFFIX = ".npz"
@@ -32,12 +36,18 @@ _SITE = re.compile(r"layers\.\d+\.h_res")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Array:
+    name: str
+    """As it is offered."""
     member: str
     """File in the archive."""
     dtype: str
     shape: tuple[int, ...]
     site: int | None
     """Index into the first axis; None for the whole array."""
+    start: int
+    """First byte of its numbers in the member."""
+    is_plain: bool
+    """Whether they stand there little-endian, the last axis running fastest."""
 
 
 def _recognises(place: Place) -> bool:
@@ -100,9 +110,18 @@ class _NpzTensors:
         # Version 2 of the format has a longer header, for structured types, and 3 the same in UTF-8.
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
+        shape, fortran, dtype = read(file)
         self.bytes_read += file.tell()
-        return _Array(member=name, dtype=str(dtype.newbyteorder("=")), shape=shape, site=None)
+        plain = dtype == dtype.newbyteorder("<") and not fortran
+        return _Array(
+            name=name.removesuffix(".npy"),
+            member=name,
+            dtype=str(dtype.newbyteorder("=")),
+            shape=shape,
+            site=None,
+            start=file.tell(),
+            is_plain=plain,
+        )
 
     def _site_by_site(self, arrays: dict[str, _Array]) -> dict[str, _Array]:
         # The only array has the name arr_0 where savez was called without one.
@@ -111,8 +130,8 @@ class _NpzTensors:
             return arrays
         maps = arrays.pop(name)
         sites = {
-            f"layers.{site}.h_res": _Array(member=maps.member, dtype=maps.dtype, shape=maps.shape[1:], site=site)
-            for site in range(maps.shape[0])
+            name: replace(maps, name=name, shape=maps.shape[1:], site=site)
+            for site, name in enumerate(f"layers.{site}.h_res" for site in range(maps.shape[0]))
         }
         return sites | arrays
 
@@ -146,6 +165,58 @@ class _NpzTensors:
         self.bytes_read += values.nbytes
         return torch.from_numpy(numpy.array(values, dtype=array.dtype, order="C"))
 
+    def streams(self, name: str) -> list[Stream]:
+        """The numbers of one array, piece by piece.
+
+        Raises
+        ------
+        ContainerError
+            It holds something else than numbers.
+        """
+        array = self._arrays[name]
+        dtype = spelling_named(array.dtype)
+        if dtype not in BITS:
+            found = f"array {shown(name)} has element type {array.dtype}"
+            raise ContainerError(self.path, found=found, expected="numbers")
+        size = bytes_of(prod(array.shape), dtype)
+        read = self._reader(array, size, dtype)
+        block = Block(offsets=(0,) * len(array.shape), shape=array.shape, read=read)
+        return [Stream(name=name, dtype=dtype, stored=dtype, shape=array.shape, bytes=size, blocks=(block,))]
+
+    further = unread = ()
+    """All arrays are listed."""
+
+    def _reader(self, array: _Array, size: int, dtype: str) -> Reader:
+        """Reads on through the member of the archive; what is not stored plainly is read as a whole."""
+        import numpy
+
+        if not array.is_plain:
+            return tensor_reader(lambda _rows: self.read(array.name), array.shape, size=0)
+        start = array.start + (array.site or 0) * size
+        opened: list[IO[bytes]] = []  # a compressed member is unpacked from its beginning whenever it is opened
+
+        def read(first: int, count: int, _buffer: memoryview) -> "Bytes":
+            length = bytes_of(count, dtype)
+            try:
+                if not opened:
+                    opened.append(zipfile.ZipFile(self.path).open(array.member))  # noqa: SIM115 - it stays open
+                opened[0].seek(start + bytes_of(first, dtype))
+                data = opened[0].read(length)
+                if first + count == prod(array.shape):
+                    opened.pop().close()
+            except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
+                raise self._broken(array.member, error) from error
+            if len(data) != length:
+                raise self._broken(array.member, EOFError("it ends too early"))
+            self.bytes_read += length
+            return numpy.frombuffer(data, dtype=numpy.uint8)
+
+        return read
+
+    def _broken(self, member: str, error: Exception) -> ContainerError:
+        found = f"array {shown(member)} cannot be read: {error!s:.100}"
+        return ContainerError(self.path, found=found, hint="write the file again with numpy.savez")
+
     def _values(self, member: str) -> "numpy.ndarray":
         import numpy
 
@@ -155,8 +226,7 @@ class _NpzTensors:
         except OSError as error:
             raise unreadable(self.path, error) from error
         except Exception as error:  # BadZipFile, but also whatever damaged names and lengths lead to
-            found = f"array {shown(member)} cannot be read: {error!s:.100}"
-            raise ContainerError(self.path, found=found, hint="write the file again with numpy.savez") from error
+            raise self._broken(member, error) from error
 
 
 NPZ = Container(

@@ -83,6 +83,7 @@ def _open_directory(place: Place, *, key: str | None) -> NamedTensors:
         shard_of=index.shard_of if index else None,
         config=read_object(config) if config else None,
         others=others,
+        beside=[name for name in place.names if name.endswith(SAFETENSORS) and name not in names],
     )
 
 

@@ -1,6 +1,7 @@
 """Containers: one file of `torch.save`, usually named .pt, .pth, .bin or .ckpt, and a directory of such files."""
 
 import re
+from collections.abc import Sequence
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors
@@ -78,7 +79,17 @@ def _open_directory(place: Place, *, key: str | None) -> NamedTensors:
         shard_of={tensor: path_of[shard] for tensor, shard in index.shard_of.items()} if index else None,
         config=read_object(config) if config else None,
         others=others,
+        beside=_unnamed(place, names),
     )
+
+
+def _unnamed(place: Place, names: Sequence[str]) -> list[str]:
+    """Files of torch in the folder that are neither part of the checkpoint nor a trainer's state."""
+    return [
+        name
+        for name in place.names
+        if name.endswith(_SUFFIXES) and name not in names and not _TRAINER_STATE.match(name)
+    ]
 
 
 def _loose(place: Place) -> list[str]:

@@ -16,6 +16,10 @@ _SPECIAL = {
 }
 
 
+_WORTH_FETCHING = 1 << 20
+"""Bytes of one read from which on the system is asked to fetch what follows."""
+
+
 class LocalFile:
     """A `ByteSource` over a regular file.
 
@@ -59,10 +63,26 @@ class LocalFile:
             The file ends before, or is no longer the file whose header was read.
         """
         buffer = bytearray(length)
-        unfilled = memoryview(buffer)
+        self._fill(offset, memoryview(buffer), ahead=0)
+        return buffer
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer from `offset` on, and let the system fetch as much of what follows meanwhile.
+
+        Raises
+        ------
+        ContainerError
+            The file ends before, or is no longer the file whose header was read.
+        """
+        self._fill(offset, buffer, ahead=len(buffer) if len(buffer) >= _WORTH_FETCHING else 0)
+
+    def _fill(self, offset: int, buffer: memoryview, *, ahead: int) -> None:
+        end, unfilled = offset + len(buffer), buffer
         try:
             with Path(self.name).open("rb", buffering=0) as file:
                 self._refuse_another_version(os.fstat(file.fileno()))
+                if ahead and hasattr(os, "posix_fadvise"):  # not on macOS and Windows
+                    os.posix_fadvise(file.fileno(), end, ahead, os.POSIX_FADV_WILLNEED)
                 file.seek(offset)
                 while unfilled and (count := file.readinto(unfilled)):
                     unfilled = unfilled[count:]
@@ -71,12 +91,11 @@ class LocalFile:
         if unfilled:
             raise ContainerError(
                 self.name,
-                found=f"the file ends at byte {offset + length - len(unfilled)}",
-                expected=f"bytes up to {offset + length}",
+                found=f"the file ends at byte {end - len(unfilled)}",
+                expected=f"bytes up to {end}",
                 hint="copy or download the file again",
             )
-        self._bytes_read += length
-        return buffer
+        self._bytes_read += len(buffer)
 
     def _refuse_another_version(self, now: os.stat_result) -> None:
         if _version(now) != _version(self._status):

@@ -35,6 +35,7 @@ def test_every_column_of_an_outcome() -> None:
         "path": "logs/run.jsonl", "gate": "no-nan", "metric": "spikes.count.nan", "series": "loss", "outcome": "fail",
         "verdict": "fail", "severity": "error", "value": "3", "relation": "<=", "limit": "0", "baseline": "",
         "place": "step 12,040", "line": "1007", "finding": "the loss is NaN", "reason": "",
+        "evidence": "", "bound": "",
     }  # fmt: skip
 
 

@@ -203,11 +203,12 @@ def test_the_limit_of_a_summary_is_exact(size: int) -> None:
 
 def test_outputs() -> None:
     assert outputs(failing()) == {
-        "verdict": "fail", "exit-code": "1", "failed": "2", "unjudged": "1", "unreadable": "0", "decided-by": "no-nan",
+        "verdict": "fail", "exit-code": "1", "failed": "2", "unjudged": "1", "unreadable": "0", "evidence": "",
+        "decided-by": "no-nan",
     }  # fmt: skip
     assert outputs(healthy())["decided-by"] == ""
     assert outputs(unreadable()) == {
-        "verdict": "unjudged", "exit-code": "2", "failed": "0", "unjudged": "0", "unreadable": "1",
+        "verdict": "unjudged", "exit-code": "2", "failed": "0", "unjudged": "0", "unreadable": "1", "evidence": "",
         "decided-by": "checkpoints/broken could not be read: 4 bytes, shorter than a header",
     }  # fmt: skip
 

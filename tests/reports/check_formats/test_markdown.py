@@ -71,9 +71,9 @@ def test_no_name_breaks_a_table_or_brings_html(made: Callable[[], CheckReport]) 
 
 def test_failed_gates_come_first_with_value_limit_place_and_reason() -> None:
     shown = cells(check_markdown(failing()))
-    assert [shown[row * 7] for row in range(6)] == ["FAIL", "FAIL", "UNJUDGED", "warning", "pass", "pass"]
-    assert shown[:7] == [
-        "FAIL", "no-nan", "spikes.count.nan of loss", "3 > 0", "logs/run.jsonl:1007 (step 12,040)",
+    assert [shown[row * 8] for row in range(6)] == ["FAIL", "FAIL", "UNJUDGED", "warning", "pass", "pass"]
+    assert shown[:8] == [
+        "FAIL", "no-nan", "spikes.count.nan of loss", "3 > 0", "", "logs/run.jsonl:1007 (step 12,040)",
         "the loss is NaN", "",
     ]  # fmt: skip
     assert "3.162e4880 > 1000" in shown

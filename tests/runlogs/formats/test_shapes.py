@@ -4,6 +4,7 @@ Each shape is written by a function of the number of the record and its loss, in
 """
 
 # ruff: noqa: E501 (a line of a log is as long as it is)
+import math
 from collections.abc import Callable
 
 import pytest
@@ -308,6 +309,45 @@ def _(at, loss):
     return f"{edge}|             Epoch | {at:>15d} |\n|      AverageEpRet |           -1000 |\n| TotalEnvInteracts | {4000 * at:>15d} |\n|            LossPi |          -0.013 |\n|             LossV | {loss:>15.3g} |\n{edge}"
 
 
+@shape("rlkit", "boxes", step=lambda at: at, loss="trainer/QF1 Loss")
+def _(at, loss):
+    edge = "---------------------------  ------------\n"
+    return f"{edge}replay_buffer/size           {2000 * at}\ntrainer/QF1 Loss             {loss:.6g}\ntrainer/Policy Loss          -0.5\nEpoch                        {at}\n{edge}"
+
+
+@shape("Trax", "trax", step=lambda at: 100 * at, loss="CrossEntropyLoss")
+def _(at, loss):
+    return f"Step {100 * at:6d}: Ran 100 train steps in 10.12 secs\nStep {100 * at:6d}: train CrossEntropyLoss |  {loss:.8f}\nStep {100 * at:6d}: eval  CrossEntropyLoss |  2.50000000\n"
+
+
+@shape("Tacotron 2", "tacotron", step=lambda at: at, loss="loss")
+def _(at, loss):
+    return f"Train loss {at} {loss:.6f} Grad Norm 1.234567 2.34s/it\n" + (
+        f"Validation loss {at}:  2.500000\n" if at % 20 == 19 else ""
+    )
+
+
+@shape("OpenNMT of Torch 7", "opennmt", step=lambda at: 50 * at + 50, loss="Training Perplexity")
+def _(at, loss):
+    return f"[09/01/17 10:00:00 INFO] Epoch 1 ; Iteration {50 * at + 50}/7480 ; Optim SGD LR 1.000000 ; Training Perplexity {loss:.2f} ; Source tokens/s 1234\n"
+
+
+@shape(
+    "YOLOv3",
+    "columns",
+    step=lambda at: at,
+    loss="total_loss",
+    head="     Epoch   gpu_mem      GIoU       obj       cls     total   targets  img_size\n",
+)
+def _(at, loss):
+    return f"     {at}/272     6.91G      1.53      1.12      0.35      {loss:.4g}        42       416\n"
+
+
+@shape("minGPT", "generic", step=lambda at: 10 * at, loss="train loss")
+def _(at, loss):
+    return f"iter {10 * at}: train loss {loss:.5f}. lr 6.000000e-04.\n"
+
+
 @shape("rsl_rl", "rsl_rl", step=lambda at: at, loss="Value function loss")
 def _(at, loss):
     return f"{'#' * 80}\n                      \x1b[1m Learning iteration {at}/1500 \x1b[0m                      \n\n                       Computation: 60713 steps/s (collection: 1.333s, learning 0.287s)\n               Value function loss: {loss:.4f}\n                    Surrogate loss: -0.0003\n             Mean action noise std: 1.00\n{'-' * 80}\n                   Total timesteps: 98304\n                    Iteration time: 1.62s\n"
@@ -422,6 +462,8 @@ LOST = [
     ("boxes", "| loss | ## |\n| step | 3 |\n------------"),
     ("coqui", "--> STEP: 25/405 -- GLOBAL_STEP: 25\n | > loss: ##"),
     ("allennlp", "allennlp.training.x - loss   |   ##  |  2.5"),
+    ("trax", "Step 100: train CrossEntropyLoss |  ##"),
+    ("tacotron", "Train loss 100 ## Grad Norm 1.2 2.34s/it"),
     ("rsl_rl", "   Value function loss: ##"),
     ("printed_dict", "{'loss': '##',\n 'lr': 0.1}"),
 ]
@@ -434,4 +476,16 @@ def test_a_loss_that_cannot_be_read_is_counted(tmp_path, name, text):
     path.write_text(f"{text}\n{format_[3]}" + "".join(format_[4](at, 2.5) for at in range(3)))
     table = read_log(str(path), log_format=name)
     assert (table.unreadable_lines, table.loss_lines) == (1, 4)
-    assert table.columns["loss"][-3:].tolist() == [2.5] * 3
+    assert [value for value in table.columns["loss"].tolist() if not math.isnan(value)][-3:] == [2.5] * 3
+
+
+@pytest.mark.parametrize("header", ["Step Training Loss Validation Loss", "Step\tTraining Loss\tValidation Loss"])
+def test_no_log_in_a_table_of_the_trainer_is_no_damage(tmp_path, header):
+    blank = header[4]
+    rows = [[str(500 * at), "No log" if at < 4 else "2.5", "2.75"] for at in range(9)]
+    path = tmp_path / "table.txt"
+    path.write_text("\n".join([header, *map(blank.join, rows)]))
+    table = read_log(str(path))
+    assert table.unreadable_lines == 0
+    assert table.step.tolist() == [500 * at for at in range(9)]
+    assert table.columns["loss"][4:].tolist() == [2.5] * 5

@@ -1,0 +1,76 @@
+"""The share of saturated gates, against the logits that the modules of each package hand to their sigmoids."""
+
+from typing import Any
+
+import pytest
+import torch
+from packages import lucidrains_stacks
+from packages.transformers_models import DEEPSEEK_V4, mixers
+from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
+
+import mhcdiag
+
+TOKENS = 3000
+
+
+class Sigmoids(TorchFunctionMode):
+    """What sigmoids are given while this is open."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        if func in (torch.sigmoid, torch.Tensor.sigmoid, torch.nn.functional.sigmoid):
+            self.seen.append(args[0].detach())
+        return func(*args, **(kwargs or {}))
+
+
+def share(seen: list[torch.Tensor]) -> float:
+    """Pre and post count alike."""
+    return sum(float((each.abs() > 6).double().mean()) for each in seen) / len(seen)
+
+
+def found(path, **options) -> tuple[float, ...]:
+    (check,) = mhcdiag.health(path, only=["gates"], **options).checks
+    assert check.skipped == ()
+    sites = check.per_site["saturated_at_site"]
+    assert check.overall["saturated"] == pytest.approx(sum(sites) / len(sites))
+    return sites
+
+
+@torch.no_grad()
+def test_deepseek_v4_of_transformers(tmp_path, build_case):
+    pytest.importorskip("transformers")
+    case = build_case("deepseek_v4")
+    expected = []
+    for at, (_, mixer) in enumerate(mixers(case.model, DEEPSEEK_V4)):
+        mixer.scale[:2] = torch.tensor([0.5, 4.0]) * (1 + at)
+        streams = torch.randn(1, TOKENS, mixer.hc_mult, mixer.fn.shape[1] // mixer.hc_mult)
+        with Sigmoids() as sigmoids:
+            mixer(streams)
+        expected.append(share(sigmoids.seen))
+    case.model.save_pretrained(tmp_path)
+    assert max(expected) > 0.1
+    assert found(tmp_path) == pytest.approx(tuple(expected), abs=0.02)
+    static = mhcdiag.health(tmp_path, only=["gates"], inputs="static").checks[0].overall["saturated"]
+    assert static < sum(expected) / len(expected) - 0.05, "without the input-dependent part they seem to be open"
+
+
+@pytest.mark.parametrize("kind", ["mhc", "mhc_proposals", "mhc_v2"])
+@torch.no_grad()
+def test_mhc_of_hyper_connections(tmp_path, kind: str):
+    pytest.importorskip("hyper_connections")
+    model = lucidrains_stacks.stack(kind, sites=4, streams=4, dim=24, seed=3)
+    expected = []
+    for at, (_, wrapper) in enumerate(model.wrappers()):
+        wrapper.pre_branch_scale.fill_(1.5 * (1 + at))
+        wrapper.h_post_scale.fill_(6.0)
+        with Sigmoids() as sigmoids:
+            wrapper.width_connection(model.pack(torch.randn(1, TOKENS, 4, 24)))
+        expected.append(share(sigmoids.seen[:2]))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    # Of several proposals the one that moves most is taken.
+    tolerance = 0.06 if kind == "mhc_proposals" else 0.02
+    assert max(expected) > 0.1
+    assert found(tmp_path / "model.safetensors") == pytest.approx(tuple(expected), abs=tolerance)
