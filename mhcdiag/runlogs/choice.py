@@ -32,6 +32,9 @@ PARTS = 100
 MOST_BEHIND = 0.2
 """Share of the losses that may come behind the end of the main one, under another name."""
 
+LONGEST_REST = 3.0
+"""Records without a loss at the end, in mean distances of two losses, that may be due to how seldom it is logged."""
+
 INTERLEAVED = 0.2
 """Share of backward moves from which several writers are assumed, as in a log that goes 1020, 1010, 1030, 1020, ..."""
 
@@ -272,6 +275,7 @@ class Evidence:
         self._rows = 0
         self._losses = 0
         self._behind = 0
+        self._without = 0
         self._later = 0
         self._missing = 0
 
@@ -279,7 +283,14 @@ class Evidence:
         """Take the same choice again, made on more records; none of them has come later than it."""
         self._choice, self._later, self._missing = choice, 0, 0
 
-    def feed(self, losses: NDArray[np.bool_], rivals: NDArray[np.bool_] | None, missing: NDArray[np.bool_]) -> None:
+    def feed(
+        self,
+        losses: NDArray[np.bool_],
+        *,
+        rivals: NDArray[np.bool_] | None,
+        evaluations: NDArray[np.bool_] | None,
+        missing: NDArray[np.bool_],
+    ) -> None:
         """Take the next records.
 
         Parameters
@@ -288,6 +299,8 @@ class Evidence:
             Which carry the main loss; empty where none does.
         rivals
             Which carry another loss that might be the main one; None: none.
+        evaluations
+            Which carry a series of an evaluation; None: none.
         missing
             Which have no step of their own.
         """
@@ -297,15 +310,29 @@ class Evidence:
         self._missing += int(np.count_nonzero(later))
         found = np.flatnonzero(losses)
         self._losses += len(found)
-        self._behind = 0 if len(found) else self._behind
-        if rivals is not None:
-            alone = rivals if not len(losses) else rivals & ~losses
-            self._behind += int(np.count_nonzero(alone[found[-1] + 1 if len(found) else 0 :]))
+        if len(found):
+            self._behind = self._without = 0
+        tail = slice(int(found[-1]) + 1 if len(found) else 0, None)
+        self._behind += 0 if rivals is None else int(np.count_nonzero(rivals[tail]))
+        evaluated = 0 if evaluations is None else int(np.count_nonzero(evaluations[tail]))
+        self._without += len(missing[tail]) - evaluated
 
-    def doubt(self) -> str:
-        """Return what speaks against the choice; empty: nothing."""
+    def doubt(self, unread: int = 0) -> str:
+        """Return what speaks against the choice; empty: nothing.
+
+        Parameters
+        ----------
+        unread
+            Lines behind the last record with a loss in another shape than the format's.
+        """
+        if self._losses and unread > max(LEAST, MOST_BEHIND * (self._losses + unread)):
+            return f"{unread:,} lines with a loss in another shape follow behind the last record"
         if self._later >= LEAST and self._missing > MOST_MISSING * self._later:
             return f"{self._missing:,} of the {self._later:,} records behind the first lines have no step any more"
         if self._losses and self._behind > MOST_BEHIND * (self._losses + self._behind):
             return f"the judged loss ends, and another one goes on for {self._behind:,} records"
+        # A loss that is null, empty or "None" from some record on: JavaScript's and pandas' JSON write NaN like that.
+        interval = self._rows / max(self._losses, 1)
+        if self._losses and self._without > max(LEAST, MOST_BEHIND * self._rows, LONGEST_REST * interval):
+            return f"the judged loss ends, and {self._without:,} records without it follow that are no evaluations"
         return ""

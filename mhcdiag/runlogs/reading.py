@@ -77,7 +77,7 @@ class TextReader:
 
     def __init__(self, opened: Opened, table: TableBuilder, keys: Keys) -> None:
         parser = opened.parser(keys)
-        self.text = TextPass(parser, lines_of(opened.format))
+        self.text = TextPass(parser, lines_of(opened.format), step=opened.choice.step)
         """The pass over the lines."""
         self._by_block = parser if isinstance(parser, BlockLineParser) else None
         self._table = table
@@ -128,6 +128,7 @@ def read_text(source: LogSource, log_format: TextFormat | None, table: TableBuil
     reader.finish(last)
     table.lines = splitter.count
     table.notes.extend(reader.text.notes)
+    table.unread = reader.text.unread
     if splitter.too_long:
         table.notes.append(f"{splitter.too_long:,} lines longer than a million characters: left out")
     if not table.rows:

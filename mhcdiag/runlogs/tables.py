@@ -1,6 +1,6 @@
 """From the columns of a log to the table: names, steps, NaN, ranks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 import numpy as np
@@ -11,7 +11,7 @@ from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.choice import Choice, Evidence, Names, choose, is_rival, whole_ranks
 from mhcdiag.runlogs.interface import Keys, LogFormat
 from mhcdiag.runlogs.log_table import LogTable
-from mhcdiag.runlogs.names import CANONICAL, canonical_rank, plain
+from mhcdiag.runlogs.names import CANONICAL, canonical_rank, is_evaluation, plain
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps, count_steps
 
@@ -62,7 +62,12 @@ def finish_table(
     copies = np.frombuffer(builder.copies, dtype=np.int64)
     copied = int(np.count_nonzero(losses[copies])) if len(losses) else 0
     watch = Evidence(choice)
-    watch.feed(losses, _rivals(table_columns, strange, ours), missing)
+    watch.feed(
+        losses,
+        rivals=_any_of(table_columns, strange, filter(is_rival, ours.values())),
+        evaluations=_any_of(table_columns, strange, filter(is_evaluation, ours.values())),
+        missing=missing,
+    )
     notes.extend(rules.notes(len(losses)))
     sources = names.sources()
     return LogTable(
@@ -84,7 +89,7 @@ def finish_table(
         writers=choice.writers,
         copied=copied,
         ignored=dict(builder.ignored),
-        doubt=watch.doubt(),
+        doubt=watch.doubt(builder.unread),
     )
 
 
@@ -100,13 +105,11 @@ def _steps(builder: TableBuilder, choice: Choice, notes: list[str]) -> tuple[NDA
     return steps, ~np.isfinite(raw)
 
 
-def _rivals(
-    columns: Columns, strange: dict[str, NDArray[np.bool_]], ours: Mapping[str, str]
-) -> NDArray[np.bool_] | None:
-    """Return which rows carry a loss that might be the main one and is not; None: there is no such series."""
+def _any_of(columns: Columns, strange: dict[str, NDArray[np.bool_]], names: Iterable[str]) -> NDArray[np.bool_] | None:
+    """Return which rows carry any of some series; None: there is none of them."""
     found: NDArray[np.bool_] | None = None
-    for name in ours.values():
-        if is_rival(name):
+    for name in names:
+        if name in columns:
             here = _recorded(columns, strange, name)
             found = here if found is None else found | here
     return found
