@@ -276,6 +276,7 @@ class Evidence:
         self._losses = 0
         self._behind = 0
         self._without = 0
+        self._until = 0
         self._later = 0
         self._missing = 0
 
@@ -312,6 +313,7 @@ class Evidence:
         self._losses += len(found)
         if len(found):
             self._behind = self._without = 0
+            self._until = self._rows - len(missing) + int(found[-1]) + 1
         tail = slice(int(found[-1]) + 1 if len(found) else 0, None)
         self._behind += 0 if rivals is None else int(np.count_nonzero(rivals[tail]))
         evaluated = 0 if evaluations is None else int(np.count_nonzero(evaluations[tail]))
@@ -332,7 +334,7 @@ class Evidence:
         if self._losses and self._behind > MOST_BEHIND * (self._losses + self._behind):
             return f"the judged loss ends, and another one goes on for {self._behind:,} records"
         # A loss that is null, empty or "None" from some record on: JavaScript's and pandas' JSON write NaN like that.
-        interval = self._rows / max(self._losses, 1)
+        interval = self._until / max(self._losses, 1)
         if self._losses and self._without > max(LEAST, MOST_BEHIND * self._rows, LONGEST_REST * interval):
             return f"the judged loss ends, and {self._without:,} records without it follow that are no evaluations"
         return ""

@@ -18,7 +18,7 @@ HEAD_LINES = 2000
 DOCUMENTS = (".md", ".rst", ".tex", ".html", ".htm", ".ipynb")
 """Ends of names of prose: a table of final losses there is no run, and must not be called clean."""
 
-_WORTH = {"loss": 4, "eval_loss": 2, None: 1}
+_WORTH = {"loss": 4, "eval_loss": 2}
 _MOST = max(_WORTH.values())
 
 
@@ -194,7 +194,8 @@ def record_worth(record: LogRecord, preferred: Mapping[str, tuple[str, ...]]) ->
         if canonical is None:
             rank = canonical_rank(name)
             canonical = rank[0] if rank is not None else None
-        best = max(best, _WORTH.get(canonical, 1))
+        if canonical in _WORTH:
+            best = max(best, _WORTH[canonical])
     return best
 
 

@@ -262,9 +262,11 @@ class RunCourse:
         """Say whether a step is over: its point is made."""
         if step not in self._over:
             return False
-        if self._writers.interleaved or not self._writers.ranks:
+        if self._writers.interleaved:
             return True
-        return step >= self._newest_of.get(rank, -np.inf)
+        if self._writers.ranks:
+            return step >= self._newest_of.get(rank, -np.inf)
+        return step == self.runs[-1].last  # one record more than its step should have
 
     def _may_wait(self, step: float, rank: int) -> bool:
         """Say whether a step that lies behind may be that of a writer who is behind."""
