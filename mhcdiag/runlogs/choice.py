@@ -319,6 +319,20 @@ class Evidence:
         evaluated = 0 if evaluations is None else int(np.count_nonzero(evaluations[tail]))
         self._without += len(missing[tail]) - evaluated
 
+    def take(self, *, loss: bool, rival: bool, evaluation: bool, missing: bool) -> None:
+        """Take the next record (see `feed`)."""
+        self._rows += 1
+        if self._rows > self._choice.rows:
+            self._later += 1
+            self._missing += missing
+        if loss:
+            self._losses += 1
+            self._behind = self._without = 0
+            self._until = self._rows
+        else:
+            self._behind += rival
+            self._without += not evaluation
+
     def doubt(self, unread: int = 0) -> str:
         """Return what speaks against the choice; empty: nothing.
 

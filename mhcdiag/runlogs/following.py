@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.choice import Evidence, Names, is_rival
 from mhcdiag.runlogs.detection import HEAD_LINES, named_format
@@ -273,11 +271,11 @@ class RowMaker:
         self._has_loss = "loss" in judged.values
         self.losses += self._has_loss
         rest = () if self._has_loss else judged.values
-        self._evidence.feed(
-            np.array([self._has_loss]),
-            rivals=np.array([any(map(is_rival, rest))]),
-            evaluations=np.array([any(map(is_evaluation, rest))]),
-            missing=np.array([missing]),
+        self._evidence.take(
+            loss=self._has_loss,
+            rival=any(map(is_rival, rest)),
+            evaluation=any(map(is_evaluation, rest)),
+            missing=missing,
         )
         row = Row(
             line=record.line,

@@ -144,10 +144,13 @@ class RunCourse:
 
     def _behind(self, records: Records) -> NDArray[np.bool_]:
         """Return which rows lie behind the record with a loss before them."""
+        if records.carries.all():  # nearly all logs
+            before = np.concatenate([[self.runs[-1].last], records.step[:-1]])[: len(records.step)]
+            return np.asarray(records.step < before)
         rows = np.arange(len(records.step))
         newest = np.maximum.accumulate(np.where(records.carries, rows, -1))
-        before = np.concatenate([[-1], newest[:-1]]).astype(np.int64)[: len(rows)]
-        last = np.where(before >= 0, records.step[before], self.runs[-1].last)
+        shifted = np.concatenate([[-1], newest[:-1]]).astype(np.int64)[: len(rows)]
+        last = np.where(shifted >= 0, records.step[shifted], self.runs[-1].last)
         return np.asarray(records.step < last)
 
     def _note(self, items: list[Item], records: Records, base: int, first: int, after: int) -> None:
@@ -158,13 +161,15 @@ class RunCourse:
         run, part = self.runs[-1], slice(first, after)
         step, carries = records.step[part], records.carries[part]
         self._stretch(step)
-        losses = step[carries]
+        losses = step if carries.all() else step[carries]
         if not len(losses):
             return
         moves = np.diff(losses, prepend=run.last)
         fresh = moves != 0
-        self.merged += int(np.count_nonzero(~fresh))
-        run.take(losses[fresh], self._counts(losses[fresh]))
+        again = len(fresh) - int(np.count_nonzero(fresh))
+        self.merged += again
+        points = losses[fresh] if again else losses
+        run.take(points, self._counts(points))
         self._move(losses, records.total[part][carries] if records.total is not None else None)
 
     def _hold(self, items: list[Item], records: Records, base: int, losses: Indices, first: int) -> int:

@@ -64,7 +64,7 @@ class RunState:
     def take(self, steps: Floats, inside: NDArray[np.bool_]) -> None:
         """Take steps with a loss, each another one than the one before; `inside`: those that count."""
         self.points += int(np.count_nonzero(inside))
-        self.recent = np.concatenate([self.recent, steps[inside]])[-RECENT:]
+        self.recent = np.concatenate([self.recent, steps[-RECENT:][inside[-RECENT:]]])[-RECENT:]
 
     def rewind(self, step: float) -> None:
         """Forget the points that are written again."""

@@ -18,7 +18,7 @@ def split_runs(table: LogTable) -> list[Run]:
     course = RunCourse(table.writers)
     items = [*course.feed(records_of(table)), *course.finish()]
     step = table.step.astype(np.float64)
-    carries = _carries(table)
+    carries = _carries(table, slice(None))
     parts: list[tuple[list[int], list[int]]] = [([], [])]
     last = np.nan
     for item in items:
@@ -53,17 +53,17 @@ def records_of(table: LogTable, rows: slice = slice(None)) -> Records:
     return Records(
         step=table.step[rows].astype(np.float64),
         line=table.line[rows],
-        carries=_carries(table)[rows],
+        carries=_carries(table, rows),
         rank=None if table.rank is None else table.rank[rows],
         total=None if table.total_steps is None else table.total_steps[rows],
     )
 
 
-def _carries(table: LogTable) -> NDArray[np.bool_]:
+def _carries(table: LogTable, rows: slice) -> NDArray[np.bool_]:
     if "loss" not in table.columns:
-        return np.ones(len(table.step), dtype=np.bool_)
-    rows = np.isfinite(table.columns["loss"])
-    return rows | table.nan_rows["loss"] if "loss" in table.nan_rows else rows
+        return np.ones(len(table.step[rows]), dtype=np.bool_)
+    found = np.isfinite(table.columns["loss"][rows])
+    return found | table.nan_rows["loss"][rows] if "loss" in table.nan_rows else found
 
 
 def _run(step: Floats, kept: Sequence[int], out: Sequence[int], state: RunState) -> Run:

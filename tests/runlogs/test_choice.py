@@ -180,6 +180,7 @@ class TestEvidence:
         has_loss = np.zeros(count, dtype=bool)
         has_loss[: losses * every : every] = True
         behind = np.arange(count) >= losses * every
+        one_by_one = Evidence(Choice(rows=5))
         for part in (slice(None, cut), slice(cut, None)):
             evidence.feed(
                 has_loss[part],
@@ -187,6 +188,9 @@ class TestEvidence:
                 evaluations=behind[part] if evaluations else None,
                 missing=np.zeros(len(has_loss[part]), dtype=bool),
             )
+        for loss, late in zip(has_loss.tolist(), behind.tolist(), strict=True):
+            one_by_one.take(loss=loss, rival=late and rivals, evaluation=late and evaluations, missing=False)
+        assert one_by_one.doubt(unread) == evidence.doubt(unread)
         return evidence.doubt(unread)
 
     @pytest.mark.parametrize("cut", [0, 30, 100, 110])
