@@ -17,7 +17,7 @@ from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.counters import RANKS
 from mhcdiag.runlogs.interface import Keys, LogFormat
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.names import bind_names, canonical_rank, name_rank, other_name, plain
+from mhcdiag.runlogs.names import bind_names, canonical_rank, plain
 from mhcdiag.runlogs.steps import LEAST, MOST_MISSING, StepCount, count_steps, epoch_series, step_series
 
 MOST_AT_ONCE = 64
@@ -224,41 +224,6 @@ def _interleaved(step: NDArray[np.float64]) -> bool:
 def whole_ranks(column: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the ranks that a series holds, -1 where there is none."""
     return np.where(np.isfinite(column), column, -1.0).astype(np.int64)
-
-
-class Names:
-    """The names of a log's series here: as chosen on its first records, and for what comes later in order."""
-
-    def __init__(self, choice: Choice, keys: Keys, preferred: Mapping[str, tuple[str, ...]]) -> None:
-        self._ours = dict(choice.names)
-        self._taken = set(choice.names.values())
-        self._keys = keys
-        self._preferred = preferred
-
-    def of(self, name: str) -> str:
-        """Return what a series is called: canonical where it is the first that fits, else as in the log."""
-        ours = self._ours.get(name)
-        if ours is None:
-            ours = self._ours[name] = self._late(name)
-        return ours
-
-    def sources(self) -> dict[str, str]:
-        """Return canonical name -> name in the log."""
-        return {ours: name for name, ours in self._ours.items() if ours in self._taken}
-
-    def _late(self, name: str) -> str:
-        if self._keys.loss is not None and name == self._keys.loss:
-            return self._take("loss")
-        rank = name_rank(name, self._preferred)
-        # Records without the loss that the user named must not give another one in its place.
-        foreign = rank is not None and rank[0] == "loss" and self._keys.loss is not None
-        if rank is None or foreign or rank[0] in self._taken:
-            return other_name(name)
-        return self._take(rank[0])
-
-    def _take(self, canonical: str) -> str:
-        self._taken.add(canonical)
-        return canonical
 
 
 def is_rival(name: str) -> bool:

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable, Iterator
 
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.choice import Evidence, Names, is_rival
+from mhcdiag.runlogs.choice import Evidence, is_rival
 from mhcdiag.runlogs.detection import HEAD_LINES, named_format
 from mhcdiag.runlogs.formats import FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import REGEX
 from mhcdiag.runlogs.interface import Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.log_table import Entry, Restart, Row, ScalerEvent, Writers
-from mhcdiag.runlogs.names import is_evaluation
+from mhcdiag.runlogs.names import Names, is_evaluation
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.opening import Opened, Opening, lines_of
 from mhcdiag.runlogs.steps import StepCount
@@ -200,7 +200,7 @@ class RowMaker:
     """
 
     def __init__(self, opened: Opened, keys: Keys) -> None:
-        self.names = Names(opened.choice, keys, opened.format.preferred)
+        self.names = Names(opened.choice.names, preferred=opened.format.preferred, loss_key=keys.loss)
         """What the series are called here."""
         self._evidence = Evidence(opened.choice)
         self.garbled = 0

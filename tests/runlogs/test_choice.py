@@ -7,10 +7,11 @@ import pytest
 
 from mhcdiag.errors import SettingError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.choice import MOST_AT_ONCE, Choice, Evidence, Names, choose, is_rival, writers_of
+from mhcdiag.runlogs.choice import MOST_AT_ONCE, Choice, Evidence, choose, is_rival, writers_of
 from mhcdiag.runlogs.grammar import Grammar
 from mhcdiag.runlogs.interface import Keys, LogRecord
 from mhcdiag.runlogs.log_table import Writers
+from mhcdiag.runlogs.names import Names
 
 NAN = float("nan")
 FORM = Grammar(name="made", title="made", rules=())
@@ -121,7 +122,7 @@ class TestNames:
 
     @staticmethod
     def of(keys: Keys | None = None, **names: str) -> Names:
-        return Names(Choice(names=names), keys or Keys(), {"eval_loss": ("held",)})
+        return Names(names, preferred={"eval_loss": ("held",)}, loss_key=None if keys is None else keys.loss)
 
     def test_the_first_that_fits_has_a_name_that_is_free(self):
         names = self.of(ce="loss")
