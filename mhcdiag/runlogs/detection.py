@@ -76,14 +76,32 @@ def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> T
     choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, pieces, keys)
     if choice is None:
         raise unknown(source.path, sample.head)
-    if choice.format is GENERIC and source.path.lower().endswith(DOCUMENTS):
+    refuse_prose(choice.format, source.path)
+    return choice.format
+
+
+def refuse_prose(log_format: TextFormat, path: str) -> None:
+    """Refuse a document that only the fallback reads: it finds some number in nearly any text.
+
+    Parameters
+    ----------
+    log_format
+        As it was recognised.
+    path
+        Of the log.
+
+    Raises
+    ------
+    LogError
+        It is prose.
+    """
+    if log_format is GENERIC and path.lower().endswith(DOCUMENTS):
         raise LogError(
-            source.path,
+            path,
             found="a document that names losses in no known log format",
             expected="a training log",
             hint="--log-format generic reads it all the same",
         )
-    return choice.format
 
 
 def take_sample(source: LogSource) -> LogSample:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.detection import DOCUMENTS, named_format, take_sample, unknown
+from mhcdiag.runlogs.detection import named_format, refuse_prose, take_sample, unknown
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS
-from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
+from mhcdiag.runlogs.formats.any_text import REGEX
 from mhcdiag.runlogs.interface import BlockLineParser, FileFormat, Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.log_table import LogTable
@@ -139,13 +138,8 @@ def read_text(source: LogSource, log_format: TextFormat | None, table: TableBuil
 def _started(
     source: LogSource, opened: Opened, opening: Opening, table: TableBuilder, keys: Keys, *, without: int = 0
 ) -> TextReader:
-    if opened.format is GENERIC and not opening.given and source.path.lower().endswith(DOCUMENTS):
-        raise LogError(
-            source.path,
-            found="a document that names losses in no known log format",
-            expected="a training log",
-            hint="--log-format generic reads it all the same",
-        )
+    if not opening.given:
+        refuse_prose(opened.format, source.path)
     reader = TextReader(opened, table, keys)
     count = len(opening.texts) - without
     reader.feed(Lines(numbers=opening.numbers[:count], texts=opening.texts[:count]))
