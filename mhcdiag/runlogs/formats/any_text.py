@@ -114,8 +114,9 @@ class GenericParser:
         values: dict[str, float] = {}
         for name, value in loose_fields(bare):
             own = f"eval_{name}" if evaluation and self._kind(name) is not None else name
-            # The first of two equal names counts: "loss: 6.9 (median) ... loss: 7.0 (mean)".
-            values.setdefault(own, value)
+            # The first of two equal names counts, and a NaN in any.
+            if own not in values or not math.isfinite(value):
+                values[own] = value
         return values
 
     def _kind(self, name: str) -> str | None:
