@@ -41,7 +41,7 @@ def test_steps_in_a_row_are_one_event() -> None:
     assert (event.kind, event.line, event.start, event.peak, event.end) == (EventKind.RANK, 2, 20.0, 30.0, 30.0)
     assert (event.value, event.baseline, event.points, event.recovered) == (5.0, 2.0, 2, True)
     assert (event.duration, event.recovery_steps) == (20.0, 10.0)
-    assert event.note == "rank 3 is above 2 times the median of the ranks"
+    assert event.note == "rank 3 differs: above 2 times the median of the ranks"
     assert tracker.open_event() is None
 
 
@@ -60,5 +60,5 @@ def test_without_a_name_three_steps_in_a_row(count: int, events: int) -> None:
     closed, _ = fed(*[ODD] * count, EVEN, ranks=[-1] * 4)
     assert len(closed) == events
     assert [event.note for event in closed] == [
-        "one record of the step is above 2 times the median of the ranks"
+        "one record of the step differs: above 2 times the median of the ranks"
     ] * events

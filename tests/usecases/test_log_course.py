@@ -41,7 +41,7 @@ def test_a_rank_that_differs_is_an_event_that_passes(tmp_path: Path) -> None:
     result = judged(tmp_path, ranked(at_10_2="5.5", at_11_2="6.5"))
     (event,) = result.series["loss"].events
     assert (event.kind, event.start, event.end, event.value) == (EventKind.RANK, 10, 11, 6.5)
-    assert event.note == "rank 2 is above 2 times the median of the ranks"
+    assert event.note == "rank 2 differs: above 2 times the median of the ranks"
     assert judged(tmp_path, ranked(at_10_2="5.5"), steps=(11.0, 30.0)).series["loss"].events == ()
 
 
@@ -80,3 +80,18 @@ def test_a_reader_that_learns_better_starts_again(tmp_path: Path) -> None:
     assert found.series["loss"].events == whole.series["loss"].events == ()
     assert found.series["loss"].source_name == "loss"
     assert [event.kind for event in found.series["ce_loss"].events] == [EventKind.NAN]
+
+
+def test_what_opens_beside_the_main_series_is_told_once(tmp_path: Path) -> None:
+    live = LiveLog("train.log", LogOptions())
+    told = []
+    for step in range(1, 41):
+        aux = "NaN" if 20 <= step < 23 else "1.5"
+        line = f'{{"step": {step}, "loss": 2.5, "aux_loss": {aux}}}\n'
+        told += [(step, change.series, str(change.event.kind)) for change in live.feed(line.encode())]
+    told += [(41, change.series, str(change.event.kind)) for change in live.close()]
+    assert told == [(20, "aux_loss", "isolated_nan"), (22, "aux_loss", "nan")]
+    live = LiveLog("train.log", LogOptions())
+    changes = live.feed(ranked(at_20_2="5.5").encode())
+    assert [(change.series, str(change.event.kind)) for change in changes] == [("loss", "rank")]
+    assert live.close() == []
