@@ -1,6 +1,7 @@
 """Everything that is watched in one log: its series, its loss scaler, and which events belong together."""
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ class LogWatcher:
         self._skips: list[Event] = []
         self._search = ScalerSearch()
         self._ended = False
+        self._tabular = tabular
         self._recordings = {name: [Recording()] for name in series} if tabular else {}
         self._run = 0
         self._rank_tracker = RankTracker()
@@ -139,7 +141,7 @@ class LogWatcher:
         here = np.isfinite(value) | bad
         if here.any():
             if name not in self.others:
-                self.others[name] = OtherSeries(evaluation=evaluation, run=self._run)
+                self.others[name] = OtherSeries(evaluation=evaluation and self._tabular, run=self._run)
             self.others[name].feed(step=records.step[here], line=records.line[here], value=value[here], bad=bad[here])
 
     def _feed_scale(self, *, step: Floats, line: NDArray[np.int64], scale: Floats) -> None:
@@ -290,6 +292,9 @@ class LogWatcher:
         self._scaler = ScalerTracker(self._least_scale)
 
 
+_NUMBERS = re.compile(r"\d+")
+
+
 def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Event, ...]:
     """Add the NaN messages that no recorded NaN explains."""
     recorded = [event for event in events if event.kind is EventKind.NAN]
@@ -299,7 +304,8 @@ def _with_messages(events: tuple[Event, ...], messages: list[Event]) -> tuple[Ev
         known = any(
             event.run == message.run and event.start - 1 <= message.start <= event.end + 1 for event in recorded
         )
-        if not known and (not extra or extra[-1].note != message.note):
+        # Lines that differ in their numbers only say the same.
+        if not known and (not extra or _NUMBERS.sub("", extra[-1].note) != _NUMBERS.sub("", message.note)):
             extra.append(message)
     return tuple(sorted([*events, *extra], key=lambda event: (event.run, event.line)))
 

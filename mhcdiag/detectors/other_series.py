@@ -65,7 +65,7 @@ class OtherSeries:
     Parameters
     ----------
     evaluation
-        Whether it is an evaluation's: one that never was finite has not been made yet.
+        Whether it is an evaluation's in a table: one that never was finite has not been made yet.
     run
         Index of the run in which it comes for the first time.
     """

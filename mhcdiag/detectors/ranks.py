@@ -48,7 +48,7 @@ class _Stretch:
             area=np.nan,
             recovered=None if back is None else True,
             recovery_steps=None if back is None else back - self.peak,
-            note=f"{who} is above {FACTOR:g} times the median of the ranks",
+            note=f"{who} differs: above {FACTOR:g} times the median of the ranks",
         )
 
 

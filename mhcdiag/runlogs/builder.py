@@ -75,6 +75,8 @@ class TableBuilder:
         """For each line that repeats the one before it, the row of that one."""
         self.ignored: dict[str, int] = {}
         """Lines that carry a loss and make no row, by reason."""
+        self.unread = 0
+        """Lines behind the last record with a loss in another shape than the format's."""
 
     @property
     def rows(self) -> int:

@@ -17,7 +17,7 @@ from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.counters import RANKS
 from mhcdiag.runlogs.interface import Keys, LogFormat
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.names import bind_names, canonical_rank, name_rank, other_name, plain
+from mhcdiag.runlogs.names import bind_names, canonical_rank, plain
 from mhcdiag.runlogs.steps import LEAST, MOST_MISSING, StepCount, count_steps, epoch_series, step_series
 
 MOST_AT_ONCE = 64
@@ -31,6 +31,9 @@ PARTS = 100
 
 MOST_BEHIND = 0.2
 """Share of the losses that may come behind the end of the main one, under another name."""
+
+LONGEST_REST = 3.0
+"""Records without a loss at the end, in mean distances of two losses, that may be due to how seldom it is logged."""
 
 INTERLEAVED = 0.2
 """Share of backward moves from which several writers are assumed, as in a log that goes 1020, 1010, 1030, 1020, ..."""
@@ -223,41 +226,6 @@ def whole_ranks(column: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isfinite(column), column, -1.0).astype(np.int64)
 
 
-class Names:
-    """The names of a log's series here: as chosen on its first records, and for what comes later in order."""
-
-    def __init__(self, choice: Choice, keys: Keys, preferred: Mapping[str, tuple[str, ...]]) -> None:
-        self._ours = dict(choice.names)
-        self._taken = set(choice.names.values())
-        self._keys = keys
-        self._preferred = preferred
-
-    def of(self, name: str) -> str:
-        """Return what a series is called: canonical where it is the first that fits, else as in the log."""
-        ours = self._ours.get(name)
-        if ours is None:
-            ours = self._ours[name] = self._late(name)
-        return ours
-
-    def sources(self) -> dict[str, str]:
-        """Return canonical name -> name in the log."""
-        return {ours: name for name, ours in self._ours.items() if ours in self._taken}
-
-    def _late(self, name: str) -> str:
-        if self._keys.loss is not None and name == self._keys.loss:
-            return self._take("loss")
-        rank = name_rank(name, self._preferred)
-        # Records without the loss that the user named must not give another one in its place.
-        foreign = rank is not None and rank[0] == "loss" and self._keys.loss is not None
-        if rank is None or foreign or rank[0] in self._taken:
-            return other_name(name)
-        return self._take(rank[0])
-
-    def _take(self, canonical: str) -> str:
-        self._taken.add(canonical)
-        return canonical
-
-
 def is_rival(name: str) -> bool:
     """Say whether a series that is not the main loss might be one: no part of it, and no evaluation."""
     rank = canonical_rank(name.removeprefix("log/"))
@@ -272,6 +240,8 @@ class Evidence:
         self._rows = 0
         self._losses = 0
         self._behind = 0
+        self._without = 0
+        self._until = 0
         self._later = 0
         self._missing = 0
 
@@ -279,7 +249,14 @@ class Evidence:
         """Take the same choice again, made on more records; none of them has come later than it."""
         self._choice, self._later, self._missing = choice, 0, 0
 
-    def feed(self, losses: NDArray[np.bool_], rivals: NDArray[np.bool_] | None, missing: NDArray[np.bool_]) -> None:
+    def feed(
+        self,
+        losses: NDArray[np.bool_],
+        *,
+        rivals: NDArray[np.bool_] | None,
+        evaluations: NDArray[np.bool_] | None,
+        missing: NDArray[np.bool_],
+    ) -> None:
         """Take the next records.
 
         Parameters
@@ -288,6 +265,8 @@ class Evidence:
             Which carry the main loss; empty where none does.
         rivals
             Which carry another loss that might be the main one; None: none.
+        evaluations
+            Which carry a series of an evaluation; None: none.
         missing
             Which have no step of their own.
         """
@@ -297,15 +276,44 @@ class Evidence:
         self._missing += int(np.count_nonzero(later))
         found = np.flatnonzero(losses)
         self._losses += len(found)
-        self._behind = 0 if len(found) else self._behind
-        if rivals is not None:
-            alone = rivals if not len(losses) else rivals & ~losses
-            self._behind += int(np.count_nonzero(alone[found[-1] + 1 if len(found) else 0 :]))
+        if len(found):
+            self._behind = self._without = 0
+            self._until = self._rows - len(missing) + int(found[-1]) + 1
+        tail = slice(int(found[-1]) + 1 if len(found) else 0, None)
+        self._behind += 0 if rivals is None else int(np.count_nonzero(rivals[tail]))
+        evaluated = 0 if evaluations is None else int(np.count_nonzero(evaluations[tail]))
+        self._without += len(missing[tail]) - evaluated
 
-    def doubt(self) -> str:
-        """Return what speaks against the choice; empty: nothing."""
+    def take(self, *, loss: bool, rival: bool, evaluation: bool, missing: bool) -> None:
+        """Take the next record (see `feed`)."""
+        self._rows += 1
+        if self._rows > self._choice.rows:
+            self._later += 1
+            self._missing += missing
+        if loss:
+            self._losses += 1
+            self._behind = self._without = 0
+            self._until = self._rows
+        else:
+            self._behind += rival
+            self._without += not evaluation
+
+    def doubt(self, unread: int = 0) -> str:
+        """Return what speaks against the choice; empty: nothing.
+
+        Parameters
+        ----------
+        unread
+            Lines behind the last record with a loss in another shape than the format's.
+        """
+        if self._losses and unread > max(LEAST, MOST_BEHIND * (self._losses + unread)):
+            return f"{unread:,} lines with a loss in another shape follow behind the last record"
         if self._later >= LEAST and self._missing > MOST_MISSING * self._later:
             return f"{self._missing:,} of the {self._later:,} records behind the first lines have no step any more"
         if self._losses and self._behind > MOST_BEHIND * (self._losses + self._behind):
             return f"the judged loss ends, and another one goes on for {self._behind:,} records"
+        # A loss that is null, empty or "None" from some record on: JavaScript's and pandas' JSON write NaN like that.
+        interval = self._until / max(self._losses, 1)
+        if self._losses and self._without > max(LEAST, MOST_BEHIND * self._rows, LONGEST_REST * interval):
+            return f"the judged loss ends, and {self._without:,} records without it follow that are no evaluations"
         return ""

@@ -113,6 +113,8 @@ class StepPlan:
     """Whether that stands on a line above."""
     rank: str | None = None
     """Key of the writer's rank."""
+    epoch_first: bool = False
+    """Whether the step stands behind the slash, and the epoch before it."""
     field: bool = False
     """Whether the step is a field like any other: it has a name, stands on the line itself and runs up to nothing."""
 
@@ -136,6 +138,21 @@ class _Course:
     """Share of these in which it goes back, but for those where an epoch goes on."""
 
 
+def _epoch_first(own: Sequence[dict[str, Counter]]) -> str | None:
+    """Return the key of a fraction whose second number moves: WeNet's "Batch 2/300" is batch 300 of epoch 2."""
+    for key in dict.fromkeys(key for found in own for key in found if fitness(key) is not None):
+        counts = {found[key].value for found in own if key in found}
+        totals = {found[key].total for found in own if key in found} - {None}
+        if len(totals) > max(2, len(counts)):
+            return key
+    return None
+
+
+def behind_the_slash(counter: Counter) -> tuple[Counter, Counter]:
+    """Return step and epoch of a fraction whose second number is the step."""
+    return Counter(counter.total if counter.total is not None else counter.value), Counter(counter.value)
+
+
 def plan_steps(lines: Found) -> StepPlan:
     """Choose the step on the first lines of a log.
 
@@ -157,7 +174,9 @@ def plan_steps(lines: Found) -> StepPlan:
             if course.present >= 0.5 and _counts(course, single=len(own) < 2, named=_has_name(key)):
                 coarse = course.moves < 0.6 and len(own) > 1
                 ranked.append((coarse, is_above, order, key))
-    rank = _rank_of(own)
+    rank, turned = _rank_of(own), _epoch_first(own)
+    if turned is not None and (not ranked or min(ranked)[0]):
+        return StepPlan(step=turned, epoch="epoch", epoch_first=True, rank=rank)
     if ranked:
         _, is_above, _, key = min(ranked)
         field = _has_name(key) and not is_above and all(found[key].total is None for found in own if key in found)

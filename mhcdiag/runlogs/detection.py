@@ -18,7 +18,7 @@ HEAD_LINES = 2000
 DOCUMENTS = (".md", ".rst", ".tex", ".html", ".htm", ".ipynb")
 """Ends of names of prose: a table of final losses there is no run, and must not be called clean."""
 
-_WORTH = {"loss": 4, "eval_loss": 2, None: 1}
+_WORTH = {"loss": 4, "eval_loss": 2}
 _MOST = max(_WORTH.values())
 
 
@@ -76,14 +76,32 @@ def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> T
     choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, pieces, keys)
     if choice is None:
         raise unknown(source.path, sample.head)
-    if choice.format is GENERIC and source.path.lower().endswith(DOCUMENTS):
+    refuse_prose(choice.format, source.path)
+    return choice.format
+
+
+def refuse_prose(log_format: TextFormat, path: str) -> None:
+    """Refuse a document that only the fallback reads: it finds some number in nearly any text.
+
+    Parameters
+    ----------
+    log_format
+        As it was recognised.
+    path
+        Of the log.
+
+    Raises
+    ------
+    LogError
+        It is prose.
+    """
+    if log_format is GENERIC and path.lower().endswith(DOCUMENTS):
         raise LogError(
-            source.path,
+            path,
             found="a document that names losses in no known log format",
             expected="a training log",
             hint="--log-format generic reads it all the same",
         )
-    return choice.format
 
 
 def take_sample(source: LogSource) -> LogSample:
@@ -194,7 +212,8 @@ def record_worth(record: LogRecord, preferred: Mapping[str, tuple[str, ...]]) ->
         if canonical is None:
             rank = canonical_rank(name)
             canonical = rank[0] if rank is not None else None
-        best = max(best, _WORTH.get(canonical, 1))
+        if canonical in _WORTH:
+            best = max(best, _WORTH[canonical])
     return best
 
 

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.choice import Evidence, Names, is_rival
+from mhcdiag.runlogs.choice import Evidence, is_rival
 from mhcdiag.runlogs.detection import HEAD_LINES, named_format
 from mhcdiag.runlogs.formats import FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import REGEX
 from mhcdiag.runlogs.interface import Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.log_table import Entry, Restart, Row, ScalerEvent, Writers
+from mhcdiag.runlogs.names import Names, is_evaluation
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.opening import Opened, Opening, lines_of
 from mhcdiag.runlogs.steps import StepCount
@@ -118,7 +117,7 @@ class LineReader:
     @property
     def doubt(self) -> str:
         """What in the log speaks against what its first lines showed; empty: nothing."""
-        return "" if self._rows is None else self._rows.evidence.doubt()
+        return "" if self._rows is None else self._rows.doubt()
 
     def feed(self, data: bytes) -> list[Entry]:
         """Take the next bytes, cut anywhere; return the rows and messages that are complete now."""
@@ -201,10 +200,9 @@ class RowMaker:
     """
 
     def __init__(self, opened: Opened, keys: Keys) -> None:
-        self.names = Names(opened.choice, keys, opened.format.preferred)
+        self.names = Names(opened.choice.names, preferred=opened.format.preferred, loss_key=keys.loss)
         """What the series are called here."""
-        self.evidence = Evidence(opened.choice)
-        """What speaks against the choice."""
+        self._evidence = Evidence(opened.choice)
         self.garbled = 0
         """Lines with the key of the loss and no value."""
         self.ignored: dict[str, int] = {}
@@ -214,7 +212,7 @@ class RowMaker:
         self.losses = 0
         """Rows with a loss."""
         self._opened = opened
-        self._text = TextPass(opened.parser(keys), lines_of(opened.format))
+        self._text = TextPass(opened.parser(keys), lines_of(opened.format), step=opened.choice.step)
         self._rules = NanRules(opened.format.nan_family)
         self._count = StepCount()
         self._number = 0
@@ -225,6 +223,10 @@ class RowMaker:
         """Lines with the key of the loss."""
         return self.losses + self.garbled + self.copied + sum(self.ignored.values())
 
+    def doubt(self) -> str:
+        """Return what speaks against how the log is read."""
+        return self._evidence.doubt(self._text.unread)
+
     def notes(self) -> list[str]:
         """Return what was dropped or assumed so far."""
         return [*self._text.notes, *self._opened.choice.notes, *self._count.notes(), *self._rules.notes(self.losses)]
@@ -232,7 +234,7 @@ class RowMaker:
     def chosen(self, opened: Opened) -> None:
         """Take the same decision again, made on more lines."""
         self._opened = opened
-        self.evidence.chosen(opened.choice)
+        self._evidence.chosen(opened.choice)
 
     def feed(self, lines: Lines) -> Iterator[Entry]:
         """Yield the rows and messages of some whole lines, in the order of the log."""
@@ -268,8 +270,13 @@ class RowMaker:
         judged = self._rules.judge(values)
         self._has_loss = "loss" in judged.values
         self.losses += self._has_loss
-        rival = any(is_rival(name) for name in judged.values)
-        self.evidence.feed(np.array([self._has_loss]), np.array([rival]), np.array([missing]))
+        rest = () if self._has_loss else judged.values
+        self._evidence.take(
+            loss=self._has_loss,
+            rival=any(map(is_rival, rest)),
+            evaluation=any(map(is_evaluation, rest)),
+            missing=missing,
+        )
         row = Row(
             line=record.line,
             step=step,

@@ -17,12 +17,13 @@ from __future__ import annotations  # arrays take a type in annotations from Pyt
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.sources import LogSource
+if TYPE_CHECKING:
+    from mhcdiag.runlogs.sources import LogSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,7 +43,7 @@ _OTHER = re.compile(
     r"|returned nan values in its|invalid value \(nan\)|found invalid values:"  # torch, JAX, torch.distributions
     r"|floatingpointerror.*\b(?:nan|loss)|rerun.*result is nan"  # fairseq, Megatron-LM's rerun state machine
     # Fields of a line that the format does not read: a second logger on the same console.
-    r"|\b(?:\w*loss|grad[_ ]?norm|gnorm)[\"']?\s*(?:[:=]\s*|\s)[\"']?[-+]?nan\b"
+    r"|\b(?:\w*loss|grad[_ ]?norm|gnorm)[\"']?\s*(?:[:=]\s*|\s)[\"']?[-+]?(?:nan|inf)\b"
 )
 # minimum: fairseq and metaseq ("Minimum loss scale reached (0.0001)"), DeepSpeed ("Current loss scale already at
 # minimum"), icefall ("Grad scale is small: 1e-05"). overflow: DeepSpeed ("OVERFLOW! Rank 0 Skipping step."), apex
@@ -59,7 +59,7 @@ _SKIPS = re.compile(r"(?i)\bgrad\w*\b.*\bskip|\bskip\w*\b.*\bgrad")
 # "stop if the loss is NaN", "Check for NaN in loss: True", "no NaN found", "nan losses: 0" announce none.
 _HYPOTHETICAL = re.compile(
     r"(?i)\b(?:if|when|whenever|unless|until|in case|avoid\w*|prevent\w*|check\w*|detect|catch|handle|ignore|watch\w*"
-    r"|(?:terminate|stop|fail|abort)s? on|best|lowest|improved from)\b[^.;:!]*$"
+    r"|(?:terminate|stop|fail|abort)s? on|best|lowest|minimum|min|previous|prev|initial|improved from)\b[^.;:!]*$"
     r"|(?<![\w.])(?:no|not|never|without|zero|0)\s+(?:\w+\s+){0,2}$"
 )
 _SETTING = re.compile(r"(?i)^\w*[\"']?\s*(?:[:=]|\.{3,})\s*[\"']?(?:0(?:\.0*)?|true|false|none|yes|no|on|off)\b")
@@ -125,20 +125,27 @@ class MessageReader:
         kind = kind_of(text)
         if kind is None or _SOURCE_CODE.search(text):
             return None
-        scale = _SCALE.search(text)
-        named = _STEP.search(text)
-        event = ScalerEvent(
-            line=line,
-            step=float(named[1]) if named else step,
-            kind=kind,
-            loss_scale=float(scale[1]) if scale else math.nan,
-            text=text.strip()[:200],
-        )
+        event = _event(line, text, step, kind)
         key = (kind, -1.0 if math.isnan(event.step) else event.step, _STAMP.sub("", event.text))
         if key == self._last:
             return None
         self._last = key
         return event
+
+    def unreadable(self, line: int, text: str, step: float) -> ScalerEvent:
+        """Return the event of a line with a loss that cannot be read and holds a NaN."""
+        return _event(line, text[:LONGEST_MESSAGE], step, "nan")
+
+
+def _event(line: int, text: str, step: float, kind: ScalerKind) -> ScalerEvent:
+    scale, named = _SCALE.search(text), _STEP.search(text)
+    return ScalerEvent(
+        line=line,
+        step=float(named[1]) if named else step,
+        kind=kind,
+        loss_scale=float(scale[1]) if scale else math.nan,
+        text=text.strip()[:200],
+    )
 
 
 LONGEST_MESSAGE = 2000

@@ -215,3 +215,50 @@ def step_rank(name: str) -> int | None:
     if last not in STEPS or is_evaluation(name) or (path in _UNITS and "_" not in last):
         return None
     return len(STEPS) + STEPS.index(last)
+
+
+class Names:
+    """The names of a log's series here: as chosen on its first records, and for what comes later in order.
+
+    Parameters
+    ----------
+    chosen
+        Name in the log -> canonical name.
+    preferred
+        Names that the format fixes, best first.
+    loss_key
+        Name of the loss that the user gave.
+    """
+
+    def __init__(
+        self, chosen: Mapping[str, str], *, preferred: Mapping[str, tuple[str, ...]], loss_key: str | None
+    ) -> None:
+        self._ours = dict(chosen)
+        self._taken = set(chosen.values())
+        self._loss_key = loss_key
+        self._preferred = preferred
+
+    def of(self, name: str) -> str:
+        """Return what a series is called: canonical where it is the first that fits, else as in the log."""
+        ours = self._ours.get(name)
+        if ours is None:
+            ours = self._ours[name] = self._late(name)
+        return ours
+
+    def sources(self) -> dict[str, str]:
+        """Return canonical name -> name in the log."""
+        return {ours: name for name, ours in self._ours.items() if ours in self._taken}
+
+    def _late(self, name: str) -> str:
+        if self._loss_key is not None and name == self._loss_key:
+            return self._take("loss")
+        rank = name_rank(name, self._preferred)
+        # Records without the loss that the user named must not give another one in its place.
+        foreign = rank is not None and rank[0] == "loss" and self._loss_key is not None
+        if rank is None or foreign or rank[0] in self._taken:
+            return other_name(name)
+        return self._take(rank[0])
+
+    def _take(self, canonical: str) -> str:
+        self._taken.add(canonical)
+        return canonical

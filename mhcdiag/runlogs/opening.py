@@ -15,7 +15,7 @@ from mhcdiag.runlogs.formats import TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC
 from mhcdiag.runlogs.interface import Keys, LineFormat, LineParser, LogRecord, TextFormat
 from mhcdiag.runlogs.lines import Lines, clean_line
-from mhcdiag.runlogs.textpass import TextItem, TextPass
+from mhcdiag.runlogs.textpass import TextItem, TextPass, says_something
 
 HEAD_BYTES = 1 << 21
 """Bytes of the first lines at which as well enough is seen: a line may hold a thousand series."""
@@ -123,7 +123,7 @@ class Opening:
 
     def _distinct(self) -> list[bytes]:
         """Return the lines without those that repeat the one before (see `TextPass`)."""
-        return [text for before, text in pairwise([b"", *self.texts]) if text != before]
+        return [text for before, text in pairwise([b"", *self.texts]) if text != before or not says_something(text)]
 
     def _clean(self) -> list[str]:
         return [clean_line(raw).text for raw in self._distinct()]

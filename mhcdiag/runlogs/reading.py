@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.detection import DOCUMENTS, named_format, take_sample, unknown
+from mhcdiag.runlogs.detection import named_format, refuse_prose, take_sample, unknown
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS
-from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
+from mhcdiag.runlogs.formats.any_text import REGEX
 from mhcdiag.runlogs.interface import BlockLineParser, FileFormat, Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
 from mhcdiag.runlogs.log_table import LogTable
@@ -39,8 +38,8 @@ def read_source(
     SettingError
         There is no such format, the pattern is none, or the log has no such step.
     """
-    table = TableBuilder(lambda name: name in (keys.loss, keys.step) or (keep is not None and keep(name)))
     chosen = _given_format(source, log_format, keys)
+    table = TableBuilder(lambda name: name in (keys.loss, keys.step) or (keep is not None and keep(name)))
     if isinstance(chosen, FileFormat):
         chosen.read(source, table)
         table.notes[:0] = source.notes
@@ -77,7 +76,7 @@ class TextReader:
 
     def __init__(self, opened: Opened, table: TableBuilder, keys: Keys) -> None:
         parser = opened.parser(keys)
-        self.text = TextPass(parser, lines_of(opened.format))
+        self.text = TextPass(parser, lines_of(opened.format), step=opened.choice.step)
         """The pass over the lines."""
         self._by_block = parser if isinstance(parser, BlockLineParser) else None
         self._table = table
@@ -128,6 +127,7 @@ def read_text(source: LogSource, log_format: TextFormat | None, table: TableBuil
     reader.finish(last)
     table.lines = splitter.count
     table.notes.extend(reader.text.notes)
+    table.unread = reader.text.unread
     if splitter.too_long:
         table.notes.append(f"{splitter.too_long:,} lines longer than a million characters: left out")
     if not table.rows:
@@ -138,13 +138,8 @@ def read_text(source: LogSource, log_format: TextFormat | None, table: TableBuil
 def _started(
     source: LogSource, opened: Opened, opening: Opening, table: TableBuilder, keys: Keys, *, without: int = 0
 ) -> TextReader:
-    if opened.format is GENERIC and not opening.given and source.path.lower().endswith(DOCUMENTS):
-        raise LogError(
-            source.path,
-            found="a document that names losses in no known log format",
-            expected="a training log",
-            hint="--log-format generic reads it all the same",
-        )
+    if not opening.given:
+        refuse_prose(opened.format, source.path)
     reader = TextReader(opened, table, keys)
     count = len(opening.texts) - without
     reader.feed(Lines(numbers=opening.numbers[:count], texts=opening.texts[:count]))

@@ -9,7 +9,8 @@ from typing import Any
 from mhcdiag.runlogs.names import canonical_rank, plain, step_rank
 
 NUMBER = (
-    r"[-+]?(?:\d+(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
+    # What the C library of Windows printed for NaN and infinity reads as 1 otherwise: "1.#QNAN", "-1.#IND00".
+    r"[-+]?(?:1\.\#(?:QNAN|SNAN|IND|INF)\w*|\d+(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
     r"|(?i:nan|inf(?:inity)?)\b)"
 )
 """Pattern of a number, without suffix or unit."""
@@ -30,6 +31,8 @@ def parse_number(text: str) -> float | None:
     match = _WITH_UNIT.match(text.strip().strip("'\""))
     if match is None:
         return None
+    if "#" in match[1]:
+        return math.inf if "INF" in match[1] else math.nan
     return float(match[1].replace(",", "")) * _SCALES.get(match[2], 1.0)
 
 

@@ -29,7 +29,9 @@ def step_series(columns: Mapping[str, NDArray[np.float64]], counts: Mapping[str,
     counts
         Values of each series.
     """
-    most = max(counts.values(), default=0)
+    if not counts:
+        return None
+    most = max(counts.values())
     ranked = [
         (count < 0.9 * most, rank, name.startswith("_"), name)
         for name, count in counts.items()
@@ -70,8 +72,8 @@ class StepCount:
         self.joined = False
         """Whether a count that began again was joined."""
         self._rows = 0
-        self._last = -1.0
-        self._increase = 1.0
+        self._last = math.nan
+        self._increase = math.nan
         self._offsets: dict[float, float] = {}
         self._offset = 0.0
         self._epoch = math.nan

@@ -1,6 +1,6 @@
 """From the columns of a log to the table: names, steps, NaN, ranks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.choice import Choice, Evidence, Names, choose, is_rival, whole_ranks
+from mhcdiag.runlogs.choice import Choice, Evidence, choose, is_rival, whole_ranks
 from mhcdiag.runlogs.interface import Keys, LogFormat
 from mhcdiag.runlogs.log_table import LogTable
-from mhcdiag.runlogs.names import CANONICAL, canonical_rank, plain
+from mhcdiag.runlogs.names import CANONICAL, Names, canonical_rank, is_evaluation, plain
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps, count_steps
 
@@ -50,7 +50,7 @@ def finish_table(
     choice = choice or choose(builder, log_format=log_format, keys=keys)
     notes.extend(choice.notes)
     steps, missing = _steps(builder, choice, notes)
-    names = Names(choice, keys, log_format.preferred)
+    names = Names(choice.names, preferred=log_format.preferred, loss_key=keys.loss)
     _refuse_results(builder, choice, path=path, log_format=log_format)
     ours = {name: names.of(name) for name in builder.counts if name not in (choice.step, choice.rank)}
     columns = {ours[name]: builder.column(name) for name in ours}
@@ -59,10 +59,12 @@ def finish_table(
     _judge_nan(columns, strange, family=rules)
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
-    copies = np.frombuffer(builder.copies, dtype=np.int64)
-    copied = int(np.count_nonzero(losses[copies])) if len(losses) else 0
-    watch = Evidence(choice)
-    watch.feed(losses, _rivals(table_columns, strange, ours), missing)
+    copied = _copied(builder, losses)
+    evidence = Evidence(choice)
+    rivals, evaluations = (
+        _any_of(table_columns, strange, filter(of, ours.values())) for of in (is_rival, is_evaluation)
+    )
+    evidence.feed(losses, rivals=rivals, evaluations=evaluations, missing=missing)
     notes.extend(rules.notes(len(losses)))
     sources = names.sources()
     return LogTable(
@@ -84,7 +86,7 @@ def finish_table(
         writers=choice.writers,
         copied=copied,
         ignored=dict(builder.ignored),
-        doubt=watch.doubt(),
+        doubt=evidence.doubt(builder.unread),
     )
 
 
@@ -100,13 +102,17 @@ def _steps(builder: TableBuilder, choice: Choice, notes: list[str]) -> tuple[NDA
     return steps, ~np.isfinite(raw)
 
 
-def _rivals(
-    columns: Columns, strange: dict[str, NDArray[np.bool_]], ours: Mapping[str, str]
-) -> NDArray[np.bool_] | None:
-    """Return which rows carry a loss that might be the main one and is not; None: there is no such series."""
+def _copied(builder: TableBuilder, losses: NDArray[np.bool_]) -> int:
+    """Return how many lines repeat one with a loss."""
+    copies = np.frombuffer(builder.copies, dtype=np.int64)
+    return int(np.count_nonzero(losses[copies])) if len(losses) else 0
+
+
+def _any_of(columns: Columns, strange: dict[str, NDArray[np.bool_]], names: Iterable[str]) -> NDArray[np.bool_] | None:
+    """Return which rows carry any of some series; None: there is none of them."""
     found: NDArray[np.bool_] | None = None
-    for name in ours.values():
-        if is_rival(name):
+    for name in names:
+        if name in columns:
             here = _recorded(columns, strange, name)
             found = here if found is None else found | here
     return found

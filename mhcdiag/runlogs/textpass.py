@@ -1,6 +1,7 @@
 """One pass over a text log: lines to records and messages, for whole files and growing ones."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -37,10 +38,17 @@ class TextPass:
         Of the format.
     belongs
         Says whether a line is one of the format's own: the line of a block that holds a NaN announces nothing.
+    step
+        Series that holds the step, where the parser does not know it: messages stand at the last one.
     """
 
-    def __init__(self, parser: LineParser, belongs: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self, parser: LineParser, belongs: Callable[[str], bool] | None = None, *, step: str | None = None
+    ) -> None:
+        self.unread = 0
+        """Lines behind the last record that name a loss and its number, in another shape than the format's."""
         self._belongs = belongs
+        self._step_name = step
         self.notes: list[str] = []
         """What the end of the log gave rise to."""
         self._parser = parser
@@ -57,7 +65,7 @@ class TextPass:
         for number, raw in zip(lines.numbers, lines.texts, strict=True):
             if not raw:
                 continue
-            if raw == self._raw:  # two handlers of one logger, or a terminal that shows a line again
+            if raw == self._raw and says_something(raw):
                 if self._record is not None:
                     yield TextItem(self._record, self._rank, is_copy=True)
                 continue
@@ -67,20 +75,31 @@ class TextPass:
             self._raw, self._record = raw, record if record is not None and record.line == number else None
             if record is not None:
                 yield self._keep(record, clean.rank)
-            if talkative and _may_be_message(raw, record) and not (self._belongs and self._belongs(clean.text)):
+                if record.garbled and not record.values and _NAN.search(clean.text):
+                    yield TextItem(self._messages.unreadable(number, clean.text, self._step), clean.rank)
+                    continue
+            elif b"loss" in raw or b"Loss" in raw:
+                self.unread += _LOSS.search(clean.text) is not None and not self._owns(clean.text)
+            if talkative and _may_be_message(raw, record) and not self._owns(clean.text):
                 event = self._messages.read(number, clean.text, self._step)
                 if event is not None:
                     yield TextItem(event, clean.rank)
 
+    def _owns(self, text: str) -> bool:
+        return self._belongs is not None and self._belongs(text)
+
     def repeats(self, lines: Lines) -> bool:
-        """Say whether a line repeats the one before it, or holds a message."""
+        """Say whether a line repeats the one before it."""
         texts = lines.texts
         return bool(texts) and (texts[0] == self._raw or any(map(eq, texts, islice(texts, 1, None))))
 
     def skip(self, lines: Lines) -> None:
         """Take note of lines that were read in one go."""
         if lines.texts:
-            self._raw, self._record = lines.texts[-1], None
+            self._raw = lines.texts[-1]
+            self._record = self._parser.feed(lines.numbers[-1], clean_line(self._raw).text)
+            if self._record is not None:
+                self._keep(self._record, None)
 
     def finish(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
@@ -112,11 +131,28 @@ class TextPass:
 
     def _keep(self, record: LogRecord, rank: int | None) -> TextItem:
         self._rank = rank
-        if record.step is not None and math.isfinite(record.step):
-            self._step = record.step
+        step = record.values.get(self._step_name) if self._step_name is not None else record.step
+        if step is not None and math.isfinite(step):
+            self._step = step
         if record.values:
-            self._names = frozenset(record.values)
+            self._names, self.unread = frozenset(record.values), 0
         return TextItem(record, rank)
+
+
+_WORD = re.compile(rb"[0-9A-Za-z]")
+
+
+def says_something(raw: bytes) -> bool:
+    """Say whether a line that repeats the one before is a copy: two handlers of one logger, or a terminal.
+
+    The edges of two boxes that follow one another are equal, too.
+    """
+    return _WORD.search(raw) is not None
+
+
+# A line that cannot be read and holds a NaN: what is lost there must not pass.
+_NAN = re.compile(r"(?i)(?<![\w.])[-+]?(?:nan|inf(?:inity)?)(?![\w.])")
+_LOSS = re.compile(r"(?i)(?<![a-z])loss[\"']?\s*[:= ]\s*[-+]?(?:\d|\.\d)")
 
 
 def _may_be_message(raw: bytes, record: LogRecord | None) -> bool:

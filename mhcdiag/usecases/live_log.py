@@ -1,15 +1,15 @@
 """A log that still grows: bytes in, opened and closed events out, in constant memory but for the events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mhcdiag.detectors import RecordBlock
-from mhcdiag.results.spikes import Event, LogResult
+from mhcdiag.results.spikes import Event, EventKind, LogResult
 from mhcdiag.runlogs import Entry, LineReader, Restart, Row, ScalerEvent
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.runs import Records
+from mhcdiag.runlogs.run_course import Records
 from mhcdiag.usecases.log_course import LogCourse, Rows, Taken
 from mhcdiag.usecases.log_judging import (
     GRADIENT_NORM,
@@ -111,6 +111,7 @@ class LiveLog:
         self._open: set[tuple[str, int, float]] = set()
         self._closed: dict[str, int] = {}
         self._messages: dict[str, int] = {}
+        self._told: set[tuple[str, EventKind, int, float]] = set()
 
     def _course_of(self, writers: Writers) -> LogCourse:
         self._watcher = watcher_of(self._options, self._names, log_format=self._reader.format or "")
@@ -131,9 +132,10 @@ class LiveLog:
             Nothing could be read.
         """
         self._take(self._reader.close())
+        self._course.flush()
         changes = self._changes()
         self._course.finish()
-        return [*changes, *self._changes()]
+        return changes
 
     def result(self) -> LogResult:
         """Return the result as it stands now."""
@@ -209,7 +211,17 @@ class LiveLog:
                     changes.append(Change(series=name, event=event, opened=True))
         changes += self._announced(LOSS_SCALE, self._watcher.scaler_events())
         changes += self._announced(LOSS, self._watcher.nan_messages())
-        return changes
+        return [*changes, *self._beside()]
+
+    def _beside(self) -> Iterator[Change]:
+        """Yield what has opened in other series and between ranks since the last time, each kind of an event once."""
+        found = [(LOSS, event) for event in self._watcher.rank_events()]
+        found += [(name, event) for name, other in self._watcher.others.items() for event in other.events()]
+        for name, event in found:
+            key = (name, event.kind, event.run, event.start)
+            if key not in self._told:
+                self._told.add(key)
+                yield Change(series=name, event=event, opened=True)
 
     def _announced(self, name: str, events: Sequence[Event]) -> list[Change]:
         """Return the events that messages and the scaler opened since the last time."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mhcdiag.detectors import LogWatcher, RecordBlock
 from mhcdiag.results.spikes import RunSpan
 from mhcdiag.runlogs.log_table import Writers
-from mhcdiag.runlogs.runs import Item, Late, Merged, NewRun, Records, Rewind, RunCourse, Span
+from mhcdiag.runlogs.run_course import Item, Late, Merged, NewRun, Records, Rewind, RunCourse, Span
 
 LOSS = "loss"
 
@@ -62,9 +62,13 @@ class LogCourse:
         """Take the next rows, which the store holds under the next numbers."""
         self._follow(self._course.feed(records))
 
+    def flush(self) -> None:
+        """Judge what waited for later rows: there are none."""
+        self._follow(self._course.finish())
+
     def finish(self) -> None:
         """End the log."""
-        self._follow(self._course.finish())
+        self.flush()
         self._watcher.finish()
 
     @property

@@ -93,6 +93,9 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
     """
     names = judged_series(table, options)
     watcher = watcher_of(options, names, log_format=table.format)
+    notes = list(table.notes)
+    if LOSS not in table.columns and not options.series:
+        notes.append("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)")
     course = LogCourse(watcher, _TableRows(table, names), table.writers, (options.first_step, options.last_step))
     # A message counts for the records before it, whether the log is read whole or followed.
     begin = 0
@@ -117,15 +120,10 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
         source_names=table.source_names,
         runs=course.spans(),
         numbering="record" if table.format in RECORDS else "line",
-        notes=(*table.notes, *_on_gains(table, options), *course.notes()),
+        notes=(*notes, *course.notes()),
     )
     return report(watcher, facts)
 
-
-def _on_gains(table: LogTable, options: LogOptions) -> tuple[str, ...]:
-    if LOSS in table.columns or options.series:
-        return ()
-    return ("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)",)
 
 
 def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -> LogWatcher:

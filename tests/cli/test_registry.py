@@ -23,6 +23,7 @@ CLI_HELPERS = {
 }
 USECASE_HELPERS = {
     "options",  # records of options
+    "log_course",  # the rows of a log on their way to what watches them
     "log_judging",  # what spikes, follow and trend share
     "live_log",  # the state behind following
     "checkpoint_reading",  # one checkpoint and the scan of its weights, for gain, health and check

@@ -312,7 +312,7 @@ class TestOthers:
         assert [one.run for one in self.fed(watched, [1.0, NAN, NAN, NAN]).events()["aux_loss"]] == [1]
 
     def test_notes_on_what_was_not_recorded(self) -> None:
-        watched = self.fed(watcher(), [NAN] * 5, name="val_loss", evaluation=True)
+        watched = self.fed(watcher(tabular=True), [NAN] * 5, name="val_loss", evaluation=True)
         assert (watched.unrecorded(), watched.blanks(), watched.events()["val_loss"]) == (("val_loss",), (), ())
         watched = self.fed(watcher(), [1.0, NAN, NAN, NAN, 1.0])
         assert (watched.unrecorded(), watched.blanks()) == ((), ("aux_loss",))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhcdiag.runlogs.detection import best_text_format, record_worth, sample_lines, score, unknown
+from mhcdiag.errors import LogError
+from mhcdiag.runlogs.detection import best_text_format, record_worth, refuse_prose, sample_lines, score, unknown
 from mhcdiag.runlogs.formats import GENERIC, TEXT_FORMATS
 from mhcdiag.runlogs.interface import Keys, LogRecord
 
@@ -85,6 +86,23 @@ def test_lines_of_one_format_end_the_others_at_once():
 )
 def test_what_a_record_is_worth(values, preferred, worth):
     assert record_worth(LogRecord(line=1, values=values), preferred) == worth
+
+
+@pytest.mark.parametrize(
+    ("name", "log_format", "refused"),
+    [
+        ("run.md", GENERIC, True),
+        ("RUN.RST", GENERIC, True),
+        ("run.md", TEXT_FORMATS[0], False),
+        ("run.log", GENERIC, False),
+    ],
+)
+def test_prose_is_what_only_the_general_format_reads(name, log_format, refused):
+    if refused:
+        with pytest.raises(LogError, match="a document that names losses"):
+            refuse_prose(log_format, name)
+    else:
+        refuse_prose(log_format, name)
 
 
 @pytest.mark.parametrize(

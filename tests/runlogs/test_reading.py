@@ -191,6 +191,16 @@ def test_prose_about_losses_is_no_log(read):
         read(prose, name="README.md")
 
 
+def test_a_document_in_a_known_format_is_a_log(read):
+    table = read(NANOGPT, name="README.md")
+    assert (table.format, table.columns["loss"].tolist()) == ("nanogpt", LOSSES)
+    lines = "".join(f"step {n} loss {loss}\n" for n, loss in enumerate(LOSSES))
+    with pytest.raises(LogError, match=r"a document that names losses in no known log format.*--log-format generic"):
+        read(lines, name="notes.MD")
+    assert read(lines, name="notes.md", log_format="generic").columns["loss"].tolist() == LOSSES
+    assert read(lines, name="notes.log").format == "generic"
+
+
 def test_no_module_here_needs_torch_or_pandas():
     import subprocess
 

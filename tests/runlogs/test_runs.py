@@ -3,7 +3,7 @@ import pytest
 from runlogs.tables import NAN, table
 
 from mhcdiag.runlogs import split_runs
-from mhcdiag.runlogs.runs import goes_back_to_start
+from mhcdiag.runlogs.run_state import goes_back_to_start
 
 INF = float("inf")
 

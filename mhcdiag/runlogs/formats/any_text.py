@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mhcdiag.errors import SettingError
-from mhcdiag.runlogs.counters import EPOCHS, Counter, StepPlan, counters, fitness, plan_steps
+from mhcdiag.runlogs.counters import EPOCHS, Counter, StepPlan, behind_the_slash, counters, fitness, plan_steps
 from mhcdiag.runlogs.grammar import LONGEST_TEXT, loose_fields
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.names import canonical_rank, plain
@@ -14,7 +14,7 @@ from mhcdiag.runlogs.records import parse_number
 
 _LOSS_WORDS = ("loss", "norm", "xent", "nll", "cost", "cross")
 _EVALUATION_WORDS = ("test", "val", "eval", "dev")
-_LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?\s*[:=]\s*(?=\S)", re.IGNORECASE)
+_LOSS_WITHOUT_VALUE = re.compile(r"(?<![A-Za-z])loss[\"']?(?:\s*[:=]\s*|\s+)(?=[^\s:=])", re.IGNORECASE)
 # Times and dates, with and without a year ("[02/20 00:00:30]" of PaddleDetection), clocks of progress bars, and
 # glog's "I0606 15:08:00.123456 140 model_lib_v2.py:705]".
 _STAMPS = re.compile(
@@ -33,13 +33,17 @@ _LOSS_AT = re.compile(
     r"(?i)\b(?P<eval>(?:eval|val|test)\w* )?loss at (?:step |iteration )?(?P<step>\d+)"
     r"\s*[:\s]\s*(?P<loss>[^\s,]+)"
 )
+# A script that prints the object and not its number, without a colon: "loss tensor(2.5, device='cuda:0')".
+_WRAPPED = re.compile(r"\b(?:tensor|array|Array)\(\[?([^\s,()\[\]]+)[^()]*\)")
+_ARROW = re.compile(r"\s*[-=]+>\s*")
 # icefall: "loss[loss=0.2, over 2699.00 frames. ], tot_loss[loss=0.3, ...]": the second one is another loss.
 _GROUP = re.compile(r"([A-Za-z]\w*)\[([^\[\]]*=[^\[\]]*)\]")
 _GROUPED_NAME = re.compile(r"(?<![\w./])([A-Za-z]\w*)(?=\s*=)")
 # "Test:  [ 10/100]  loss: 0.9" of DeiT, "Epoch 2, validation: loss=0.2" of icefall, "Test set: Average loss: 0.03":
 # what is named before the first loss is whose loss it is.
 _EVALUATION = re.compile(
-    r"(?i)(?:^|[^\w/.-])(?:test(?:ing)?|val(?:id(?:ation|ating)?)?|eval(?:uat(?:ion|ing))?|dev)(?: set)?\s*[:\]|>-]"
+    r"(?i)(?:^|[^\w/.-])(?:test(?:ing)?|val(?:id(?:ation|ating)?)?|eval(?:uat(?:ion|ing))?|dev)"
+    r"(?: (?:set|epoch|step|iter\w*|batch|phase|results?))?\s*[:\]|>-]"
 )
 
 
@@ -80,6 +84,8 @@ class GenericParser:
             if not lost:
                 self._look_above(text)
             return LogRecord(line=line, values={}, garbled=True) if lost else None
+        if " is " in bare and not any(map(math.isfinite, values.values())):
+            return None  # "The grad norm is nan. Skipping" is a message
         step, total = (None, None) if evaluation else self._step_of(found, values)
         rank = self._rank_of(found)
         if step is None and self._stepped:
@@ -108,8 +114,9 @@ class GenericParser:
         values: dict[str, float] = {}
         for name, value in loose_fields(bare):
             own = f"eval_{name}" if evaluation and self._kind(name) is not None else name
-            # The first of two equal names counts: "loss: 6.9 (median) ... loss: 7.0 (mean)".
-            values.setdefault(own, value)
+            # The first of two equal names counts, and a NaN in any.
+            if own not in values or not math.isfinite(value):
+                values[own] = value
         return values
 
     def _kind(self, name: str) -> str | None:
@@ -146,6 +153,9 @@ class GenericParser:
         for name in [name for name in values if plain(name) == key]:
             del values[name]
         counter = source[key]
+        if plan.epoch_first:
+            counter, epoch = behind_the_slash(counter)
+            found.all["epoch"] = epoch
         bar = key.startswith("a/b") and plan.epoch is None
         return counter.value + (self._laps.before(counter) if bar else 0.0), counter.total
 
@@ -208,6 +218,10 @@ def bare_text(text: str) -> str:
     bare = _STAMPS.sub(" ", text[:LONGEST_TEXT]).strip()
     if "[" in bare:
         bare = _GROUP.sub(_ungrouped, bare)
+    if "r(" in bare or "y(" in bare:
+        bare = _WRAPPED.sub(r"\1", bare)
+    if ">" in bare:
+        bare = _ARROW.sub(": ", bare)
     at = _LOSS_AT.search(bare) if " at " in bare else None
     if at is not None:  # "loss at 2404 1.3125": the first number is the step
         return f"step {at['step']} {'eval_' if at['eval'] else ''}loss {at['loss']}"

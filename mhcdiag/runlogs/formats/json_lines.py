@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord, RecordTable
+from mhcdiag.runlogs.messages import may_hold_messages
 from mhcdiag.runlogs.records import label_of, loads_strictly, lost_loss, numbers_of, parse_json
 
 
@@ -73,6 +74,8 @@ def _float_columns(keys: tuple[str, ...], records: list[dict[str, Any]]) -> dict
             # "25.2" and [25.2] are numbers for `numbers_of`, and a loss of "#?#" has to be counted: these need the slow
             # way.
             if any(numbers_of({key: value}) for value in values):
+                return None
+            if kinds == {str} and may_hold_messages("\n".join(values).encode()):
                 return None
         elif kinds != {type(None)}:
             return None

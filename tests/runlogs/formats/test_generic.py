@@ -159,3 +159,44 @@ def test_source_code_is_no_log(read, line):
 def test_the_users_loss_is_read_without_the_word(read):
     table = read("step 1 objective 2.5\nstep 2 objective 2.25\n", loss_key="objective", log_format="generic")
     assert table.columns["loss"].tolist() == [2.5, 2.25]
+
+
+def test_of_two_equal_names_the_first_counts_and_a_nan_in_any(read):
+    table = read("step 1 loss 2.5 | loss 3.5\nstep 2 loss 2.25 | loss nan\n")
+    assert table.columns["loss"].tolist()[0] == 2.5
+    assert table.nan_rows["loss"].tolist() == [False, True]
+
+
+def test_an_evaluation_that_calls_its_loss_as_the_training_does(read):
+    text = "".join(
+        f"Epoch: [0]  [{at:3}/200]  loss: {3 - at / 100}\n" + ("Test:  [  0/9]  loss: 0.5\n" if at % 10 == 9 else "")
+        for at in range(30)
+    )
+    table = read(text)
+    assert [value for value in table.columns["loss"].tolist() if value == value] == [3 - at / 100 for at in range(30)]  # noqa: PLR0124
+    assert table.step[table.columns["eval_loss"] == 0.5].tolist() == [9, 19, 29]
+
+
+@pytest.mark.parametrize(
+    ("lines", "steps"),
+    [
+        ("Epoch 1, batch {n}, loss[loss={loss}, a=1.0 ], tot_loss[loss=9.5, a=2.0 ]", list(range(12))),
+        ("step {n} loss tensor({loss}, device='cuda:0')", list(range(12))),
+        ("step {n}: loss -> {loss}", list(range(12))),
+        ("[05/11 10:20:{n:02}] step {n} loss: {loss}", list(range(12))),
+        ("Batch 3/{n}00 loss {loss}", [100 * n for n in range(12)]),
+        ("{n}/4 loss={loss}", None),
+    ],
+)
+def test_what_looks_like_a_field_and_is_none_and_the_reverse(read, lines, steps):
+    table = read("".join(lines.format(n=n, loss=3.5 - n / 8) + "\n" for n in range(12)))
+    assert table.columns["loss"].tolist() == [3.5 - n / 8 for n in range(12)]
+    assert steps is None or table.step.tolist() == steps
+
+
+def test_a_bar_that_begins_again_after_it_was_full_counts_on(read):
+    text = "".join(f"{1 + n % 5}/5 [00:0{n % 5}<00:05, loss={3 - n / 16}]\n" for n in range(15))
+    table = read(text)
+    assert table.step.tolist() == list(range(1, 16))
+    cut = read("".join(line + "\n" for at, line in enumerate(text.splitlines()) if at not in (3, 4)))
+    assert cut.step.tolist()[3] == 1  # it was not full: another run, or a resume
