@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mhcdiag.errors import LogError
+from mhcdiag.runlogs import read_log
 from mhcdiag.runlogs.sources import BLOCK, LogSource, context_lines, open_source
 
 
@@ -86,3 +87,17 @@ def test_the_context_of_a_line_is_as_many_lines_on_either_side(tmp_path):
     assert found[5][0] == (3, "line 3")
     assert context_lines(str(path), [4], 0) == {4: [(4, "line 4")]}
     assert context_lines("-", [4], 2) == {}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_log_of_powershell_is_recognised(tmp_path, encoding):
+    path = tmp_path / "train.log"
+    lines = "".join(f"step {at} loss 2.5 lr 0.1\r\n" for at in range(9000))
+    path.write_bytes(("\ufeff" + lines).encode(encoding))
+    table = read_log(str(path))
+    assert (table.format, len(table.step)) == ("generic", 9000)
+    source = open_source(str(path))
+    assert source.piece(0.0).startswith(b"step 0 loss")
+    assert b"\nstep 4500 loss" in source.piece(0.5)
+    assert source.piece(1.0).endswith(b"step 8999 loss 2.5 lr 0.1\r\n")
+    source.close()

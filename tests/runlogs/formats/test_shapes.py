@@ -309,6 +309,11 @@ def _(at, loss):
     return f"{edge}|             Epoch | {at:>15d} |\n|      AverageEpRet |           -1000 |\n| TotalEnvInteracts | {4000 * at:>15d} |\n|            LossPi |          -0.013 |\n|             LossV | {loss:>15.3g} |\n{edge}"
 
 
+@shape("RWKV", "rwkv", step=lambda at: at, loss="loss")
+def _(at, loss):
+    return f"{at} {loss:.6f} 1029.8177 0.00060000 2023-01-31 10:20:30.123456 {at}\n"
+
+
 @shape("rlkit", "boxes", step=lambda at: at, loss="trainer/QF1 Loss")
 def _(at, loss):
     edge = "---------------------------  ------------\n"
