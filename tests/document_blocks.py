@@ -35,14 +35,18 @@ def commands(text: str) -> list[str]:
 
 def regenerated(text: str) -> str:
     """A page with every generated part made again."""
-    text = _TABLE.sub(
-        lambda match: f"<!-- {match['name']} -->\n{TABLES[match['name']]()}<!-- /{match['name']} -->", text
-    )
+    text = _TABLE.sub(_table_again, text)
     # Each command is a process of its own, most of whose time is start-up.
     wanted = list(dict.fromkeys(commands(text)))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outputs = dict(zip(wanted, pool.map(output_of, wanted), strict=True))
     return _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{outputs[match['command']]}```", text)
+
+
+def _table_again(match: re.Match[str]) -> str:
+    # Tables of benchmarks are written by the benchmarks.
+    name = match["name"]
+    return f"<!-- {name} -->\n{TABLES[name]()}<!-- /{name} -->" if name in TABLES else match[0]
 
 
 def output_of(command: str) -> str:
@@ -125,6 +129,17 @@ def help_pages() -> str:
     )
 
 
+def input_study(name: str) -> str:
+    """One table of the study of inputs, from its CSV."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import input_study_tables
+    finally:
+        sys.path.pop(0)
+    table: str = getattr(input_study_tables, name)(input_study_tables.read_table())
+    return table
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bands": bands_table,
     "layouts": layout_rows,
@@ -133,6 +148,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "formats": formats_list,
     "log_formats": formats_table,
     "commands": help_pages,
+    "study_verdicts": lambda: input_study("verdicts"),
+    "study_predictors": lambda: input_study("by_predictor"),
+    "study_decades": lambda: input_study("by_decade"),
+    "study_constrained": lambda: input_study("constrained"),
+    "study_runs": lambda: input_study("by_run"),
 }
 """What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 

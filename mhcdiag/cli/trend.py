@@ -109,6 +109,7 @@ def trend(
     paths: Paths,
     log: Log = None,
     inputs: options.Inputs = None,
+    text: options.TextFile = None,
     fit_from: FitFrom = None,
     stream_rms: StreamRms = None,
     gain_key: GainKey = None,
@@ -123,12 +124,14 @@ def trend(
 ) -> None:
     """How fast the gain of a run grows over its steps, and when it may cross which limit.
 
-    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log. A projection is no promise.
+    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log, which are of real tokens and win
+    over checkpoints on made-up inputs. A projection is no promise.
     Exit codes: 0 within the limits, 1 outside, 2 no trend: one point only, steps missing or equal.
 
     [bold]Examples[/bold]
 
       mhcdiag trend runs/hc --log runs/hc/train.jsonl --plot trend.png
+      mhcdiag trend runs/hc --inputs text
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
@@ -151,6 +154,7 @@ def trend(
             ranks,
             log=log,
             inputs=inputs,
+            text=text,
             fit_from=fit_from,
             stream_rms=stream_rms,
             gain_keys=gain_key or (),
@@ -169,6 +173,7 @@ def _measured(
     *,
     log: str | None,
     inputs: str | None,
+    text: str | None,
     fit_from: float | None,
     stream_rms: float | None,
     gain_keys: Sequence[str],
@@ -182,6 +187,7 @@ def _measured(
             paths,
             log=log,
             inputs=inputs,
+            text=text,
             fit_from=fit_from,
             stream_rms=stream_rms,
             gain_keys=gain_keys,

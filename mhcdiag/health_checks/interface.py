@@ -20,15 +20,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.diagonal import SiteFactors
 from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.results.verdict import GainEvidence
-from mhcdiag.weight_readers.records import GateSpread, PlainWeights, Prediction, SiteActivations
+from mhcdiag.weight_readers.records import Coarse, GateSpread, PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
+UNREAD_SPREADS = "the input-dependent part of pre and post: this layout stores it in no way that is known"
+"""What checks of pre and post skip where only the static part could be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +55,18 @@ class Subject:
     """The checkpoint to compare with."""
     gate_spreads: tuple[GateSpread, ...] | None = None
     """How far inputs move their logits, by site; None where nothing moves them, or where that could not be read."""
+    coarse: Coarse | None = None
+    """Mixing parameters that are stored in 16 bits; None where there are no parameters."""
+    redrawn: Callable[[], Iterable[Tensor]] | None = None
+    """H_res of these parameters as stored, then of others that are rounded to the same."""
     unread_spreads: bool = False
     """Whether something moves them that could not be read."""
     branch_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """LayerScale and ReZero factors by full name, in file order."""
-    residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
-    """Factors on the residual stream itself."""
+    residual_factors: SiteFactors | None = None
+    """Factors on the residual stream itself; None in most models."""
+    no_composite: str = ""
+    """Why the model has no fixed composite mapping, so that `maps` say nothing of its gain; empty where it has one."""
     predict: Callable[[], Mapping[str, Prediction]] | None = None
     """What the weights say of the captured sites, by the layout first and then by other readings; None where nothing
     was captured."""

@@ -9,15 +9,16 @@ from mhcdiag.measures.slope_interval import slope_interval
 from mhcdiag.results.numbers import Number, is_finite, log10_of, within
 from mhcdiag.results.trend import Crossing, Growth
 
-LEAST_POINTS = 4
-"""Points that a fit takes at least, if there are as many."""
+LEAST_POINTS = 6
+"""Points that a fit takes at least, if there are as many: four leave two degrees of freedom, so that the interval is
+seven standard errors wide to either side, and gains that double from each checkpoint to the next do not stand out."""
 
 
 def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: float | None = None) -> Growth:
     """Fit ln(gain) = a + rate * step by least squares to the later half of a run.
 
     The early part of a run tells little of its end, so the fit takes the points of the later half of the steps, and at
-    least the last four. The interval allows for noise whose neighbours correlate (`slope_interval`).
+    least the last six. The interval allows for noise whose neighbours correlate (`slope_interval`).
 
     Parameters
     ----------

@@ -169,6 +169,16 @@ class WeightsResult(Presented):
         return f"weights not scanned (--scan, about {self.minutes} min)" if self.unscanned else ""
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a pass must say of the weights: that none or not all were looked at, and how many warnings there are."""
+        if self.unscanned:
+            return (self.not_scanned,)
+        in_part = f"weights scanned in part ({self.elements_scanned:,} of {self.elements:,} values)"
+        warned = tuple(self.of(Severity.WARN))
+        words = f"{counted(len(warned), 'warning')} on weights, the first on {warned[0].tensor}" if warned else ""
+        return tuple(filter(None, ("" if self.is_complete else in_part, words)))
+
+    @property
     def minutes(self) -> int:
         """About how long a scan takes; at least one."""
         return max(1, round(self.expected_seconds / 60))

@@ -80,7 +80,7 @@ def _monitors(names: Iterable[str]) -> list[GainName]:
     for prefix in ("gain_", "gain/", ""):
         ours = [prefix + one for one in _MONITOR]
         beside = {"tokens", "sites", "gain/log10_forward"}
-        if all(one in known for one in ours) and beside.intersection(known):
+        if all(one in known for one in ours) and (prefix == "gain_" or beside.intersection(known)):
             return [
                 GainName(name=one, direction=FORWARD if "forward" in one else BACKWARD, rank=(0, int("max" in one)))
                 for one in ours

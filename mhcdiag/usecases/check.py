@@ -21,7 +21,7 @@ from mhcdiag.results.evidence import beside_weights
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, combine
 from mhcdiag.usecases.checkpoint_reading import CheckpointReader, Look
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions, WeightsOptions
@@ -112,6 +112,7 @@ def checkpoint_reader(
         seed=options.seed,
         key=options.key,
         layout=options.layout,
+        assume=options.assume,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
@@ -315,10 +316,7 @@ def _judge_all(plan: Plan, looks: Sequence[Look]) -> CheckReport:
 def _judge(plan: Plan, one: Input, look: Look) -> _Judged:
     result = look.result
     if isinstance(result, Unreadable):
-        unread = CheckedInput(
-            path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
-        )
-        return _Judged(checked=unread)
+        return _Judged(checked=CheckedInput.unread(one.path, one.family, result.reason))
     record = record_of(result, look.health, look.weights)
     allowed: tuple[AllowedEvent, ...] = ()
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)

@@ -40,6 +40,12 @@ class LoggedGains:
     """Step and root mean square of the streams, where it was logged."""
     notes: tuple[str, ...]
     """What was left out, and which columns could have been judged."""
+    is_of_study: bool = False
+    """Whether `mhcdiag toy` wrote the log: its gains are those that our toy study is about."""
+
+
+STUDY_COLUMNS = {"gain_forward", "gain_backward", "stream_rms", "stream_max"}
+"""What `mhcdiag toy` logs of a probe, and nobody else together: the gain `amax` of the whole model on held-out text."""
 
 
 def logged_gains(path: str, gain_keys: Sequence[str] = ()) -> LoggedGains:
@@ -97,7 +103,9 @@ def _equal(one: Number, other: Number) -> bool:
 
 def _gains_of(path: str, gain_keys: Sequence[str]) -> LoggedGains:
     """Read the gains of one log."""
-    table = read_table(path, LogOptions(), keep=lambda name: name in gain_keys or gain_name(name) is not None)
+    table = read_table(
+        path, LogOptions(), keep=lambda name: name in gain_keys or name in STUDY_COLUMNS or gain_name(name) is not None
+    )
     found = gain_names(list(table.columns))
     chosen = _named(table, gain_keys) if gain_keys else {way: best_gains(found, str(way)) for way in Direction}
     chosen = {way: columns for way, columns in chosen.items() if columns}
@@ -125,7 +133,8 @@ def _gains_of(path: str, gain_keys: Sequence[str]) -> LoggedGains:
     notes = [f"{len(runs)} runs in the log: the last one is judged"] if len(runs) > 1 else []
     notes += _notes(found, chosen)
     notes += _larger(table, rows, found, values)
-    return LoggedGains(points=points, sizes=stream_sizes(table), notes=tuple(notes))
+    of_study = set(table.columns) >= STUDY_COLUMNS
+    return LoggedGains(points=points, sizes=stream_sizes(table), notes=tuple(notes), is_of_study=of_study)
 
 
 def stream_sizes(table: LogTable) -> Sizes:

@@ -3,19 +3,20 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mhcdiag.errors import InputError, MhcdiagError, SettingError
+from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.evidence import doubt_of_bounds, doubt_of_inputs
+from mhcdiag.results.evidence import REAL_INPUTS, doubt_of_bounds, doubt_of_inputs
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.trend import (
     FP16_LARGEST,
     FP32_LARGEST,
+    Beside,
     Crossing,
     DirectionTrend,
     Driver,
@@ -26,7 +27,7 @@ from mhcdiag.results.trend import (
 from mhcdiag.results.verdict import Skipped
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
 from mhcdiag.usecases.log_judging import judge_table, read_table
-from mhcdiag.usecases.logged_gains import Sizes, logged_gains, stream_sizes
+from mhcdiag.usecases.logged_gains import LoggedGains, NoGainError, Sizes, logged_gains, stream_sizes
 from mhcdiag.usecases.options import INPUTS, LogOptions
 
 RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
@@ -45,6 +46,7 @@ def trend(
     *,
     log: str | os.PathLike[str] | None = None,
     inputs: str | None = None,
+    text: str | os.PathLike[str] | None = None,
     fit_from: float | None = None,
     stream_rms: float | None = None,
     gain_keys: Sequence[str] = (),
@@ -57,9 +59,11 @@ def trend(
     paths
         Checkpoints of one run, a folder of them, or one log that carries gain columns.
     log
-        Training log of the run: its events, and the size of the streams where it carries `stream_rms`.
-    inputs
-        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`.
+        Training log of the run: its events, the size of the streams where it carries `stream_rms`, and its gains where
+        it has columns of them. Those are of real tokens: the trend is theirs unless the checkpoints' are, too, and the
+        others are shown beside it.
+    inputs, text
+        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`; `text` runs each checkpoint on a text.
     fit_from
         First step of the fit; None for the later half.
     stream_rms
@@ -78,6 +82,7 @@ def trend(
     options = TrendOptions(
         log=None if log is None else os.fspath(log),
         inputs=inputs,
+        text=None if text is None else os.fspath(text),
         fit_from=fit_from,
         stream_rms=stream_rms,
         gain_keys=tuple(gain_keys),
@@ -94,6 +99,7 @@ class TrendOptions:
 
     log: str | None = None
     inputs: str | None = None
+    text: str | None = None
     fit_from: float | None = None
     stream_rms: float | None = None
     gain_keys: tuple[str, ...] = ()
@@ -103,6 +109,8 @@ class TrendOptions:
             raise SettingError(f"stream_rms {self.stream_rms}: expected a number above 0")
         if self.inputs is not None and self.inputs not in INPUTS:
             raise SettingError(f"inputs '{self.inputs}': expected one of {', '.join(INPUTS)}")
+        if self.text is not None and self.inputs != "text":
+            raise SettingError("a text is what a model runs on: it needs inputs 'text' (--inputs text)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +119,11 @@ class _Gains:
 
     source: Source
     points: tuple[TrendPoint, ...]
+    inputs: str = ""
+    """What the mappings of checkpoints were computed for; empty for logs."""
+    is_of_study: bool = False
+    """Whether a log is one of `mhcdiag toy`, whose gains our study is about."""
+    beside: Beside | None = None
     sizes: Sizes = ()
     drivers: dict[Direction, tuple[Driver, ...]]
     skipped: tuple[Skipped, ...] = ()
@@ -118,8 +131,14 @@ class _Gains:
 
 
 def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
+    log: LogResult | None
+    sizes: Sizes
     gains = _gains_of(paths, options, ranks or Alone())
-    log, sizes = _log_of(options.log) if options.log is not None else (None, ())
+    log, sizes = None, ()
+    if options.log is not None:
+        table = read_table(options.log, LogOptions())
+        log, sizes = judge_table(table, LogOptions()), stream_sizes(table)
+        gains = _like_with_like(gains, options) if gains.source is Source.CHECKPOINTS else gains
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
@@ -133,13 +152,47 @@ def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> 
         log=log,
         skipped=gains.skipped,
         notes=notes,
+        inputs=gains.inputs,
+        is_of_study=gains.is_of_study,
+        beside=gains.beside,
+    )
+
+
+WINS = (
+    "the trend is that of the gains in the log, which are of real tokens; those of the checkpoints are on {inputs} "
+    "inputs and stand beside it (--inputs text measures real tokens in checkpoints, too)"
+)
+
+
+def _like_with_like(gains: _Gains, options: TrendOptions) -> _Gains:
+    """Gains of real tokens, where the log has them, in place of those on made-up inputs; the others stand beside."""
+    assert options.log is not None
+    logged: LoggedGains
+    try:
+        logged = logged_gains(options.log, options.gain_keys)
+    except LogError as error:
+        # A log that says nothing of gains is one for its events; a column that was asked for must be there.
+        if options.gain_keys:
+            raise
+        said = () if isinstance(error, NoGainError) else (f"gains of the log are left out: {error}",)
+        return replace(gains, notes=(*gains.notes, *said))
+    if gains.inputs in REAL_INPUTS:
+        return replace(gains, beside=Beside(source=Source.LOG, inputs="", points=logged.points))
+    return replace(
+        gains,
+        source=Source.LOG,
+        points=logged.points,
+        inputs="",
+        is_of_study=logged.is_of_study,
+        beside=Beside(source=Source.CHECKPOINTS, inputs=gains.inputs, points=gains.points),
+        notes=(*gains.notes, *logged.notes, WINS.format(inputs=gains.inputs)),
     )
 
 
 def _gains_of(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
     if not is_run(paths[0]):
         return _from_log(paths, options)
-    if options.gain_keys:
+    if options.gain_keys and options.log is None:
         raise SettingError("--gain-key names columns of a log; the gains of checkpoints are measured")
     return _from_checkpoints(paths, options, ranks)
 
@@ -148,12 +201,19 @@ def _from_log(paths: Sequence[str], options: TrendOptions) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
     logged = logged_gains(paths[0], options.gain_keys)
-    return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
+    return _Gains(
+        source=Source.LOG,
+        points=logged.points,
+        is_of_study=logged.is_of_study,
+        sizes=logged.sizes,
+        drivers={},
+        notes=logged.notes,
+    )
 
 
 def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
     found = deal(
-        find_checkpoints(paths), lambda mine: [_measured(each.path, each.step, options.inputs) for each in mine], ranks
+        find_checkpoints(paths), lambda mine: [_measured(each.path, each.step, options) for each in mine], ranks
     )
     skipped = [each for each in found if isinstance(each, Skipped)]
     points = [each.point for each in found if not isinstance(each, Skipped)]
@@ -166,7 +226,13 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks)
             expected="two or more for a trend",
         )
     drivers = {direction: _drivers(results[0], results[-1], direction) for direction in Direction}
-    return _Gains(source=Source.CHECKPOINTS, points=tuple(points), drivers=drivers, skipped=tuple(skipped))
+    return _Gains(
+        source=Source.CHECKPOINTS,
+        points=tuple(points),
+        inputs=" and ".join(sorted({result.inputs for result in results})),
+        drivers=drivers,
+        skipped=tuple(skipped),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,11 +243,11 @@ class _Measured:
     result: "GainResult"
 
 
-def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped:
+def _measured(path: str, step: float, options: TrendOptions) -> _Measured | Skipped:
     from mhcdiag.usecases import gain as api
 
     try:
-        result = api.gain(path, inputs=inputs)
+        result = api.gain(path, inputs=options.inputs, text=options.text)
     except MhcdiagError as error:
         return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
@@ -194,11 +260,6 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
         sampled=doubt_of_inputs(result),
     )
     return _Measured(point=point, result=result)
-
-
-def _log_of(path: str) -> tuple[LogResult, Sizes]:
-    table = read_table(path, LogOptions())
-    return judge_table(table, LogOptions()), stream_sizes(table)
 
 
 def _direction(

@@ -27,6 +27,7 @@ FEED_FORWARD_WRITERS = (
     "mlp.down_proj", "mlp.c_proj", "mlp.fc2", "mlp.fc_out", "mlp.dense_4h_to_h", "fc2", "feed_forward.w2",
     "ffn.down_proj",
 )  # fmt: skip
+WRITERS = {"attention": ATTENTION_WRITERS, "feed-forward": FEED_FORWARD_WRITERS}
 # DeepNorm scales what writes and leaves queries and keys alone: the ratio of the two shows its beta.
 READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk", "attn.q_proj", "attn.k_proj")
 _DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
@@ -47,6 +48,7 @@ def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeigh
         norms=lambda: _norms(checkpoint),
         unread_norms=lambda: _unread_norms(checkpoint),
         writers=lambda: _writers(checkpoint, blocks),
+        unread_writers=lambda: _unread_writers(checkpoint, blocks),
         deepnorm=lambda: _deepnorm(checkpoint, blocks),
         config_scales=_config_scales(checkpoint, len(blocks)),
     )
@@ -82,7 +84,7 @@ def _named_norms(checkpoint: NamedTensors) -> list[str]:
 def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer]:
     """One tensor in memory at a time."""
     for block in blocks:
-        for kind, paths in (("attention", ATTENTION_WRITERS), ("feed-forward", FEED_FORWARD_WRITERS)):
+        for kind, paths in WRITERS.items():
             name = _present(checkpoint, block, paths)
             if name is None:
                 continue
@@ -91,6 +93,22 @@ def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer
             weight = stored.T if _is_input_major(checkpoint, name) else stored
             square = fsum(float(part.double().square().sum()) for part in _parts(weight))
             yield Writer(name=name, kind=kind, rms=sqrt(square / weight.shape[0]), spectral=_spectral(weight))
+
+
+def _unread_writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> tuple[str, ...]:
+    """By kind, how many blocks have none that is read: other names, experts, other element types."""
+    said = []
+    for kind, paths in WRITERS.items():
+        missing = [block for block in blocks if _present(checkpoint, block, paths) is None]
+        names = [f"{block}.{path}.weight" for block in missing for path in paths]
+        odd = sorted({checkpoint.tensors[name].dtype for name in names if name in checkpoint.tensors} - set(FLOATS))
+        stored = f", or stored as {', '.join(odd)}" if odd else ""
+        if missing:
+            said.append(
+                f"{len(missing)} of {len(blocks)} blocks without {kind} output under a known name{stored}; experts are "
+                f"left out (first: {missing[0]})"
+            )
+    return tuple(said)
 
 
 def _present(checkpoint: NamedTensors, block: str, paths: Sequence[str]) -> str | None:

@@ -57,9 +57,11 @@ class LogitBound:
     largest: float
     """The bound on |logit|, over heads, with biases, rotation, norms and cap."""
     rank: float
-    """Smallest effective rank exp(entropy of singular values) of W_q^T W_k over heads."""
+    """Smallest effective rank exp(entropy of singular values) of W_q^T W_k over heads that have any; 0 without one."""
     head: int
     """The head of the largest bound."""
+    silent: int = 0
+    """Heads whose logits depend on no input: they attend evenly."""
 
 
 def logit_bound(attention: QueryKey) -> LogitBound:
@@ -87,8 +89,9 @@ def logit_bound(attention: QueryKey) -> LogitBound:
         block=attention.block,
         spectral=float(singular.max()) * attention.scale,
         largest=float(bounds.max()),
-        rank=float(ranks.min()),
+        rank=float(ranks[singular[:, -1] > 0].min()) if bool((singular[:, -1] > 0).any()) else 0.0,
         head=int(bounds.argmax()),
+        silent=int(((singular[:, -1] == 0) & (_crossed(attention, of_head) == 0)).sum()),
     )
 
 
@@ -120,9 +123,14 @@ def _reach(attention: QueryKey, gram: Tensor, offset: Tensor, limit: Tensor | No
 
 def _in_place(attention: QueryKey, of_head: Tensor, largest: Tensor) -> Float[Tensor, " head"]:
     """D sigma1(W_q^T W_k) + sqrt(d) (|W_q^T o_k| + |W_k^T o_q|) + |o_q o_k|."""
+    constant = (attention.query_offset * attention.key_offset[of_head]).sum(dim=-1).abs()
+    return attention.inputs * largest + sqrt(attention.inputs) * _crossed(attention, of_head) + constant
+
+
+def _crossed(attention: QueryKey, of_head: Tensor) -> Float[Tensor, " head"]:
+    """|W_q^T o_k| + |W_k^T o_q|: what one input alone does to a logit."""
     query, key = attention.query_offset, attention.key_offset[of_head]
-    crossed = _length(attention.query_gram, key) + _length(attention.key_gram[of_head], query)
-    return attention.inputs * largest + sqrt(attention.inputs) * crossed + (query * key).sum(dim=-1).abs()
+    return _length(attention.query_gram, key) + _length(attention.key_gram[of_head], query)
 
 
 def _norm(gram: Tensor) -> Float[Tensor, " head"]:

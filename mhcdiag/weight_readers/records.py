@@ -37,6 +37,18 @@ class GateSpread:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Coarse:
+    """Mixing tensors of one checkpoint that are stored in 16 bits."""
+
+    names: tuple[str, ...]
+    """Full names."""
+    dtypes: tuple[str, ...]
+    """Their element types."""
+    unusual: bool
+    """Whether any of them is one that the family keeps in float32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """What weights say of the captured sites under one reading of them."""
 
@@ -102,6 +114,8 @@ class PlainWeights:
     """Norm weights that could not be read, and why."""
     writers: Callable[[], Iterator[Writer]]
     """All writers outside experts, in depth order."""
+    unread_writers: Callable[[], tuple[str, ...]]
+    """Blocks that have none that could be read, and why."""
     deepnorm: Callable[[], DeepNormScales | None]
     """None where the configuration does not say DeepNorm."""
     config_scales: dict[str, float]

@@ -113,6 +113,7 @@ def plain(
     unread: str = "",
     doubts: Sequence[str] = (),
     unread_norms: Sequence[str] = (),
+    unread_writers: Sequence[str] = (),
 ) -> PlainWeights:
     """What a plain model tells."""
     weights = [NormWeight(name=name, weight=torch.tensor(each).double()) for name, each in (norms or {}).items()]
@@ -121,6 +122,7 @@ def plain(
         unread_attention=unread,
         attention_doubts=lambda: tuple(doubts),
         unread_norms=lambda: tuple(unread_norms),
+        unread_writers=lambda: tuple(unread_writers),
         norms=lambda: iter(weights),
         writers=lambda: iter(writers),
         deepnorm=lambda: deepnorm,

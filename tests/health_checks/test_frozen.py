@@ -203,6 +203,27 @@ class TestMoving:
         severities = [said(run(frozen, of, unmoved=limit))[0][0] for limit in (0.499, 0.5, 0.501)]
         assert severities == ["warn", "fail", "fail"]
 
+    @pytest.mark.parametrize(
+        ("what", "found"), [("nothing", [("warn", "", 0)]), ("base", []), ("scale", []), ("projection", [])]
+    )
+    def test_mixers_that_do_not_move_at_all_are_named_wherever_they_stand(self, what: str, found):
+        base = np.random.default_rng(0).standard_normal((2, STREAMS, STREAMS))
+        factors = [np.random.default_rng(at).standard_normal((7, STREAMS)) for at in range(2)]
+
+        def checkpoint(changed: bool):
+            def moved(part: str) -> float:
+                return 1e-3 * (changed and what == part)
+
+            known = parameters(
+                base + moved("base"), factors=[each + moved("projection") for each in factors],
+                scale=[0.5, 0.25 + moved("scale")],
+            )  # fmt: skip
+            return subject([BETWEEN, BETWEEN], parameters=known)
+
+        outcome = run(frozen, replace(checkpoint(True), earlier=checkpoint(False)))
+        assert said(outcome) == found
+        assert not found or whats(outcome) == ["no parameter of any mixer has moved since the earlier checkpoint"]
+
     @pytest.mark.parametrize("known", ["now", "then", "neither"])
     def test_captured_mappings_have_no_logits_that_could_move(self, known: str):
         logits = parameters(np.zeros((1, STREAMS, STREAMS)))

@@ -111,7 +111,7 @@ def test_one_number_of_the_whole_model_has_no_site():
 
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     assert {check.name: check.thresholds for check in CHECKS} == {
-        "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
+        "conformance": {"error": 0.02, "scale": 0.005, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
         "gain": {"note": 3, "warn": 30, "fail": 1000},
         "sinkhorn": {
             "residual_note": 1e-3, "residual_warn": 0.05, "residual_fail": 1,
@@ -127,6 +127,7 @@ def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
             "logit": 6, "saturated_warn": 0.05, "tanh": 2, "tanh_warn": 0.25, "alpha_note": 2, "dynamic_note": 0.05,
             "flipped_note": 0.25,
         },
+        "precision": {"change": 1e-6},
         "gauge": {"first_share_note": 0.5},
         "activations": {"headroom_fail_bits": 3, "growth_warn": 1.1, "largest": 65504},
         "scales": {"silent": 1e-3, "share": 0.5, "large": 10, "log_product": log(10)},

@@ -120,6 +120,20 @@ class TestAttention:
         found = check(tmp_path, "attention", tensors)
         assert said(found) == ["note a head's W_q^T W_k has effective rank 1.00 (< 1.5)"]
 
+    @pytest.mark.parametrize("part", ["q_proj", "k_proj"])
+    def test_a_head_of_zeros_attends_evenly(self, tmp_path, part: str):
+        tensors = llama()
+        tensors[f"model.layers.2.self_attn.{part}.weight"][:CHANNELS] = 0
+        found = check(tmp_path, "attention", tensors)
+        count = 1 if part == "q_proj" else HEADS // GROUPS
+        what = f"W_q or W_k of {count} of its heads is zero: they attend evenly, whatever the inputs"
+        assert said(found) == [f"warn {what}"]
+        assert found.findings[0].site == "model.layers.2"
+        assert found.overall["rank"] > 1.5, "of the heads that have any"
+        tensors["model.layers.2.self_attn.q_proj.bias"] = torch.ones(HEADS * CHANNELS)
+        if part == "q_proj":
+            assert said(check(tmp_path / "biased", "attention", tensors)) == [], "the bias looks at keys"
+
     @pytest.mark.parametrize(
         ("config", "factor"),
         [
@@ -144,7 +158,7 @@ class TestAttention:
         [
             ({"num_attention_heads": None}, llama(), "does not say the number of heads"),
             ({"num_attention_heads": 5}, llama(), "no projection fits the heads"),
-            ({}, {"model.layers.0.w": torch.ones(2, 2)}, "under a known name"),
+            ({}, {"model.layers.0.mlp.w1.weight": torch.ones(2, 2)}, "under a known name"),
             ({}, {name: t.to(torch.float8_e4m3fn) for name, t in llama().items()}, "stored as F8_E4M3"),
         ],
     )
@@ -158,7 +172,8 @@ class TestWhatIsTakenForGranted:
     """What the bounds of the attention do not rest on is said."""
 
     def skipped(self, tmp_path, tensors=None, config=None) -> tuple[str, ...]:
-        return check(tmp_path, "attention", llama() if tensors is None else tensors, config).skipped
+        given = llama() if tensors is None else tensors
+        return check(tmp_path, "attention", given, config, assume="plain").skipped
 
     def test_nothing_of_a_family_that_was_compared(self, tmp_path):
         assert self.skipped(tmp_path) == ()
@@ -204,9 +219,11 @@ class TestWhatIsTakenForGranted:
 
     def test_it_counts_under_strict(self, tmp_path, capsys):
         path = str(write(tmp_path, llama(), config=CONFIG | {"model_type": "my_llama"}))
-        assert run(["health", path, "--only", "attention"]) == 0
+        assert run(["health", path, "--only", "attention"]) == 2  # what its residual stream does is not known
+        capsys.readouterr()
+        assert run(["health", path, "--only", "attention", "--assume", "plain"]) == 0
         assert "skipped: model_type 'my_llama' was not compared" in capsys.readouterr().out
-        assert run(["health", path, "--only", "attention", "--strict"]) == 2
+        assert run(["health", path, "--only", "attention", "--assume", "plain", "--strict"]) == 2
 
     @pytest.mark.parametrize(
         ("name", "rotates"),
@@ -333,6 +350,19 @@ class TestWriters:
         found = check(tmp_path, "writers", tensors)
         assert re.match(what, said(found)[0])
         assert [finding.site for finding in found.findings] == ["model.layers.1.mlp.down_proj.weight"]
+
+    def test_blocks_whose_writers_are_not_read_are_said(self, tmp_path):
+        tensors = llama()
+        del tensors["model.layers.1.mlp.down_proj.weight"]
+        name = "model.layers.2.self_attn.o_proj.weight"
+        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+        assert check(tmp_path, "writers", tensors).skipped == (
+            "1 of 5 blocks without attention output under a known name, or stored as F8_E4M3; experts are left out "
+            "(first: model.layers.2)",
+            "1 of 5 blocks without feed-forward output under a known name; experts are left out "
+            "(first: model.layers.1)",
+        )
+        assert check(tmp_path / "whole", "writers", llama()).skipped == ()
 
 
 class TestScales:

@@ -47,11 +47,18 @@ def test_stretching_the_steps_divides_the_rate():
 
 
 def test_the_fit_takes_the_later_half():
-    gains = [1.0] * 5 + [math.exp(0.01 * (step - STEPS[5])) for step in STEPS[5:]]
-    growth = fit_growth(STEPS, gains)
-    assert growth.first_step == STEPS[5]
+    steps = [float(step) for step in range(0, 1310, 100)]
+    gains = [1.0] * 7 + [math.exp(0.01 * (step - steps[7])) for step in steps[7:]]
+    growth = fit_growth(steps, gains)
+    assert growth.first_step == steps[7]
     assert growth.rate == pytest.approx(0.01)
-    assert fit_growth(STEPS, gains, fit_from=0.0).rate < 0.01
+    assert fit_growth(steps, gains, fit_from=0.0).rate < 0.01
+
+
+def test_gains_that_double_from_checkpoint_to_checkpoint_stand_out():
+    """Six checkpoints of a run that explodes, with deviations of a factor of two."""
+    gains = [2.0**at * factor for at, factor in enumerate((1.0, 2.0, 0.7, 1.6, 1.0, 1.9))]
+    assert fit_growth([50.0 * at for at in range(1, 7)], gains).grows()
 
 
 def test_numbers_beyond_float64_are_fitted():
@@ -103,12 +110,13 @@ def test_gains_without_any_deviation_have_an_interval_of_no_width(count: int):
 @pytest.mark.parametrize(
     ("steps", "fit_from", "first", "points"),
     [
-        ([0, 100, 200, 300, 400, 500, 600, 700, 800], None, 400, 5),  # the middle belongs to the later half
-        ([0, 100, 200, 300, 399, 500, 600, 700, 800], None, 500, 4),
-        ([0, 100, 200, 300, 350, 399, 600, 700, 800], None, 399, 4),  # at least four
-        ([0, 100, 200, 300, 800], None, 100, 4),
+        ([*range(0, 1300, 100)], None, 600, 7),  # the middle belongs to the later half
+        ([*range(0, 600, 100), 599, *range(700, 1300, 100)], None, 700, 6),
+        ([*range(0, 700, 100), 1000, 1100, 1200], None, 400, 6),  # at least six
+        ([0, 100, 200, 300, 400, 500, 800], None, 100, 6),
+        ([0, 100, 200, 300, 800], None, 0, 5),
         ([100, 200, 300], None, 100, 3),
-        ([1000, 1100, 1200, 1300, 1400, 1500, 1600, 1700, 1800], None, 1400, 5),
+        ([*range(1000, 2300, 100)], None, 1600, 7),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 600.0, 600, 3),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 601.0, 700, 2),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 0.0, 0, 9),

@@ -1,5 +1,6 @@
 """The share of saturated gates, against the logits that the modules of each package hand to their sigmoids."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -55,6 +56,36 @@ def test_deepseek_v4_of_transformers(tmp_path, build_case):
     assert found(tmp_path) == pytest.approx(tuple(expected), abs=0.02)
     static = mhcdiag.health(tmp_path, only=["gates"], inputs="static").checks[0].overall["saturated"]
     assert static < sum(expected) / len(expected) - 0.05, "without the input-dependent part they seem to be open"
+
+
+@torch.no_grad()
+def test_what_streams_are_read_and_written_is_the_mean_over_inputs(tmp_path, build_case):
+    """A stream whose static weight is next to nothing is read all the same where inputs open its gate."""
+    pytest.importorskip("transformers")
+    model = copy.deepcopy(build_case("deepseek_v4").model)
+    reads, writes = [], []
+    for _, mixer in mixers(model, DEEPSEEK_V4):
+        mixer.base[:2] = -9.0  # pre of two streams
+        mixer.base[5:8] = torch.tensor([-9.0, 0.5, 2.0])
+        mixer.fn[:8] *= 6 / mixer.fn[:8].norm(dim=1, keepdim=True)
+        mixer.fn[1] = 0
+        mixer.scale[:2] = torch.tensor([3.0, 0.5])
+        with Sigmoids() as sigmoids:
+            mixer(torch.randn(1, TOKENS, mixer.hc_mult, mixer.fn.shape[1] // mixer.hc_mult))
+        pre, post = (each.sigmoid().mean(dim=(0, 1)) for each in sigmoids.seen)
+        reads.append(pre.double())
+        writes.append(post.double())
+    model.save_pretrained(tmp_path)
+    (check,) = mhcdiag.health(tmp_path, only=["streams"]).checks
+    assert check.per_site["largest_pre"] == pytest.approx([float(each.max()) for each in reads], abs=0.02)
+    assert check.per_site["largest_post"] == pytest.approx([float(each.max()) for each in writes], abs=0.02)
+    share = torch.stack(reads).square().sum(dim=0)
+    share = share / share.sum()
+    assert check.overall["effective_streams"] == pytest.approx(float((-(share * share.log()).sum()).exp()), abs=0.05)
+    whats = [finding.what for finding in check.findings]
+    assert "stream 1 is never read (under 0.01 at every site)" in whats
+    static = [f.what for f in mhcdiag.health(tmp_path, only=["streams"], inputs="static").checks[0].findings]
+    assert "stream 0, 1 is never read (under 0.01 at every site)" in static
 
 
 @pytest.mark.parametrize("kind", ["mhc", "mhc_proposals", "mhc_v2"])

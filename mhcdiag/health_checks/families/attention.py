@@ -55,6 +55,11 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
 
 
 def _of_low_rank(found: list[LogitBound], limit: float) -> list[Finding]:
+    silent = [each for each in found if each.silent]
+    if silent:
+        what = f"W_q or W_k of {silent[0].silent} of its heads is zero: they attend evenly, whatever the inputs"
+        advice = "never trained, or zeroed: compare with an earlier checkpoint"
+        return [Finding(severity=Severity.WARN, what=what, site=silent[0].block, sites=len(silent), advice=advice)]
     flat = [each for each in found if each.rank < limit]
     if not flat:
         return []

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, not_checkable
+from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, model_finding, not_checkable
 from mhcdiag.results.health import Basis, Finding, Severity
 
 
@@ -42,15 +42,11 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         still = moved is not None and all(moved[i] <= limits["unmoved"] for i in locked)
         findings.append(_locked(subject, inert, permuted, still=still, limit=limits["identity"]))
     if flat and len(flat) >= limits["share"] * count:
-        findings.append(
-            Finding(
-                severity=Severity.WARN,
-                what=f"rows are uniform at {len(flat)} of {count} sites (entropy > {limits['entropy_uniform']:g})",
-                site=subject.sites[flat[0]],
-                sites=len(flat),
-                advice="every site averages the streams: start the logits away from equal",
-            )
-        )
+        findings.append(_uniform(subject, flat, limit=limits["entropy_uniform"]))
+    if not locked and moved is not None and _all_still(subject, limits["unmoved"]):
+        what = "no parameter of any mixer has moved since the earlier checkpoint"
+        advice = "are they in the optimiser? and are these two checkpoints of different steps?"
+        findings.append(model_finding(Severity.WARN, what, advice))
     per_site = {"from_identity": tuple(identity), "from_uniform": tuple(uniform), "entropy": tuple(entropy)}
     return Outcome(
         overall={
@@ -77,6 +73,16 @@ def _locked(subject: Subject, inert: Sequence[int], permuted: Sequence[int], *, 
     )
 
 
+def _uniform(subject: Subject, flat: Sequence[int], *, limit: float) -> Finding:
+    return Finding(
+        severity=Severity.WARN,
+        what=f"rows are uniform at {len(flat)} of {len(subject.sites)} sites (entropy > {limit:g})",
+        site=subject.sites[flat[0]],
+        sites=len(flat),
+        advice="every site averages the streams: start the logits away from equal",
+    )
+
+
 def _from_permutation(maps: Float[Tensor, "site stream stream token"]) -> list[float]:
     """Per site 1 - (1/n) sum over rows of the largest entry, token mean; 1 where two rows share their stream.
 
@@ -88,6 +94,17 @@ def _from_permutation(maps: Float[Tensor, "site stream stream token"]) -> list[f
     away = (1 - largest.mean(dim=1)).abs()
     found: list[float] = torch.where(different, away, torch.ones_like(away)).mean(dim=-1).tolist()
     return found
+
+
+def _all_still(subject: Subject, limit: float) -> bool:
+    """Whether static logits, factors and projections are all what they were."""
+    now, then = subject.parameters, None if subject.earlier is None else subject.earlier.parameters
+    assert now is not None
+    assert then is not None
+    pairs = [(now.base, then.base), (now.scale, then.scale)]
+    if now.factors is not None and then.factors is not None:
+        pairs += [(one.triangle, other.triangle) for one, other in zip(now.factors, then.factors, strict=True)]
+    return all(float((one.double() - other.double()).abs().max()) <= limit for one, other in pairs)
 
 
 def _moved(subject: Subject) -> list[float] | None:

@@ -5,7 +5,15 @@ from math import sqrt
 
 import torch
 
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_finding, not_checkable
+from mhcdiag.health_checks.interface import (
+    UNREAD_SPREADS,
+    HealthCheck,
+    Outcome,
+    Subject,
+    above,
+    model_finding,
+    not_checkable,
+)
 from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
 from mhcdiag.results.health import Basis, Finding, Severity
@@ -49,12 +57,11 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         signs, of_signs = _signs(subject, limits)
         per_site |= signs
         findings += of_signs
-    unread = "the input-dependent part of pre and post: this layout stores it in no way that is known"
     return Outcome(
         overall=overall,
         per_site=per_site,
         findings=tuple(findings),
-        skipped=(unread,) if squashed and subject.unread_spreads else (),
+        skipped=(UNREAD_SPREADS,) if squashed and subject.unread_spreads else (),
     )
 
 

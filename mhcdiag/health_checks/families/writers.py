@@ -16,12 +16,13 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     writers = list(subject.plain.writers())
     if not writers:
         return not_checkable("no output projections under a known name (o_proj, down_proj, c_proj, ...)")
+    skipped = subject.plain.unread_writers()
     names = [writer.name for writer in writers]
     broken = [writer.name for writer in writers if not isfinite(writer.rms) or not isfinite(writer.spectral)]
     if broken:
         what, advice = "the output projection holds NaN or infinity", "go back to a sound checkpoint"
         finding = Finding(severity=Severity.FAIL, what=what, site=broken[0], sites=len(broken), advice=advice)
-        return Outcome(overall={"broken": float(len(broken))}, per_site={}, findings=(finding,))
+        return Outcome(overall={"broken": float(len(broken))}, per_site={}, findings=(finding,), skipped=skipped)
     spectral = _over_median(writers, [writer.spectral for writer in writers])
     size = _over_median(writers, [writer.rms for writer in writers])
     findings = above(
@@ -40,6 +41,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         },
         per_site=_by_kind(writers, len(subject.sites)),
         findings=tuple(findings),
+        skipped=skipped,
     )
 
 

@@ -36,7 +36,7 @@ def weights_document(result: WeightsResult, *, numbers: bool = False) -> Json:
         "elements_scanned": result.elements_scanned,
         "bytes_total": result.bytes_total,
         "bytes_scanned": result.bytes_scanned,
-        "sample": result.sample,
+        "sample": number(result.sample),
         "match": list(result.match),
         "allow": list(result.allow),
         "left_out": result.left_out,
