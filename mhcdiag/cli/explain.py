@@ -13,7 +13,7 @@ def explain(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="A detection rule, a metric, or a gate of the policy; rules and gates are listed without.",
+            help="A detection rule, a metric, a gate of the policy, or `formats`; they are listed without.",
             show_default=False,
         ),
     ] = None,
@@ -26,13 +26,23 @@ def explain(
     from mhcdiag.errors import SettingError
     from mhcdiag.metrics import METRICS
     from mhcdiag.policies.policy import BUILT_IN
-    from mhcdiag.reports.explaining import evidence_words, gate_words, metric_words, overview, rule_words
+    from mhcdiag.reports.explaining import (
+        evidence_words,
+        formats_text,
+        gate_words,
+        metric_words,
+        overview,
+        rule_words,
+    )
+    from mhcdiag.reports.explaining_formats import FORMATS_TOPIC
 
     _, policy = ctx.meta.get(POLICY, (None, None))
     gates = {gate.name: gate for gate in (policy.gates if policy and policy.gates else BUILT_IN.gates)}
     rules = rule_words()
     if name is None:
         typer.echo(overview(rules, gates.values()))
+    elif name == FORMATS_TOPIC:
+        typer.echo(formats_text())
     elif name in gates:
         typer.echo(gate_words(gates[name], METRICS[gates[name].metric]))
     elif name in METRICS:
@@ -43,6 +53,6 @@ def explain(
         title, explanation = rules[name]
         typer.echo(f"{name}: {title}\n\n{explanation}")
     else:
-        near = difflib.get_close_matches(name, [*gates, *rules, *METRICS], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*gates, *rules, *METRICS, FORMATS_TOPIC], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "`mhcdiag explain` lists what there is"
         raise SettingError(f"there is no rule, metric or gate '{name}'; {hint}")

@@ -10,6 +10,7 @@ from mhcdiag.metrics import METRICS, Explanation, Metric
 from mhcdiag.metrics.gain import EVIDENCE
 from mhcdiag.policies.gates import EVIDENCE as EVIDENCE_GATE
 from mhcdiag.policies.policy import ANY, PolicyGate
+from mhcdiag.reports.explaining_formats import FORMATS_TITLE, FORMATS_TOPIC, format_words
 from mhcdiag.results.numbers import text
 
 TITLE = "the default: excursions from the series' own course, and divergence"
@@ -48,10 +49,17 @@ def overview(rules: Mapping[str, tuple[str, str]], gates: Iterable[PolicyGate]) 
     """Return the names that can be explained, with a line each."""
     lines = ["Detection rules (mhcdiag spikes --rule):", ""]
     lines += [f"  {name:18} {title}" for name, (title, _) in rules.items()]
+    lines += ["", "How logs are read:", "", f"  {FORMATS_TOPIC:18} {FORMATS_TITLE}"]
     lines += ["", "Gates of the policy:", ""]
     lines += [f"  {gate.name:18} {_condition(gate)}" for gate in gates]
     lines += ["", "Metrics that a gate can judge:", ""]
     return "\n".join([*lines, *_patterns()])
+
+
+def formats_text() -> str:
+    """Return how logs are read, and what formats there are."""
+    head = f"{FORMATS_TOPIC}: {FORMATS_TITLE}"
+    return "\n\n".join([head, *(_paragraph(title, words) for title, words in format_words())])
 
 
 def metric_words(metric: Metric) -> str:

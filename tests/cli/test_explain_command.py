@@ -7,6 +7,7 @@ import pytest
 from mhcdiag.cli.main import run
 from mhcdiag.metrics import METRICS
 from mhcdiag.policies.policy import BUILT_IN
+from mhcdiag.runlogs import FORMATS
 
 HEADINGS = ("Measures", "Source", "False alarms", "What to do")
 
@@ -41,6 +42,17 @@ def test_every_metric_has_a_documented_meaning(project: Path, capsys):
         assert text.startswith(f"{name}: {metric.unit}, of {metric.family}s")
         assert all(f"\n{heading}\n" in text for heading in HEADINGS)
         assert max(map(len, text.splitlines())) <= 100
+
+
+def test_how_logs_are_read(project: Path, capsys):
+    text = explained(capsys, "formats")
+    assert "  formats " in explained(capsys)
+    titles = ("When", "Format", "Step", "Loss", "Gradient norm", "Records of one step", "NaN", "Nothing vanishes")
+    assert all(f"\n{title}\n" in text for title in titles)
+    assert "first 2,000 lines" in text
+    assert max(map(len, text.splitlines())) <= 100
+    for one in FORMATS:
+        assert f"{one.name}: " in " ".join(text.split())
 
 
 def test_gates_are_the_policys(project: Path, capsys):
