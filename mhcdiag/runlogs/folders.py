@@ -3,10 +3,10 @@
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.eventfiles import separate_runs
@@ -14,10 +14,13 @@ from mhcdiag.runlogs.interface import Keys
 from mhcdiag.runlogs.log_table import LogTable
 from mhcdiag.runlogs.reading import read_source
 from mhcdiag.runlogs.recognition import is_log
+from mhcdiag.runlogs.records import parse_json
 from mhcdiag.runlogs.sources import LogSource, open_source
 
 FolderKind = Literal["mlflow", "tensorboard"]
 
+EVENTS, METRICS = "*tfevents*", "metrics"
+"""What stands for the event files of a folder, and for the series of MLflow, where there are other logs beside them."""
 MOST_NAMED = 5
 """Logs of a folder that an error names."""
 
@@ -73,15 +76,12 @@ class _Walk:
 
     root: Path
     met: set[Path] = field(default_factory=set)
+    histories: dict[Path, list[Any] | None] = field(default_factory=dict)
 
-    def logs(self, folder: Path) -> Iterator[Path]:
-        """Yield the logs in a folder and below it."""
+    def logs(self, folder: Path) -> list[Path]:
+        """Return the logs in a folder and below it."""
         kind = folder_kind(folder)
-        if kind == "mlflow":
-            yield folder
-        if events := sorted(folder.glob("*tfevents*")):
-            runs = separate_runs(events)
-            yield from runs if len(runs) > 1 else (folder,)
+        inner: list[Path] = []
         for entry in sorted(folder.iterdir()):
             if kind == "mlflow" and entry.name in _OF_MLFLOW:
                 continue
@@ -89,15 +89,39 @@ class _Walk:
                 continue  # a second name for what is met elsewhere
             if entry.is_dir():
                 if not entry.name.startswith(".") and not self._entered(entry):
-                    yield from self.logs(entry)
-            elif "tfevents" not in entry.name and entry.is_file() and not _repeats(entry) and is_log(entry):
-                yield entry
+                    inner += self.logs(entry)
+            elif "tfevents" not in entry.name and entry.is_file() and not self._repeats(entry) and is_log(entry):
+                inner.append(entry)
+        own = _own_logs(folder, kind)
+        # The folder stands for its run where it holds nothing else.
+        return own + inner if own and (inner or len(own) > 1) else [folder] if own else inner
 
     def _known(self, link: Path) -> bool:
         try:
             return link.resolve(strict=True).is_relative_to(self.root)
         except (OSError, RuntimeError):  # to itself, or to nothing
             return True
+
+    def _repeats(self, entry: Path) -> bool:
+        """Say whether a file only repeats what others hold.
+
+        The trainer_state.json of every checkpoint holds the whole history up to it. One that differs is of another run,
+        which was started anew in the same folder.
+        """
+        if _of_wandb_itself(entry):
+            return True
+        mine: list[Any] | None = None
+        for state in _later_states(entry):
+            mine = _history_of(entry) if mine is None else mine
+            theirs = self._history(state)
+            if mine is not None and theirs is not None and theirs[: len(mine)] == mine:
+                return True
+        return False
+
+    def _history(self, state: Path) -> list[Any] | None:
+        if state not in self.histories:
+            self.histories[state] = _history_of(state)
+        return self.histories[state]
 
     def _entered(self, folder: Path) -> bool:
         # Links out of the root may lead to each other.
@@ -107,28 +131,46 @@ class _Walk:
         return known
 
 
-def _repeats(entry: Path) -> bool:
-    """Say whether a file only repeats what others hold, or is W&B's own."""
-    if entry.name == _STATE and _CHECKPOINT.match(entry.parent.name):
-        return _older_checkpoint(entry.parent)
+def _own_logs(folder: Path, kind: FolderKind | None) -> list[Path]:
+    """Return the logs that a folder is, as paths that say which of its files are meant."""
+    own = [folder / METRICS] if kind == "mlflow" else []
+    events = sorted(folder.glob(EVENTS))
+    if not events:
+        return own
+    runs = separate_runs(events)
+    return own + (runs if len(runs) > 1 else events if len(events) == 1 else [folder / EVENTS])
+
+
+def _later_states(entry: Path) -> list[Path]:
+    """Return the states of a Trainer that may hold all that one of an earlier checkpoint holds."""
+    match = _CHECKPOINT.match(entry.parent.name)
+    if entry.name != _STATE or match is None:
+        return []
+    run = entry.parent.parent
+    later = [
+        other / _STATE
+        for other in run.glob("checkpoint-*")
+        if (found := _CHECKPOINT.match(other.name)) is not None and int(found[1]) > int(match[1])
+    ]
+    return [state for state in (run / _STATE, *later) if state.is_file()]
+
+
+def _of_wandb_itself(entry: Path) -> bool:
+    """Say whether W&B wrote a file about itself, or a summary of what it keeps elsewhere."""
     if _OF_WANDB.match(entry.name) is None:
         return False
     near = (entry.parent, entry.parent.parent)
     return "wandb" in entry.parts[-4:-1] or any(any(folder.glob("*.wandb")) for folder in near)
 
 
-def _older_checkpoint(entry: Path) -> bool:
-    # The trainer_state.json of every checkpoint holds the whole history up to it. One that was written after a later
-    # step's is that of another run, which was started anew in the same folder.
-    match = _CHECKPOINT.match(entry.name)
-    assert match is not None
-    mine = (entry / _STATE).stat().st_mtime
-    later = [entry.parent / _STATE] + [
-        other / _STATE
-        for other in entry.parent.glob("checkpoint-*")
-        if (found := _CHECKPOINT.match(other.name)) is not None and int(found[1]) > int(match[1])
-    ]
-    return any(state.is_file() and state.stat().st_mtime >= mine - 1 for state in later)
+def _history_of(state: Path) -> list[Any] | None:
+    """Return what a state of the Trainer has logged; None where it cannot be read."""
+    try:
+        found = parse_json(state.read_bytes())
+    except (OSError, ValueError):
+        return None
+    history = found.get("log_history") if isinstance(found, dict) else None
+    return history if isinstance(history, list) else None
 
 
 def read_log(
@@ -180,7 +222,10 @@ def open_log(path: str, log_format: str | None) -> tuple[LogSource, str | None]:
     LogError
         The folder is no run, or holds several logs.
     """
-    if path == "-" or not Path(path).is_dir():
+    place = Path(path)
+    if place.name == EVENTS or (place.name == METRICS and folder_kind(place.parent) == "mlflow"):
+        return LogSource(path, io.BytesIO()), "tensorboard" if place.name == EVENTS else "mlflow"
+    if path == "-" or not place.is_dir():
         return open_source(path), log_format
     logs = iter_logs(path)
     if len(logs) > 1:

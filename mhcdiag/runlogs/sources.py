@@ -114,12 +114,14 @@ class LogSource:
         if self._file is None:
             return b""
         size = self._file.seek(0, 2)
-        self._file.seek(int(max(size - PIECE, 0) * start))
+        self._file.seek(int(max(size - PIECE, 0) * start) // 2 * 2)
         found = self._file.read(PIECE)
         while not start and len(found) < LONGEST_LINE and b"\n" not in found and (more := self._file.read(PIECE)):
             found += more
         self._file.seek(0)
-        return found
+        encoding = _UTF16.get(self._file.read(2))
+        self._file.seek(0)
+        return found.decode(encoding, "replace").lstrip("\ufeff").encode() if encoding else found
 
     def close(self) -> None:
         """Close the file; standard input stays open."""

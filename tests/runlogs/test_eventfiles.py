@@ -46,3 +46,13 @@ def test_writers_of_other_series_and_files_without_a_loss_belong_to_the_run(tmp_
     write(tmp_path, 3, range(10, 1000, 10), tag="hparam/x")
     (tmp_path / "events.out.tfevents.4.host").write_bytes(b"")
     assert iter_logs(str(tmp_path)) == [str(tmp_path)]
+
+
+def test_the_event_files_of_one_run_beside_another_log(tmp_path):
+    write(tmp_path, 1, range(10, 100, 10))
+    write(tmp_path, 2, range(100, 200, 10))
+    (tmp_path / "train.log").write_text("step 1 loss 2.5\n")
+    events, _ = iter_logs(str(tmp_path))
+    assert events == str(tmp_path / "*tfevents*")
+    table = read_log(events)
+    assert (table.format, table.path, table.step.tolist()) == ("tensorboard", events, list(range(10, 200, 10)))

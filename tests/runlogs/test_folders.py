@@ -71,14 +71,17 @@ def test_event_files_hide_no_other_log_and_no_subfolder(tmp_path):
     (tmp_path / "train.log").write_text("step 1 loss 2.5\n")
     (tmp_path / "version_0").mkdir()
     (tmp_path / "version_0" / "metrics.csv").write_text("step,train_loss\n1,2.5\n")
-    assert names(tmp_path) == ["", "train.log", "version_0/metrics.csv"]
+    assert names(tmp_path) == ["events.out.tfevents.1.a", "train.log", "version_0/metrics.csv"]
+    (tmp_path / "events.out.tfevents.2.a").write_bytes(b"")
+    assert names(tmp_path) == ["*tfevents*", "train.log", "version_0/metrics.csv"]
 
 
 def test_artifacts_of_an_mlflow_run_are_looked_at(tmp_path):
     for name in ("metrics/loss", "params/lr", "artifacts/train.log", "tags/mlflow.note.log"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1628697792090 2.5 0\n")
-    assert names(tmp_path) == ["", "artifacts/train.log"]
+    assert names(tmp_path) == ["metrics", "artifacts/train.log"]
+    assert read_log(str(tmp_path / "metrics")).columns["loss"].tolist() == [2.5]
 
 
 LINES = "".join(f"step {at} loss {2.5 - at / 64}\n" for at in range(9))
@@ -143,12 +146,13 @@ def test_links_out_of_the_folder_are_followed_once(tmp_path):
     assert names(tmp_path / "runs") == ["b.log", "one/a.log"]
 
 
-def test_a_checkpoint_that_was_written_later_is_of_another_run(tmp_path):
-    for step, time in ((500, 2e9), (1000, 1e9), (100, 1e8)):
+def test_a_checkpoint_whose_history_differs_is_of_another_run(tmp_path):
+    history = [{"step": step, "loss": 2.5} for step in range(10)]
+    other = [*history[:5], {"step": 5, "loss": 2.25}]
+    for step, entries in ((500, other), (1000, history), (100, history[:3])):
         state = tmp_path / f"checkpoint-{step}" / "trainer_state.json"
         state.parent.mkdir()
-        state.write_text(STATE)
-        os.utime(state, (time, time))
+        state.write_text(json.dumps({"log_history": entries}))
     assert names(tmp_path) == ["checkpoint-1000/trainer_state.json", "checkpoint-500/trainer_state.json"]
     (tmp_path / "checkpoint-100" / "train.log").write_text(LINES)
     assert "checkpoint-100/train.log" in names(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mhcdiag.errors import LogError
+from mhcdiag.runlogs import read_log
 from mhcdiag.runlogs.sources import BLOCK, LogSource, open_source
 
 
@@ -72,3 +73,17 @@ def test_directories_and_files_that_are_not_there(tmp_path: Path):
         open_source(str(tmp_path))
     with pytest.raises(LogError, match=r"No such file or directory; expected a readable log file"):
         open_source(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_log_of_powershell_is_recognised(tmp_path, encoding):
+    path = tmp_path / "train.log"
+    lines = "".join(f"step {at} loss 2.5 lr 0.1\r\n" for at in range(9000))
+    path.write_bytes(("\ufeff" + lines).encode(encoding))
+    table = read_log(str(path))
+    assert (table.format, len(table.step)) == ("generic", 9000)
+    source = open_source(str(path))
+    assert source.piece(0.0).startswith(b"step 0 loss")
+    assert b"\nstep 4500 loss" in source.piece(0.5)
+    assert source.piece(1.0).endswith(b"step 8999 loss 2.5 lr 0.1\r\n")
+    source.close()

@@ -165,19 +165,21 @@ def live(step: int, forward: float) -> LiveGains:
     )
 
 
-def test_the_reports_of_our_own_monitor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["gain_", ""])
+def test_the_reports_of_our_own_monitor(tmp_path: Path, prefix: str) -> None:
     path = tmp_path / "gains.jsonl"
     sink = JsonLines(path)
     for step in range(1, 13):
         sink.write(live(step, math.nan if step == 12 else 1.5 * step))
+    path.write_text(path.read_text().replace('"gain_', f'"{prefix}'))  # earlier versions wrote no prefix
     found = logged_gains(str(path))
     gains = [point.gain[FORWARD] for point in found.points]
     assert gains[:11] == [1.5 * step for step in range(1, 12)]
     assert math.isnan(gains[11])  # type: ignore[arg-type]
     assert [point.gain[BACKWARD] for point in found.points] == [2.0] * 12
     result = judge_log(str(path), LogOptions())
-    assert list(result.series) == ["forward", "backward"]
-    assert [(event.kind.value, event.start) for event in result.series["forward"].events] == [("nan", 12)]
+    assert list(result.series) == [f"{prefix}forward", f"{prefix}backward"]
+    assert [(event.kind.value, event.start) for event in result.series[f"{prefix}forward"].events] == [("nan", 12)]
 
 
 def test_the_gains_of_a_log_with_thousands_of_series(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mhcdiag.runlogs.formats.framework_consoles import (
 from mhcdiag.runlogs.formats.json_documents import GOLDEN_VALUES, JSON_RECORDS, TRAINER_STATE
 from mhcdiag.runlogs.formats.json_lines import JSONL, LLAMAFACTORY
 from mhcdiag.runlogs.formats.mllog import MLLOG
-from mhcdiag.runlogs.formats.nanogpt_consoles import BUILD_NANOGPT, LLMC, MODDED_NANOGPT, NANOCHAT, NANOGPT
+from mhcdiag.runlogs.formats.nanogpt_consoles import BUILD_NANOGPT, LLMC, MODDED_NANOGPT, NANOCHAT, NANOGPT, RWKV
 from mhcdiag.runlogs.formats.printed_dicts import PRINTED_DICT
 from mhcdiag.runlogs.formats.tensorboard import TENSORBOARD
 from mhcdiag.runlogs.formats.text_tables import BARS, COLUMNS
@@ -67,6 +67,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     NEMO,
     MAXTEXT,
     LITGPT,
+    RWKV,
     OPENNMT,
     MARIAN,
     MINDSPORE,

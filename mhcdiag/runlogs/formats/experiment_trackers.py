@@ -22,7 +22,8 @@ def _is_mlflow(sample: LogSample) -> bool:
 
 def _read_mlflow(source: LogSource, table: RecordTable) -> None:
     """Read one metric file, or all of a run folder, where each file is a series."""
-    folder = Path(source.path) / "metrics"
+    path = Path(source.path)
+    folder = path if path.name == "metrics" else path / "metrics"
     if not folder.is_dir():
         _join(table, [(Path(source.path).name, source)])
         return

@@ -109,3 +109,19 @@ BUILD_NANOGPT = Grammar(
     ),
     preferred={"loss": ("loss",), "eval_loss": ("val_loss",), "grad_norm": ("norm",)},
 )
+
+# BlinkDL/RWKV-LM (train_log.txt): mini-epoch, loss, its exponential, learning rate, time, mini-epoch again:
+# 0 6.937116 1029.8177 0.00060000 2023-01-31 10:20:30.123456 0
+RWKV = Grammar(
+    name="rwkv",
+    title="RWKV-LM (train_log.txt)",
+    rules=(
+        LineRule(
+            mark=re.compile(
+                rf"(?P<step>\d+) (?P<loss>{NUMBER}) (?P<perplexity>{NUMBER}) (?P<lr>{NUMBER}) "
+                r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \d+$"
+            )
+        ),
+    ),
+    preferred={"loss": ("loss",)},
+)

@@ -194,7 +194,8 @@ def _fits(sample: LogSample) -> bool:
 
 def _read(source: LogSource, table: RecordTable) -> None:
     """Read an event file, or all event files of a folder in the order of their start times."""
-    folder = Path(source.path)
+    path = Path(source.path)
+    folder = path.parent if path.name == "*tfevents*" else path
     files = sorted(folder.glob("*tfevents*")) if folder.is_dir() else []
     scalars = ScalarReader()
     for part in [open_source(str(file)) for file in files] or [source]:

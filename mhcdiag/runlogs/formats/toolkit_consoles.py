@@ -1,9 +1,12 @@
 """Consoles of toolkits for vision, speech and tagging, as a table like `framework_consoles`."""
 
+import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mhcdiag.runlogs.grammar import Grammar, LineRule, comma_fields, dashed_fields, spaced_fields, unwrapped
+from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.records import NUMBER, parse_number
 
 # mindspore-ai/mindspore (LossMonitor of train/callback), and MindFormers (callback.py), whose values stand in brackets:
@@ -11,30 +14,58 @@ from mhcdiag.runlogs.records import NUMBER, parse_number
 # { Epoch:[  1/  2], step:[    2/ 5630], loss:[2.046/2.046], time:507.684 ms, lr:0.0, loss_scale: 65536.0}
 # { Epoch:[  1/  2], step:[    2/ 5630], loss: 2.046, per_step_time: 507ms, lr: 0.0, global_norm: [1.2345]
 # The count begins again with every epoch, and the total is that of an epoch.
-MINDSPORE = Grammar(
-    name="mindspore",
-    title="MindSpore, MindFormers",
-    rules=(
-        LineRule(
-            needle="loss is",
-            mark=re.compile(
-                r".*?\bepoch:\s*\[?\s*(?P<epoch>\d+)(?:\s*/\s*\d+)?\]?,?\s*"
-                r"step:\s*\[?\s*(?P<step>\d+)(?:\s*/\s*\d+)?\]?,\s*(?=loss is\b)",
-                re.IGNORECASE,
-            ),
-            fields=lambda text: spaced_fields(unwrapped(text.replace("loss is", "loss:", 1))),
-            garbled=re.compile(r"\bloss is\b"),
+_MINDSPORE_RULES = (
+    LineRule(
+        needle="loss is",
+        mark=re.compile(
+            r".*?\bepoch:\s*\[?\s*(?P<epoch>\d+)(?:\s*/\s*\d+)?\]?,?\s*"
+            r"step:\s*\[?\s*(?P<step>\d+)(?:\s*/\s*\d+)?\]?,\s*(?=loss is\b)",
+            re.IGNORECASE,
         ),
-        LineRule(
-            needle="step:",
-            mark=re.compile(
-                r".*?\bEpoch:\s*\[\s*(?P<epoch>\d+)\s*/\s*\d+\],\s*step:\s*\[\s*(?P<step>\d+)\s*/\s*\d+\],\s*"
-            ),
-            fields=comma_fields,
-            garbled=re.compile(r"\bloss:"),
-        ),
+        fields=lambda text: spaced_fields(unwrapped(text.replace("loss is", "loss:", 1))),
+        garbled=re.compile(r"\bloss is\b"),
     ),
-    preferred={"loss": ("loss",), "grad_norm": ("global_norm", "grad_norm")},
+    LineRule(
+        needle="step:",
+        mark=re.compile(r".*?\bEpoch:\s*\[\s*(?P<epoch>\d+)\s*/\s*\d+\],\s*step:\s*\[\s*(?P<step>\d+)\s*/\s*\d+\],\s*"),
+        fields=comma_fields,
+        garbled=re.compile(r"\bloss:"),
+    ),
+)
+_MINDSPORE_NAMES = {"loss": ("loss",), "grad_norm": ("global_norm", "grad_norm")}
+
+
+class MindSporeParser:
+    """Reads the lines; one line an epoch, at the last step of each, is counted by epochs times steps.
+
+    That is what a data set in sink mode, the default, prints: `epoch: 2 step: 1875` behind `epoch: 1 step: 1875`.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        lines = Grammar(name="mindspore", title="lines", rules=_MINDSPORE_RULES, preferred=_MINDSPORE_NAMES)
+        self._lines = lines.parser(keys)
+        self._epoch = math.inf
+        self._step: float | None = None
+        self._by_epochs = False
+
+    def feed(self, line: int, text: str) -> LogRecord | None:
+        """Return the record of a line, or None."""
+        record = self._lines.feed(line, text)
+        if record is None or record.step is None or "epoch" not in record.values:
+            return record
+        epoch, step = record.values["epoch"], record.step
+        # Several ranks on one console print each epoch several times.
+        self._by_epochs = step == self._step and (self._by_epochs or epoch > self._epoch)
+        self._epoch, self._step = epoch, step
+        return replace(record, step=step * epoch) if self._by_epochs else record
+
+    def finish(self) -> LogRecord | None:
+        """Return None: no record is longer than its line."""
+        return None
+
+
+MINDSPORE = LineFormat(
+    name="mindspore", title="MindSpore, MindFormers", parser=MindSporeParser, preferred=_MINDSPORE_NAMES
 )
 
 # pjreddie/darknet and AlexeyAB/darknet (detector.c, classifier.c): the loss of the batch, then a moving average.

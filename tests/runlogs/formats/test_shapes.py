@@ -63,6 +63,11 @@ def _(at, loss):
     return f"epoch: {1 + at // 40} step: {1 + at % 40}, loss is {loss:.7g}\n"
 
 
+@shape("MindSpore by epochs", "mindspore", step=lambda at: 1875 * (at + 1), loss="loss")
+def _(at, loss):
+    return f"epoch: {1 + at} step: 1875, loss is {loss:.7g}\nTrain epoch time: 5025.123 ms, per step time: 2.123 ms\n"
+
+
 @shape("MindFormers", "mindspore", step=lambda at: 2 * at, loss="loss")
 def _(at, loss):
     return f"2024-05-01 10:00:00,123 - mindformers[callback.py:316] - INFO - {{ Epoch:[  1/  2], step:[{2 * at:5d}/ 5630], loss:[{loss:.3f}/{loss:.3f}], time:507.684 ms, lr:0.00010, overflow cond: False, loss_scale: 65536.0}}\n"
@@ -307,6 +312,11 @@ def _(at, loss):
 def _(at, loss):
     edge = "-" * 39 + "\n"
     return f"{edge}|             Epoch | {at:>15d} |\n|      AverageEpRet |           -1000 |\n| TotalEnvInteracts | {4000 * at:>15d} |\n|            LossPi |          -0.013 |\n|             LossV | {loss:>15.3g} |\n{edge}"
+
+
+@shape("RWKV", "rwkv", step=lambda at: at, loss="loss")
+def _(at, loss):
+    return f"{at} {loss:.6f} 1029.8177 0.00060000 2023-01-31 10:20:30.123456 {at}\n"
 
 
 @shape("rlkit", "boxes", step=lambda at: at, loss="trainer/QF1 Loss")
