@@ -95,6 +95,31 @@ class TestAttention:
         assert found.overall["bound"] == pytest.approx(CHANNELS**0.5 * 1.5**2, rel=1e-6)
         assert said(found) == []
 
+    @pytest.mark.parametrize(
+        ("shape", "size"),
+        [((CHANNELS,), CHANNELS), ((HEADS, CHANNELS), CHANNELS), ((HEADS * CHANNELS,), HEADS * CHANNELS)],
+        ids=["shared", "a row for each head", "over all heads"],
+    )
+    def test_weights_and_biases_of_such_norms_count_by_what_they_normalise(self, tmp_path, shape, size: int):
+        generator = torch.Generator().manual_seed(3)
+        tensors = llama()
+        found = {}
+        for part, count in (("q", HEADS), ("k", GROUPS)):
+            of_part = shape if len(shape) == 1 and shape[0] == CHANNELS else (count, CHANNELS)
+            flat = len(shape) == 1
+            for kind in ("weight", "bias"):
+                drawn = torch.randn(of_part, generator=generator)
+                found[part, kind] = drawn.double().expand(count, CHANNELS)
+                tensors[f"model.layers.0.self_attn.{part}_norm.{kind}"] = drawn.flatten() if flat else drawn
+        reach = {
+            part: (size if part == "q" else size // HEADS * GROUPS if size > CHANNELS else size) ** 0.5
+            * found[part, "weight"].abs().amax(dim=1) + found[part, "bias"].norm(dim=1)
+            for part in "qk"
+        }  # fmt: skip
+        expected = (reach["q"] * reach["k"].repeat_interleave(HEADS // GROUPS)).max() / CHANNELS**0.5
+        outcome = check(tmp_path, "attention", tensors)
+        assert outcome.per_site["bound"][0] == pytest.approx(float(expected), rel=1e-6)
+
     @pytest.mark.parametrize(("times", "severity"), [(1e3, "note"), (1e5, "warn")])
     def test_large_projections_are_named(self, tmp_path, times: float, severity: str):
         tensors = llama()
