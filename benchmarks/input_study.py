@@ -21,7 +21,7 @@ from input_study_tables import CheckpointRow, measured, read_table, tables, writ
 from mhcdiag.toy.settings import ToySettings
 from mhcdiag.toy.training import train
 
-CHOSEN, HELD_OUT, PACKAGE = "chosen on", "held out", "held out, package"
+CHOSEN, HELD_OUT, PACKAGE, CONSTRAINED = "chosen on", "held out", "held out, package", "mHC"
 
 
 CHOSEN_ON = {
@@ -55,6 +55,10 @@ OTHERS = {
     },
     "h12": {"text": "headers", "depth": 6, "width": 40, "learning_rate": 5e-3, "steps": 300, "seed": 22, "streams": 6},
 }
+CONSTRAINED_RUNS = {
+    "m1": {"topology": "mhc", "depth": 16, "width": 32, "learning_rate": 1e-2, "steps": 160, "seed": 41},
+    "m2": {"topology": "mhc", "depth": 24, "width": 24, "learning_rate": 5e-3, "steps": 160, "seed": 42},
+}
 OF_PACKAGE = {
     "p1": {"text": "prose", "depth": 12, "width": 32, "learning_rate": 1e-2, "seed": 31},
     "p2": {"text": "headers", "depth": 10, "width": 48, "learning_rate": 1e-2, "seed": 32, "stream_embed": True},
@@ -70,6 +74,9 @@ def toy_runs(directory: Path) -> Iterator[tuple[str, str, ToySettings]]:
     for name, values in OTHERS.items():
         text = str(directory / f"{values['text']}.txt")
         yield HELD_OUT, name, ToySettings.from_json(values | {"checkpoints": 10, "log_every": 50, "text": text})
+    for name, values in CONSTRAINED_RUNS.items():
+        text = str(directory / "prose.txt")
+        yield CONSTRAINED, name, ToySettings.from_json(values | {"checkpoints": 8, "log_every": 50, "text": text})
 
 
 def package_runs(directory: Path) -> Iterator[tuple[str, PackageSettings]]:

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import torch
+
 import mhcdiag
+from mhcdiag.layouts import recognise
+from mhcdiag.layouts.interface import Overrides
+from mhcdiag.layouts.readings import ParametricReading
+from mhcdiag.mappings.parametric import Activation, StaticMaps
+from mhcdiag.measures.gain import measure_gains
+from mhcdiag.results.gain import Definition, Direction, Kind, Reduction
+from mhcdiag.tensorfiles import open_checkpoint
 
 TABLE = Path(__file__).parent / "input_study.csv"
 LIMIT = 1000.0
@@ -15,6 +24,7 @@ DIRECTIONS = ("forward", "backward")
 PREDICTORS = {
     "static": "static: the input-dependent part at zero",
     "random": "random: drawn anew at every site",
+    "one_sign": "one direction at all sites, the same sign everywhere (no option)",
     "aligned": "aligned: one direction per token, signs carried",
 }
 PARTS = ("chosen on", "held out", "held out, package")
@@ -48,8 +58,12 @@ class CheckpointRow:
     """Inputs drawn at every site."""
     random_backward: float
     """The same over columns."""
+    one_sign_forward: float
+    """The largest of sixteen vectors, plus and minus the leading singular ones, that no stream turns round."""
+    one_sign_backward: float
+    """The same over columns."""
     aligned_forward: float
-    """Inputs that share a direction."""
+    """Inputs that share a direction; NaN where mappings are constrained, as is `reached`."""
     aligned_backward: float
     """The same over columns."""
     reached_forward: float
@@ -77,20 +91,45 @@ class CheckpointRow:
 
 def measured(part: str, run: str, checkpoint: Path, **options: bool) -> CheckpointRow:
     """Measure one checkpoint, and the captured mappings beside it."""
-    results = {name: mhcdiag.gain(checkpoint, inputs=name, **options) for name in PREDICTORS}
+    default = mhcdiag.gain(checkpoint, **options)
+    results = {default.inputs: default}
+    results |= {n: mhcdiag.gain(checkpoint, inputs=n, **options) for n in ("static", "random") if n not in results}
     results["real"] = mhcdiag.gain(checkpoint.parent / "captured" / checkpoint.name)
-    values = {
+    values = {f"{name}_{way}": math.nan for name in ("aligned", "one_sign") for way in DIRECTIONS}
+    if default.inputs == "aligned":
+        values |= one_sign(checkpoint, **options)
+    values |= {
         f"{name}_{way}": float(result.worst[way, "norm"].value)  # type: ignore[index]
         for name, result in results.items()
         for way in DIRECTIONS
     }
     for way in DIRECTIONS:
-        bound = results["aligned"].bound[way]  # type: ignore[index]
+        bound = default.bound[way]  # type: ignore[index]
         values[f"bound_{way}"] = math.inf if bound.worst is None else float(bound.worst)
         values[f"reached_{way}"] = math.nan if bound.reached is None else float(bound.reached)
-    result = results["aligned"]
     step = int(checkpoint.stem.removeprefix("step_"))
-    return CheckpointRow(part=part, run=run, step=step, streams=result.streams, sites=len(result.sites), **values)
+    return CheckpointRow(part=part, run=run, step=step, streams=default.streams, sites=len(default.sites), **values)
+
+
+def one_sign(checkpoint: Path, *, tanh: bool | None = None) -> dict[str, float]:
+    """Largest gain of the whole model over sixteen vectors that all streams of all sites read with the same sign."""
+    opened = open_checkpoint(checkpoint)
+    layout, recognition = recognise(opened)
+    reading = layout.read(opened, recognition, Overrides(tanh=tanh), dynamic=True)
+    assert isinstance(reading, ParametricReading)
+    parameters = reading.parameters
+    weights = torch.stack([factor.weight.double() for factor in parameters.factors or () if factor.weight is not None])
+    stacked = torch.cat(list(weights * parameters.scale.double()[:, None, None]), dim=1)
+    leading = torch.linalg.svd(stacked, full_matrices=False).U[:, :8]
+    vectors = torch.cat([leading, -leading], dim=1) * len(leading) ** 0.5
+    logits = (weights.transpose(1, 2) @ vectors)[:, None].expand(-1, parameters.stack.streams, -1, -1)
+    logits = logits.tanh() if parameters.recipe.activation is Activation.TANH else logits
+    stored = parameters.base.double()[..., None] + parameters.scale.double()[:, None, None, None] * logits
+    maps = StaticMaps(
+        stack=parameters.stack, maps=parameters.recipe.orient(stored).contiguous(), tokens=vectors.shape[1]
+    )
+    curves = measure_gains(maps, exact_side=None).curves
+    return {f"one_sign_{way}": float(curves[Kind.PREFIX, way, Definition.NORM, Reduction.MAX][-1]) for way in Direction}
 
 
 def write_table(rows: Iterable[CheckpointRow]) -> None:
@@ -111,7 +150,7 @@ def read_table() -> list[CheckpointRow]:
 
 def held_out(rows: Sequence[CheckpointRow]) -> list[CheckpointRow]:
     """Those of runs that nothing was chosen on."""
-    return [row for row in rows if row.part != "chosen on"]
+    return [row for row in rows if row.part.startswith("held out")]
 
 
 def within(rows: Sequence[CheckpointRow], predictor: str, factor: float) -> int:
@@ -121,7 +160,7 @@ def within(rows: Sequence[CheckpointRow], predictor: str, factor: float) -> int:
 
 def tables(rows: Sequence[CheckpointRow]) -> str:
     """All tables, one after another."""
-    return "\n".join([verdicts(rows), by_predictor(rows), by_decade(rows), by_run(rows)])
+    return "\n".join([verdicts(rows), by_predictor(rows), by_decade(rows), constrained(rows), by_run(rows)])
 
 
 def verdicts(rows: Sequence[CheckpointRow]) -> str:
@@ -176,13 +215,24 @@ def by_decade(rows: Sequence[CheckpointRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def constrained(rows: Sequence[CheckpointRow]) -> str:
+    """Real and made-up inputs where the mappings are constrained (Sinkhorn): the gain of the side that is not exact."""
+    lines = ["| mHC run | checkpoints | largest real gain | random - real | static - real |", "|---|---|---|---|---|"]
+    for name in dict.fromkeys(row.run for row in rows if row.part == "mHC"):
+        those = [row for row in rows if row.run == name]
+        differences = ([row.worst(kind) - row.worst("real") for row in those] for kind in ("random", "static"))
+        spreads = " | ".join(f"{min(found):+.3f} to {max(found):+.3f}" for found in differences)
+        lines.append(f"| {name} | {len(those)} | {max(row.worst('real') for row in those):.3f} | {spreads} |")
+    return "\n".join(lines) + "\n"
+
+
 def by_run(rows: Sequence[CheckpointRow]) -> str:
     """Every run in one line."""
     lines = [
         "| run | part | sites, streams | real gain, first to last | aligned / real | bound / real | reached / real |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in dict.fromkeys(row.run for row in rows):
+    for name in dict.fromkeys(row.run for row in rows if row.part in PARTS):
         those = [row for row in rows if row.run == name]
         first, last = those[0], those[-1]
         lines.append(

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.diagonal import SiteFactors
 from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction, GainResult
@@ -62,8 +63,10 @@ class Subject:
     """Whether something moves them that could not be read."""
     branch_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """LayerScale and ReZero factors by full name, in file order."""
-    residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
-    """Factors on the residual stream itself."""
+    residual_factors: SiteFactors | None = None
+    """Factors on the residual stream itself; None in most models."""
+    no_composite: str = ""
+    """Why the model has no fixed composite mapping, so that `maps` say nothing of its gain; empty where it has one."""
     predict: Callable[[], Mapping[str, Prediction]] | None = None
     """What the weights say of the captured sites, by the layout first and then by other readings; None where nothing
     was captured."""

@@ -8,13 +8,16 @@ inputs, and no step is taken that makes it less.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy
 import torch
 
-from mhcdiag.mappings.aligned import AlignedMaps
 from mhcdiag.mappings.interface import Orientation
 from mhcdiag.mappings.parametric import Activation, ParametricStack, StaticMaps
+
+if TYPE_CHECKING:
+    from mhcdiag.mappings.aligned import AlignedMaps
 
 SWEEPS = 6
 """Passes over all sites at most: the toy's trained models gain less than 1 % after the fourth."""
@@ -30,13 +33,15 @@ STEPS = (1.0, 1.0, 0.5, 0.5, 0.25, 0.25)
 Array = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float64]]
 
 
-def ascended(parameters: ParametricStack) -> StaticMaps | None:
+def ascended(parameters: ParametricStack, aligned: "AlignedMaps") -> StaticMaps | None:
     """Mappings of two inputs that are not those of any token: the first amplifies forward, the second backward.
 
     Parameters
     ----------
     parameters
         Unconstrained, with a norm per stream, and their projections read.
+    aligned
+        The mappings of aligned inputs, `DRAWN_STARTS` tokens of them, from which the search starts.
 
     Returns
     -------
@@ -45,8 +50,7 @@ def ascended(parameters: ParametricStack) -> StaticMaps | None:
     """
     # On trained models every start leads to the same gains; on random ones that saturate, one in thirty got stuck. The
     # static mappings are no start: an input that switches the dynamic part off need not exist.
-    source = AlignedMaps(parameters=parameters, tokens=DRAWN_STARTS, seed=0)
-    starts = numpy.concatenate([source.common()[..., None], source.chunk(0, DRAWN_STARTS).numpy()], axis=-1)
+    starts = numpy.concatenate([aligned.common()[..., None], aligned.chunk(0, DRAWN_STARTS).numpy()], axis=-1)
     sites = _sites_of(parameters)
     parts = [part for site in sites for part in (site.base, site.scale, site.triangle, site.offset)]
     if not all(numpy.isfinite(part).all() for part in parts):

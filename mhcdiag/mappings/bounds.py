@@ -1,5 +1,7 @@
 """Bounds on composite gains: what no input can exceed, in the definition `norm`."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,6 +60,7 @@ UNBOUNDED = (
 ENTRYWISE = "norm of the product of M = |b| + |alpha| min(1, sqrt(d) |W column|), entry by entry; loose for deep stacks"
 ENTRYWISE_STATIC = "norm of the product of M = |b| + |alpha|, entry by entry, since |tanh| <= 1; loose for deep stacks"
 ENTRYWISE_LINEAR = "norm of the product of M = |b| + |alpha| sqrt(d) |W column|, entry by entry; loose for deep stacks"
+SAME_FOR_ALL = "the mappings do not depend on the input: the gain itself, which is that of every token"
 EXACT_SIDE = "a property of stochastic matrices, whatever the parameters: sums normalised last are at most 1"
 BOTH_SIDES = "doubly stochastic by construction: no sum exceeds 1, whatever the parameters"
 NOT_STOCHASTIC = "squares of a nearly orthogonal matrix: its sums are 1 only as far as the iteration converged"
@@ -76,7 +79,7 @@ def parametric_bounds(parameters: ParametricStack) -> dict[Direction, Bound]:
     recipe, sites = parameters.recipe, len(parameters.stack.sites)
     constraint, exact = recipe.constraint, recipe.exact_direction()
     if constraint is None:
-        return _unconstrained(parameters)
+        return _unconstrained(parameters) if parameters.input_dependent else _of_all_tokens(parameters)
     both = len(recipe.exact_directions()) == len(Direction)
     if exact is None and not both:
         return dict.fromkeys(Direction, no_bound(NOT_STOCHASTIC))
@@ -100,6 +103,11 @@ def _unconstrained(parameters: ParametricStack) -> dict[Direction, Bound]:
     return _entrywise(entries, parameters)
 
 
+def _of_all_tokens(parameters: ParametricStack) -> dict[Direction, Bound]:
+    """The gain itself, where the mappings are the same for every token."""
+    return _norms(parameters.static().maps.double(), SAME_FOR_ALL, nonnegative=False)
+
+
 def overflow_doubt(parameters: ParametricStack) -> str:
     """Why finite parameters may still give NaN or infinity for some input in float32; empty where they cannot.
 
@@ -119,7 +127,7 @@ def overflow_doubt(parameters: ParametricStack) -> str:
     if low >= least and high <= most:
         return ""
     beyond, limit = (low, least) if high <= most else (high, most)
-    return f"some input can make a logit of {beyond:.3g}: beyond {limit:.3g} float32 overflows"
+    return f"some input can make a logit of {beyond:.3g}, and mappings are finite in float32 up to {limit:.3g} only"
 
 
 def is_finite_for_any(constraint: Constraint, streams: int) -> bool:
@@ -178,10 +186,19 @@ def _inexact_side(sites: int, streams: int, *, least_sum: float) -> Bound:
 
 
 def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: ParametricStack) -> dict[Direction, Bound]:
-    maps = entries.unsqueeze(-1)
+    return entrywise_bounds(list(entries), why=_why(parameters))
+
+
+def entrywise_bounds(entries: Sequence[Float[Tensor, "stream stream"]], *, why: str) -> dict[Direction, Bound]:
+    """Norms of all products of the largest absolute entries, site by site."""
+    return _norms(torch.stack(list(entries)).unsqueeze(-1), why, nonnegative=True)
+
+
+def _norms(maps: Float[Tensor, "site stream stream 1"], why: str, *, nonnegative: bool) -> dict[Direction, Bound]:
+    """Norms of the products of one mapping per site."""
     if not bool(torch.isfinite(maps).all()):
         return dict.fromkeys(Direction, no_bound("the parameters hold NaN or infinity"))
-    curves = {kind: gains(each, nonnegative=True) for kind, each in products(maps).items()}
+    curves = {kind: gains(each, nonnegative=nonnegative) for kind, each in products(maps).items()}
     spans = span_sums(maps)
     found = {}
     for direction in Direction:
@@ -189,7 +206,7 @@ def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: Paramet
         single, prefix, suffix = (curves[kind][key].sum_tokens().numbers() for kind in Kind)
         matrix = [spans[key][a].numbers() for a in range(maps.shape[0])]
         worst = max(row[b] for a, row in enumerate(matrix) for b in range(a, len(row)))
-        found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=_why(parameters))
+        found[direction] = Bound(single=single, prefix=prefix, suffix=suffix, worst=worst, why=why)
     return found
 
 

@@ -17,6 +17,7 @@ from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel
 from mhcdiag.kernels.composite.reference import span_sums
+from mhcdiag.mappings.diagonal import DiagonalGains, SiteFactors, diagonal_gains
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Stack
 from mhcdiag.mappings.parametric import StaticMaps
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
@@ -278,15 +279,30 @@ def identity_gains(stack: Stack) -> Gains:
     """The record that measuring identity mappings would give."""
     sites = len(stack.sites)
     ones: Curve = (1.0,) * sites
+    triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
+    return _constant_gains(stack, DiagonalGains(single=ones, prefix=ones, suffix=ones, spans=triangle))
+
+
+def factor_gains(stack: Stack, factors: SiteFactors) -> Gains:
+    """The record that measuring diagonal mappings would give, from the factors on their diagonals."""
+    gains = _constant_gains(stack, diagonal_gains(factors))
+    if factors.shape[1] > 1:
+        return gains  # [channel, channel] matrices are no record
+    product = float(factors.double().prod())
+    return replace(gains, mean_mappings=tuple(((float(f),),) for f in factors[:, 0]), mean_composite=((product,),))
+
+
+def _constant_gains(stack: Stack, gains: DiagonalGains) -> Gains:
+    """Gains that are the same for every token, in both directions and definitions."""
+    of_kind = {Kind.SINGLE: gains.single, Kind.PREFIX: gains.prefix, Kind.SUFFIX: gains.suffix}
     curves: dict[CurveKey, Curve] = {
-        (kind, direction, definition, reduction): ones
+        (kind, direction, definition, reduction): of_kind[kind]
         for kind in Kind
         for direction in Direction
         for definition in Definition
         for reduction in _REDUCTIONS
     }
-    triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
-    spans = {(direction, definition): triangle for direction in Direction for definition in Definition}
+    spans = {(direction, definition): gains.spans for direction in Direction for definition in Definition}
     return Gains(
         curves=curves,
         spans=spans,
@@ -294,5 +310,5 @@ def identity_gains(stack: Stack) -> Gains:
         tokens=1,
         span_tokens=1,
         sinkhorn=None,
-        nonfinite_tokens=(0,) * sites,
+        nonfinite_tokens=(0,) * len(stack.sites),
     )

@@ -1,12 +1,14 @@
 """Metrics of `mhcdiag health`: findings by severity, and the main numbers of each check."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mhcdiag.metrics.interface import Examined, Explanation, Found, Group, Metric, Question, Record, extreme
 from mhcdiag.results.check import Family, ValuePlace
+from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import HealthResult, Severity
+from mhcdiag.results.numbers import Number
 
 FINDINGS = {"failed": Severity.FAIL, "warned": Severity.WARN, "noted": Severity.NOTE}
 """Metrics that count findings."""
@@ -39,6 +41,7 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "as it is": "largest |x_out - post branch - H x| / |x| over captured sites",
             "from weights": "the same with H as the weights give it",
+            "scale": "largest |a - 1| in x_out = a H x + b post branch over captured sites",
         },
         fractions={},
         source="captured activations against H x",
@@ -205,7 +208,10 @@ def _metrics() -> Iterator[Metric]:
                     false_alarms=numbers.false_alarms,
                     action=f"`mhcdiag health --only {check} --verbose` names sites, formula and thresholds.",
                 )
-                yield _metric(f"{check}.{SPELLED.get(key, key)}", explanation, partial(_number, check, key), unit=unit)
+                read = partial(_number, check, key)
+                metric = _metric(f"{check}.{SPELLED.get(key, key)}", explanation, read, unit=unit)
+                # The gain is that of `gain.worst`, and rests on the same.
+                yield replace(metric, bound=partial(_bound, Direction(key))) if check == "gain" else metric
 
 
 def _metric(
@@ -218,6 +224,10 @@ def _metric(
         return read(record.health, question)
 
     return Metric(name=f"health.{path}", family=Family.CHECKPOINT, unit=unit, explanation=explanation, read=read_it)
+
+
+def _bound(direction: Direction, result: GainResult) -> Number | None:
+    return result.bound[direction].worst
 
 
 def _of_findings(measures: str) -> Explanation:

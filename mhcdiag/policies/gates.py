@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from mhcdiag.metrics import METRICS, Examined, Found, Metric, Question, Record
 from mhcdiag.policies.policy import ANY, Allow, PolicyGate
+from mhcdiag.results.bands import EXPLODED_GAIN
 from mhcdiag.results.check import AllowedEvent, Family, GateOutcome, GateSeverity
 from mhcdiag.results.evidence import (
     REAL_INPUTS,
@@ -21,12 +22,16 @@ from mhcdiag.results.gain import GainResult
 from mhcdiag.results.numbers import Huge, Number, number, text
 from mhcdiag.results.spikes import Event, LogResult
 from mhcdiag.results.verdict import GainEvidence, Limit, Relation, Verdict, combine, holds
+from mhcdiag.results.wording import badness
 
 JUDGEABLE = "judgeable"
 """Name of the gate that every input has: that something can be said of it."""
 
 EVIDENCE = "evidence"
 """Name of the gate that every checkpoint has: that its other gates passed on enough."""
+
+NOTHING_FAILED = "health.failed"
+"""The metric that speaks of the gain among others."""
 
 
 def applies(pattern: str, path: str) -> bool:
@@ -135,7 +140,14 @@ def judge_gate(gate: PolicyGate, record: Record, baseline: Record | None) -> Gat
 def _evidence(gate: PolicyGate, record: Record, now: Found) -> tuple[GainEvidence | None, Number | None]:
     """What the number rests on, and its bound; neither for what is no number of mappings."""
     metric = METRICS[gate.metric]
-    if not isinstance(record, Examined) or metric.bound is None or now.value is None:
+    if not isinstance(record, Examined) or now.value is None:
+        return None, None
+    if gate.metric == NOTHING_FAILED and record.health is not None and record.health.gain is not None:
+        # That no check failed is also said of the gain, by the limit of its check.
+        bounds = [bound.worst for bound in record.gain.bound.values()]
+        known = [bound for bound in bounds if bound is not None]
+        return record.health.gain.evidence, max(known, key=badness) if len(known) == len(bounds) else None
+    if metric.bound is None:
         return None, None
     # No bound keeps a number above a lower limit, nor its ratio to a baseline, which has inputs of its own.
     result = beside_weights(record.gain, record.weights)
@@ -185,7 +197,7 @@ def judge_evidence(
 
 def _judged_limit(one: GateOutcome) -> Limit:
     assert one.value is not None
-    limit = math.nan if one.limit is None else one.limit
+    limit = math.nan if one.limit is None else EXPLODED_GAIN if one.metric == NOTHING_FAILED else one.limit
     return Limit(metric=one.metric, value=one.value, limit=limit, passed=True, evidence=one.evidence, bound=one.bound)
 
 

@@ -87,8 +87,8 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
         line.append(f"  {compared_text(limit)}")
     if each.verdict is Verdict.PASS and not sampled:
         line.append(f"  ({assurance(each.result, each.limits)})")
-    if each.weights is not None and each.weights.unscanned:
-        line.append(f"  {each.weights.not_scanned}")
+    for caveat in () if each.weights is None else each.weights.caveats:
+        line.append(f"  {caveat}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 

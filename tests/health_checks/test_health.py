@@ -11,8 +11,9 @@ from stacks import CONFIG, deepseek_v4_tensors, write
 
 import mhcdiag
 from mhcdiag.cli.main import run
-from mhcdiag.errors import SettingError
+from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.health_checks import CHECKS
+from mhcdiag.results.numbers import text
 
 STREAMS, WIDTH, TOKENS = 4, 7, 6
 
@@ -286,7 +287,10 @@ def test_branches_of_a_plain_model_that_never_write(tmp_path, name: str, start: 
     for kind, value in (("sick", start), ("healthy", trained)):
         tensors = {name.format(i): torch.full((5,), value) for i in range(11)}
         tensors |= {f"blocks.{i}.mlp.weight": torch.zeros(2, 2) for i in range(11)}
-        result = mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])
+        path = write(tmp_path / kind, tensors)
+        with pytest.raises(LayoutError, match=r"nothing explains what these do to the stream: blocks\.N\."):
+            mhcdiag.health(path)
+        result = mhcdiag.health(path, only=["scales"], assume="plain")
         assert result.layout == "plain"
         found = findings(result).get("scales", [])
         assert any("11 of 11 branch factors are under 0.001 (first: blocks.0." in what for what in found) is (
@@ -296,9 +300,12 @@ def test_branches_of_a_plain_model_that_never_write(tmp_path, name: str, start: 
 
 def test_factors_on_the_residual_stream_multiply(tmp_path):
     for kind, value in (("sick", 0.7), ("healthy", 1.02)):
-        tensors = {"resid_lambdas": torch.full((13,), value), "h.0.w": torch.zeros(2)}
-        found = findings(mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])).get("scales", [])
-        assert any("multiply to e^-4.64" in what for what in found) is (kind == "sick")
+        tensors = {"resid_lambdas": torch.full((13,), value), "h.0.attn.c_q.weight": torch.zeros(2, 2)}
+        path = write(tmp_path / kind, tensors)
+        found = findings(mhcdiag.health(path, only=["scales"])).get("scales", [])
+        gain = mhcdiag.gain(path).curve("prefix", "forward", "norm")[-1]
+        assert gain == pytest.approx(value**13, rel=1e-6)
+        assert any(f"multiply to {text(gain)}" in what for what in found) is (kind == "sick")
 
 
 def test_thresholds_can_be_set_and_are_shown(tmp_path):

@@ -111,7 +111,7 @@ def test_one_number_of_the_whole_model_has_no_site():
 
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     assert {check.name: check.thresholds for check in CHECKS} == {
-        "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
+        "conformance": {"error": 0.02, "scale": 0.005, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
         "gain": {"note": 3, "warn": 30, "fail": 1000},
         "sinkhorn": {
             "residual_note": 1e-3, "residual_warn": 0.05, "residual_fail": 1,

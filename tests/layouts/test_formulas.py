@@ -24,7 +24,12 @@ ELSEWHERE = {
     "qwen4-exp",
     "captured",
     "toy",
+    "altup",
+    "residual-scalars",
+    "cross-layer",
+    "post-norm",
     "plain",
+    "x-transformers",
 }
 """Layouts that other tests hold against their packages, and our own."""
 

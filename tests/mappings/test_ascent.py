@@ -8,10 +8,10 @@ from stacks import hyper_connections_tensors, write
 
 import mhcdiag
 from mhcdiag.mappings.aligned import AlignedMaps
-from mhcdiag.mappings.ascent import ascended
+from mhcdiag.mappings.ascent import DRAWN_STARTS, ascended
 from mhcdiag.mappings.bounds import parametric_bounds
 from mhcdiag.mappings.interface import Orientation
-from mhcdiag.mappings.parametric import Activation
+from mhcdiag.mappings.parametric import Activation, ParametricStack, StaticMaps
 from mhcdiag.measures.gain import measure_gains, with_reached
 from mhcdiag.results.gain import Definition, Direction
 
@@ -21,6 +21,11 @@ CASES = [
     (Orientation.SOURCE_ROWS, Activation.NONE, True),
     (Orientation.TARGET_ROWS, Activation.NONE, False),
 ]
+
+
+def searched(parameters: ParametricStack) -> StaticMaps | None:
+    """What the search finds from the starts that a measurement gives it."""
+    return ascended(parameters, AlignedMaps(parameters=parameters, tokens=DRAWN_STARTS, seed=0))
 
 
 def case(orientation, activation, with_offset: bool, *, seed: int, sites: int = 5):
@@ -49,7 +54,7 @@ def whole_gains(maps: torch.Tensor) -> dict[Direction, np.ndarray]:
 @pytest.mark.parametrize(("orientation", "activation", "with_offset"), CASES)
 def test_no_sampled_input_amplifies_more_and_no_bound_less(orientation, activation, with_offset: bool, seed: int):
     parameters = case(orientation, activation, with_offset, seed=seed)
-    found = ascended(parameters)
+    found = searched(parameters)
     reached = whole_gains(found.maps)
     reached = {Direction.FORWARD: reached[Direction.FORWARD][0], Direction.BACKWARD: reached[Direction.BACKWARD][1]}
     bounds = parametric_bounds(parameters)
@@ -66,7 +71,7 @@ def test_no_sampled_input_amplifies_more_and_no_bound_less(orientation, activati
 def test_what_is_reached_is_reached_by_inputs_that_exist(orientation, activation, with_offset: bool, seed: int):
     """Every stored row is base + scale act(W^T x + offset) of some x of length sqrt(d)."""
     parameters = case(orientation, activation, with_offset, seed=seed)
-    maps = ascended(parameters).maps.numpy()
+    maps = searched(parameters).maps.numpy()
     stored = maps.swapaxes(1, 2) if orientation is Orientation.SOURCE_ROWS else maps
     for site, factor in enumerate(parameters.factors):
         dynamic = (stored[site] - parameters.base[site].numpy()[..., None]) / float(parameters.scale[site])
@@ -104,12 +109,12 @@ def test_one_site_without_tanh_reaches_its_bound():
         factors=(logit_factor(torch.tensor(weight), keep=True),),
     )
     expected = 0.7 + 0.2 * WIDTH**0.5 * np.linalg.norm(weight)
-    np.testing.assert_allclose(abs(ascended(parameters).maps.numpy()), expected)
+    np.testing.assert_allclose(abs(searched(parameters).maps.numpy()), expected)
 
 
 def test_parameters_that_are_not_finite_are_not_searched():
     parameters = stack_of(weights=np.full((2, WIDTH, STREAMS), np.nan), base=draw(2, STREAMS, STREAMS))
-    assert ascended(parameters) is None
+    assert searched(parameters) is None
 
 
 def test_the_record_says_what_is_reached_beside_the_bound(tmp_path):

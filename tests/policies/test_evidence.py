@@ -188,7 +188,8 @@ def test_what_is_no_number_of_mappings_has_no_evidence():
         outcome = judge_gate(PolicyGate(metric=metric, max=1.0), examined, None)
         assert (outcome.verdict, outcome.evidence) == (Verdict.PASS, None)
         assert judge_evidence(examined.gain, [outcome], require=CERTIFIED, strict=True) is None
-    assert all(metric.bound is None for metric in METRICS.values() if not metric.name.startswith("gain."))
+    bounded = [name for name, metric in METRICS.items() if metric.bound is not None]
+    assert all(name.startswith(("gain.", "health.gain.")) for name in bounded)
 
 
 def test_that_all_is_finite_is_certified_only_where_nothing_can_overflow():
@@ -198,7 +199,27 @@ def test_that_all_is_finite_is_certified_only_where_nothing_can_overflow():
     assert found["unread"] is found["assumed"] is SAMPLED
 
 
-BOUNDED = [metric for metric in METRICS.values() if metric.bound is not None]
+BOUNDED = [metric for metric in METRICS.values() if metric.bound is not None and metric.name.startswith("gain.")]
+
+
+def test_gates_on_health_rest_on_what_its_gain_rests_on(tmp_path, monkeypatch, capsys):
+    """That nothing failed, or that the gain inside `health` is small, is no plain pass on random inputs."""
+    from mhcdiag.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "model", hyper_connections_tensors(sites=12, spread=0.5))
+    for metric, limit, warned in (
+        ("health.failed", 0, True),
+        ("health.gain.forward", 1000, True),
+        ("health.collapse.half_depth", 10, False),
+    ):
+        (tmp_path / "mhcdiag.toml").write_text(f'[[gates]]\nmetric = "{metric}"\nmax = {limit}\n')
+        assert run(["check", "model", "--no-scan"]) == 0
+        said = capsys.readouterr().out
+        assert ("PASS on sampled inputs only" in said) is warned, metric
+        assert not warned or "on random inputs only: bound " in said
+        assert run(["check", "model", "--no-scan", "--require", "measured"]) == (2 if warned else 0)
+        capsys.readouterr()
 
 
 @pytest.mark.parametrize("layout", ["deepseek-v4", "hyper-connections"])
@@ -215,7 +236,7 @@ def test_no_metric_exceeds_the_bound_that_belongs_to_it(tmp_path, layout: str):
     for metric in BOUNDED:
         gate = PolicyGate(metric=metric.name, name="a", max=1e30)
         outcome = judge_gate(gate, Examined(gain=result), None)
-        if outcome.bound is not None and metric.name.startswith("gain.") and outcome.value is not None:
+        if outcome.bound is not None and outcome.value is not None:
             assert isinstance(outcome.value, float)
             assert isinstance(outcome.bound, float)
             assert outcome.value <= outcome.bound * (1 + 1e-5) + 1e-12, metric.name

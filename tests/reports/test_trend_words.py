@@ -2,12 +2,14 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mhcdiag.reports import trend_console
 from mhcdiag.reports.trend_console import crossing_words, growth_words, risk_words
-from mhcdiag.results.bands import RISK, risk_of
+from mhcdiag.results.bands import LEAST_RUNS, RISK, risk_of
 from mhcdiag.results.trend import Crossing, Growth
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "toy_study.csv"
@@ -71,8 +73,12 @@ def test_a_gain_has_one_band(gain: float, upto: float):
     assert risk_of(gain).upto == upto
 
 
-def test_the_counts_are_quoted():
+def test_bands_of_few_runs_say_nothing():
     for band in RISK:
-        words = risk_words(min(band.upto, 1e12))
-        expected = f"{band.events} of {band.runs} runs" if band.runs else "has no run"
-        assert expected in words
+        assert band.runs < LEAST_RUNS
+        assert f"not known: {band.runs} run" in risk_words(min(band.upto, 1e12))
+
+
+def test_the_counts_of_enough_runs_are_quoted(monkeypatch):
+    monkeypatch.setattr(trend_console, "risk_of", lambda _: replace(RISK[-1], runs=5, events=4))
+    assert "in our toy study 4 of 5 runs in the band" in risk_words(1e12)

@@ -37,7 +37,8 @@ def path(tmp_path: Path, kind: str) -> Path:
         tensors = {f"{site}hc_base": torch.zeros(6) for site in sites}
         tensors |= {f"{site}hc_scale": torch.zeros(2) for site in sites}
         return write(tmp_path, tensors, config={"model_type": "hy_v4", "num_hidden_layers": 1, "hc_mult": 3})
-    return write(tmp_path, {f"layers.{i}.mlp.weight": torch.zeros(2, 2) for i in range(2)})
+    tensors = {f"layers.{i}.mlp.weight": torch.zeros(2, 2) for i in range(2)}
+    return write(tmp_path, tensors, config={"model_type": "llama"})
 
 
 CHOSEN = {
@@ -111,7 +112,8 @@ def test_gain_reports_each_kind_as_what_it_is(path: Path, inputs: str, layout: s
         ("captured", "captured", ()),
         ("identity", "static", ("hy_v4 never mixes its streams: every H_res is the identity, so the gain is 1 by "
                                 "construction",)),
-        ("plain", "static", ("one residual stream, nothing is mixed: the gain is 1 by construction",)),
+        ("plain", "static", ("one residual stream, nothing is mixed: the gain is 1 by construction (by model_type "
+                             "llama)",)),
     ],
 )  # fmt: skip
 def test_notes_tell_what_inputs_leave_out(path: Path, inputs: str, notes: tuple[str, ...]):
