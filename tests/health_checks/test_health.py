@@ -366,6 +366,20 @@ def test_a_broken_weight_is_a_failure_and_no_crash(tmp_path, capsys, name: str, 
     assert "H_res holds NaN or infinity" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("name", "place"), [("hc_attn_base", 0), ("hc_attn_base", 5), ("hc_ffn_scale", 0), ("hc_ffn_fn", 2)]
+)
+def test_a_broken_gate_is_a_failure_of_the_checks_that_read_it(tmp_path, capsys, name: str, place: int, value: float):
+    """It leaves every mapping as it is: `gain` and the checks of H_res alone see nothing of it."""
+    tensors = v4()
+    tensors[f"layers.1.{name}"] = tensors[f"layers.1.{name}"].clone()
+    tensors[f"layers.1.{name}"].view(-1)[place] = value
+    path = str(write(tmp_path, tensors, config=config()))
+    only = ["--only", "streams,gates,gauge", "--no-scan"]
+    assert run(["health", path, *only]) == 1, capsys.readouterr().err
+
+
 def test_captured_maps_with_infinity_are_a_failure(tmp_path):
     maps = {f"layers.{site}.h_res": torch.eye(3).repeat(5, 1, 1) for site in range(4)}
     maps["layers.2.h_res"][3, 0, 1] = torch.inf

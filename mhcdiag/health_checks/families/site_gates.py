@@ -30,7 +30,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         saturated = _saturated(subject, limits["logit"])
         per_site["saturated_at_site"] = tuple(saturated)
         overall["saturated"] = sum(saturated) / len(saturated)
-        if not overall["saturated"] <= limits["saturated_warn"]:
+        if overall["saturated"] > limits["saturated_warn"]:  # NaN fails by itself
             what = f"{overall['saturated']:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
             findings.append(model_finding(Severity.WARN, what, "their gradients vanish: lower them or decay them"))
     if parameters.factors is not None and parameters.recipe.activation is Activation.TANH:
@@ -83,14 +83,14 @@ def _saturated(subject: Subject, bound: float) -> list[float]:
     found = []
     for site, gates in enumerate(subject.gates or ()):
         logits = torch.cat([gates.pre, gates.post]).double()
-        beyond = (logits.abs() > bound).double() + 0 * logits  # NaN stays NaN
+        beyond = (logits.abs() > bound).double()
         if subject.gate_spreads is not None:
             spread = subject.gate_spreads[site]
             deviation = torch.cat([spread.pre, spread.post]).double()
             wide = deviation.clamp(min=1e-12) * sqrt(2)
             moved = (torch.erfc((bound - logits) / wide) + torch.erfc((bound + logits) / wide)) / 2
             beyond = torch.where(deviation > 0, moved, beyond) + 0 * deviation
-        found.append(float(beyond.mean()))
+        found.append(float((beyond + 0 * logits).mean()))  # so written, NaN and infinity give NaN
     return found
 
 
