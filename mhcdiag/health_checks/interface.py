@@ -185,9 +185,11 @@ def above(
     return []
 
 
-def model_above(value: float, limits: Mapping[Severity, float], *, what: str, advice: str) -> list[Finding]:
+def model_above(
+    value: float, limits: Mapping[Severity, float], *, what: str, advice: str, none: str = ""
+) -> list[Finding]:
     """`above` for one number of the whole model."""
-    found = above([""], [value], limits, what=what, advice=advice)
+    found = above([""], [value], limits, what=what, advice=advice, none=none)
     return [model_finding(each.severity, each.what, each.advice) for each in found]
 
 

@@ -189,9 +189,9 @@ class TestDynamicShare:
             False, False, True,
         ]  # fmt: skip
 
-    def test_equal_logits_divide_nothing_by_zero(self):
-        found = self.examined(1.0, 1.0, base=np.ones((2, STREAMS, STREAMS))).per_site["dynamic_share"]
-        assert found[0] == pytest.approx(np.sqrt((self.FACTORS[0] ** 2).sum(axis=0).mean()) / 1e-12)
+    def test_equal_logits_have_no_deviation_to_compare_with(self):
+        found = self.examined(1.0, 0.0, base=np.ones((2, STREAMS, STREAMS))).per_site["dynamic_share"]
+        assert found == (inf, 0.0)
 
 
 class TestSigns:

@@ -13,6 +13,7 @@ from mhcdiag.health_checks.interface import (
     above,
     model_finding,
     not_checkable,
+    over,
 )
 from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
@@ -117,7 +118,7 @@ def _shares(subject: Subject) -> list[float]:
         parameters.base.double(), parameters.scale.double(), parameters.factors, strict=True
     ):
         moving = scale.abs() * factor.column_norms().square().mean().sqrt()
-        shares.append(float(moving / base.std(correction=0).clamp(min=1e-12)))
+        shares.append(over(float(moving), float(base.std(correction=0))) if moving != 0 else 0.0)
     return shares
 
 
