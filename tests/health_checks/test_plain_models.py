@@ -183,6 +183,12 @@ class TestAttention:
         [
             ({"num_attention_heads": None}, llama(), "does not say the number of heads"),
             ({"num_attention_heads": 5}, llama(), "no projection fits the heads"),
+            (
+                {"num_attention_heads": [6] * LAYERS},
+                llama(),
+                "config.json says num_attention_heads = [6, 6, 6, 6, 6], ex",
+            ),
+            ({"attention_multiplier": "x"}, llama(), "config.json says attention_multiplier = 'x', expected a finite"),
             ({}, {"model.layers.0.mlp.w1.weight": torch.ones(2, 2)}, "under a known name"),
             ({}, {name: t.to(torch.float8_e4m3fn) for name, t in llama().items()}, "stored as F8_E4M3"),
         ],
