@@ -26,7 +26,7 @@ from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.results.verdict import GainEvidence
-from mhcdiag.weight_readers.records import Coarse, GateSpread, PlainWeights, Prediction, SiteActivations
+from mhcdiag.weight_readers.records import Coarse, GateSpread, NormsBeside, PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
@@ -76,6 +76,8 @@ class Subject:
     """Whether the layout mixes streams at all; where not, identities are by design."""
     plain: PlainWeights | None = None
     """What else can be read of a model with one residual stream; None for others."""
+    norms_beside: NormsBeside | None = None
+    """The norms beside the mixers of a model that has some; None for captured mappings and plain models."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,9 +187,11 @@ def above(
     return []
 
 
-def model_above(value: float, limits: Mapping[Severity, float], *, what: str, advice: str) -> list[Finding]:
+def model_above(
+    value: float, limits: Mapping[Severity, float], *, what: str, advice: str, none: str = ""
+) -> list[Finding]:
     """`above` for one number of the whole model."""
-    found = above([""], [value], limits, what=what, advice=advice)
+    found = above([""], [value], limits, what=what, advice=advice, none=none)
     return [model_finding(each.severity, each.what, each.advice) for each in found]
 
 

@@ -103,8 +103,10 @@ PARTS = BRANCHES | word_set(
     "linear_q_adapter_list linear_k_adapter_list linear_v_adapter_list W_down W_up act_fn alpha_p alpha_n self "
     "attention_out project_q project_k project_v core_attention rotary_pos_emb projection_layer f_a_proj f_b_proj "
     "g_a_proj g_b_proj linear_qkv linear_proj linear_q_proj linear_q_down_proj linear_q_up_proj linear_kv_down_proj "
-    "linear_kv_up_proj W_pack wqkv inner_attention norms gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
-    "conv_qk_grouped temp"
+    "linear_kv_up_proj W_pack wqkv inner_attention gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
+    "conv_qk_grouped temp "
+    # StableLM 2 12B keeps a norm for each head in a list: `self_attn.q_layernorm.norms.0.weight`.
+    "norms"
 )
 """Words below a branch."""
 

@@ -85,6 +85,8 @@ NUMBERS: Mapping[str, CheckNumbers] = {
     "streams": CheckNumbers(
         factors={
             "effective_streams": "exp(entropy) of the shares of streams in what is read",
+            "quietest_read": "smallest sum of H_pre of a site over the median of all sites",
+            "quietest_write": "the same of H_post",
             "last_cosine": "mean cosine of pairs of captured streams after the last site",
         },
         fractions={"largest_share": "share of the stream that is read most"},

@@ -30,7 +30,7 @@ from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
 from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
 from mhcdiag.weight_readers.observed import read_activations, read_branch_scales
-from mhcdiag.weight_readers.plain_weights import plain_weights
+from mhcdiag.weight_readers.plain_weights import norms_beside, plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
 from mhcdiag.weight_readers.rounding import redrawn_maps, stored_coarsely
 
@@ -259,6 +259,7 @@ def _with_parameters(
         gates=read_gates(
             checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
         ),
+        norms_beside=norms_beside(checkpoint, [name for site in recognition.sites for name in site.tensors.values()]),
         gate_spreads=spreads,
         coarse=coarse,
         redrawn=partial(

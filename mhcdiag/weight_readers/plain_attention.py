@@ -8,6 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, prefetch
@@ -78,6 +79,14 @@ class _Place:
 
 def unread_attention(checkpoint: NamedTensors, blocks: Sequence[str]) -> str:
     """Why no block's attention can be read; empty where it can."""
+    try:
+        return _unread(checkpoint, blocks)
+    except LayoutError as error:
+        # OpenELM and DeciLM list a number of heads for every layer: that ends this check, and not the others.
+        return f"{error.found}, expected {error.expected}"
+
+
+def _unread(checkpoint: NamedTensors, blocks: Sequence[str]) -> str:
     heads = _heads(checkpoint)
     if heads is None:
         return "the configuration does not say the number of heads"
@@ -89,7 +98,10 @@ def unread_attention(checkpoint: NamedTensors, blocks: Sequence[str]) -> str:
         return f"the projections are stored as {', '.join(odd)}, with scales elsewhere"
     if checks.section(checkpoint, "text_config").get("do_layer_norm_before") is False:
         return "norms stand behind the attention: how large its inputs are is not known"
-    return "" if _places(checkpoint, blocks) else "no projection fits the heads of config.json"
+    places = _places(checkpoint, blocks)
+    for place in places[:1]:
+        _between(checkpoint, place)  # a wrong setting is an error here, and not in the middle of reading
+    return "" if places else "no projection fits the heads of config.json"
 
 
 def attention_doubts(checkpoint: NamedTensors, blocks: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Norms, writers and residual scales of an ordinary transformer, under the names of the usual implementations."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import exp, fsum, log, nan, prod, sqrt
 from typing import Any
 
@@ -13,10 +13,12 @@ from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
 from mhcdiag.weight_readers.attention_families import norm_offset
 from mhcdiag.weight_readers.plain_attention import FLOATS, attention_doubts, read_attention, unread_attention
-from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, Writer
+from mhcdiag.weight_readers.records import DeepNormScales, NormsBeside, NormWeight, PlainWeights, Writer
 
 # Longcat numbers its norms (input_layernorm.0), RWKV says pre_ln, Megatron's BERT ln alone.
 _NORM = re.compile(r"(?:^|\.)(?:\w*norm\w*|ln_?\w+|(?:\w+_)?ln)(?:\.\d+)?\.weight$", re.IGNORECASE)
+_MIXER = re.compile(r"(?:^|[._])m?hc(?:[._]|$)|hyper_connection", re.IGNORECASE)
+"""Norms of mixers that are no site: of output heads, of the merge at the end."""
 _INNER = re.compile(r"(?:^|[._])(?:q|k|qk|query|key)_?(?:layer_?)?norm(?:\.norms\.\d+)?\.weight$", re.IGNORECASE)
 """Norms of queries and keys: outlier channels and dead ones are usual there, and `attention` bounds what they pass."""
 ATTENTION_WRITERS = (
@@ -54,8 +56,15 @@ def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeigh
     )
 
 
-def _norms(checkpoint: NamedTensors) -> Iterator[NormWeight]:
-    names = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype in FLOATS]
+def norms_beside(checkpoint: NamedTensors, mixers: Collection[str]) -> NormsBeside:
+    """Readers of the norms of a model with mixers, those of the mixers left out: other checks read these."""
+    return NormsBeside(
+        norms=lambda: _norms(checkpoint, but=mixers), unread_norms=lambda: _unread_norms(checkpoint, but=mixers)
+    )
+
+
+def _norms(checkpoint: NamedTensors, *, but: Collection[str] = ()) -> Iterator[NormWeight]:
+    names = [name for name in _named_norms(checkpoint, but) if checkpoint.tensors[name].dtype in FLOATS]
     biases = {name: name.removesuffix("weight") + "bias" for name in names}
     prefetch(checkpoint, [*names, *(bias for bias in biases.values() if bias in checkpoint.tensors)])
     for name in sorted(names, key=natural_key):
@@ -64,20 +73,23 @@ def _norms(checkpoint: NamedTensors) -> Iterator[NormWeight]:
         yield NormWeight(name=name, weight=weight, bias=bias, inner=_INNER.search(name) is not None)
 
 
-def _unread_norms(checkpoint: NamedTensors) -> tuple[str, ...]:
-    unread = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype not in FLOATS]
+def _unread_norms(checkpoint: NamedTensors, *, but: Collection[str] = ()) -> tuple[str, ...]:
+    unread = [name for name in _named_norms(checkpoint, but) if checkpoint.tensors[name].dtype not in FLOATS]
     if not unread:
         return ()
     kinds = ", ".join(sorted({checkpoint.tensors[name].dtype for name in unread}))
     return (f"{len(unread)} norm weights stored as {kinds} (first: {unread[0]})",)
 
 
-def _named_norms(checkpoint: NamedTensors) -> list[str]:
+def _named_norms(checkpoint: NamedTensors, but: Collection[str]) -> list[str]:
     """Norm weights by name; those of queries and keys may have a row for each head."""
     return [
         name
         for name, info in checkpoint.tensors.items()
-        if _NORM.search(name) and (len(info.shape) == 1 or (len(info.shape) == 2 and _INNER.search(name)))
+        if name not in but
+        and _NORM.search(name)
+        and not (but and _MIXER.search(name))
+        and (len(info.shape) == 1 or (len(info.shape) == 2 and _INNER.search(name)))
     ]
 
 

@@ -99,6 +99,16 @@ class DeepNormScales:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NormsBeside:
+    """Readers of the norms that a model with mixers has beside them."""
+
+    norms: Callable[[], Iterator[NormWeight]]
+    """All of them, in depth order."""
+    unread_norms: Callable[[], tuple[str, ...]]
+    """Norm weights that could not be read, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlainWeights:
     """Readers of one plain model."""
 

@@ -82,7 +82,23 @@ def test_one_broken_number_is_a_failure_wherever_it_stands(site: int, value: flo
 def test_streams_of_zeros_neither_grow_nor_fail():
     outcome = run(check, of_sizes(0.0, 0.0))
     assert outcome.findings == ()
-    assert outcome.overall == {"growth_per_site": 0.0, "largest": 0.0, "first_token_ratio": 0.0}
+    assert outcome.overall == {"growth_per_site": 1.0, "largest": 0.0, "first_token_ratio": 1.0}
+
+
+def test_a_growth_from_nothing_is_told_in_words():
+    outcome = run(check, of_sizes(0.0, 3.0))
+    assert whats(outcome) == ["the streams are zero at the first site, and are not at the last"]
+    assert outcome.overall["growth_per_site"] == inf
+
+
+@pytest.mark.parametrize("value", [nan, 9000.0])
+def test_what_leaves_a_site_counts_too(value: float):
+    """The last one's output is the input of none."""
+    x = np.ones((2, STREAMS, WIDTH))
+    after = x.copy()
+    after[1, 0, 3] = value
+    outcome = run(check, subject(activations=(activations(x), activations(x, x_out=after))))
+    assert said(outcome) == [("fail", "", 0)]
 
 
 def test_nothing_captured_is_not_checkable():

@@ -366,6 +366,38 @@ def test_a_broken_weight_is_a_failure_and_no_crash(tmp_path, capsys, name: str, 
     assert "H_res holds NaN or infinity" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda weight: weight, None),
+        (lambda weight: weight * 1e-6, "warn its median is a factor of 1e+06 away"),
+        (lambda weight: weight * torch.nan, "fail a norm weight holds NaN or infinity"),
+    ],
+)
+def test_norms_beside_mixers_are_read_too(tmp_path, change, found: str | None):
+    tensors = v4() | {f"layers.{layer}.{kind}_norm.weight": torch.ones(WIDTH) for layer in range(3) for kind in "ab"}
+    name = "layers.1.a_norm.weight"
+    tensors |= {name: change(tensors[name]), "hc_head_norm.weight": torch.zeros(WIDTH)}
+    (check,) = mhcdiag.health(save(tmp_path, tensors), only=["norms"]).checks
+    said = [f"{finding.severity} {finding.what}" for finding in check.findings]
+    assert [finding.site for finding in check.findings] == ([name] if found else [])
+    assert not found or said[0].startswith(found)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("name", "place"), [("hc_attn_base", 0), ("hc_attn_base", 5), ("hc_ffn_scale", 0), ("hc_ffn_fn", 2)]
+)
+def test_a_broken_gate_is_a_failure_of_the_checks_that_read_it(tmp_path, capsys, name: str, place: int, value: float):
+    """It leaves every mapping as it is: `gain` and the checks of H_res alone see nothing of it."""
+    tensors = v4()
+    tensors[f"layers.1.{name}"] = tensors[f"layers.1.{name}"].clone()
+    tensors[f"layers.1.{name}"].view(-1)[place] = value
+    path = str(write(tmp_path, tensors, config=config()))
+    only = ["--only", "streams,gates,gauge", "--no-scan"]
+    assert run(["health", path, *only]) == 1, capsys.readouterr().err
+
+
 def test_captured_maps_with_infinity_are_a_failure(tmp_path):
     maps = {f"layers.{site}.h_res": torch.eye(3).repeat(5, 1, 1) for site in range(4)}
     maps["layers.2.h_res"][3, 0, 1] = torch.inf

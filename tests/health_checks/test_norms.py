@@ -100,5 +100,5 @@ def test_one_broken_weight_is_a_failure(position: int, value: float):
 
 
 def test_what_cannot_be_read_says_why():
-    assert run(norms, subject()).not_checkable == "read for models with one residual stream only"
+    assert run(norms, subject()).not_checkable == "captured mappings come without weights"
     assert run(norms, model()).not_checkable == "no norm weights under a known name"

@@ -95,6 +95,31 @@ class TestAttention:
         assert found.overall["bound"] == pytest.approx(CHANNELS**0.5 * 1.5**2, rel=1e-6)
         assert said(found) == []
 
+    @pytest.mark.parametrize(
+        ("shape", "size"),
+        [((CHANNELS,), CHANNELS), ((HEADS, CHANNELS), CHANNELS), ((HEADS * CHANNELS,), HEADS * CHANNELS)],
+        ids=["shared", "a row for each head", "over all heads"],
+    )
+    def test_weights_and_biases_of_such_norms_count_by_what_they_normalise(self, tmp_path, shape, size: int):
+        generator = torch.Generator().manual_seed(3)
+        tensors = llama()
+        found = {}
+        for part, count in (("q", HEADS), ("k", GROUPS)):
+            of_part = shape if len(shape) == 1 and shape[0] == CHANNELS else (count, CHANNELS)
+            flat = len(shape) == 1
+            for kind in ("weight", "bias"):
+                drawn = torch.randn(of_part, generator=generator)
+                found[part, kind] = drawn.double().expand(count, CHANNELS)
+                tensors[f"model.layers.0.self_attn.{part}_norm.{kind}"] = drawn.flatten() if flat else drawn
+        reach = {
+            part: (size if part == "q" else size // HEADS * GROUPS if size > CHANNELS else size) ** 0.5
+            * found[part, "weight"].abs().amax(dim=1) + found[part, "bias"].norm(dim=1)
+            for part in "qk"
+        }  # fmt: skip
+        expected = (reach["q"] * reach["k"].repeat_interleave(HEADS // GROUPS)).max() / CHANNELS**0.5
+        outcome = check(tmp_path, "attention", tensors)
+        assert outcome.per_site["bound"][0] == pytest.approx(float(expected), rel=1e-6)
+
     @pytest.mark.parametrize(("times", "severity"), [(1e3, "note"), (1e5, "warn")])
     def test_large_projections_are_named(self, tmp_path, times: float, severity: str):
         tensors = llama()
@@ -158,6 +183,12 @@ class TestAttention:
         [
             ({"num_attention_heads": None}, llama(), "does not say the number of heads"),
             ({"num_attention_heads": 5}, llama(), "no projection fits the heads"),
+            (
+                {"num_attention_heads": [6] * LAYERS},
+                llama(),
+                "config.json says num_attention_heads = [6, 6, 6, 6, 6], ex",
+            ),
+            ({"attention_multiplier": "x"}, llama(), "config.json says attention_multiplier = 'x', expected a finite"),
             ({}, {"model.layers.0.mlp.w1.weight": torch.ones(2, 2)}, "under a known name"),
             ({}, {name: t.to(torch.float8_e4m3fn) for name, t in llama().items()}, "stored as F8_E4M3"),
         ],

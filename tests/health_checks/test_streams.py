@@ -134,12 +134,30 @@ class TestWeights:
         post = [self.EVEN] * len(pre) if post is None else post
         return run(streams, subject(np.stack([np.eye(3)] * len(pre)), gates=gates(pre, post)), **limits)
 
+    @pytest.mark.parametrize(("share", "warned"), [(0.011, False), (0.009, True), (0.0, True)])
+    def test_a_site_that_reads_or_writes_next_to_nothing_is_named(self, share: float, warned: bool):
+        """One of many: of all gates it is no share that would be seen."""
+        most = [self.EVEN] * 9
+        closed = [*most, tuple(share * each for each in self.EVEN)]
+        for pre, post, verb in ((closed, [*most, self.EVEN], "reads"), ([*most, self.EVEN], closed, "writes")):
+            outcome = self.examined(pre, post)
+            assert said(outcome) == ([("warn", "site 9", 1)] if warned else [])
+            assert outcome.overall["quietest_read" if verb == "reads" else "quietest_write"] == pytest.approx(share)
+            assert not warned or outcome.findings[0].what.startswith(
+                f"{verb} {share:.2g} of what sites do in the median"
+            )
+
     def test_the_effective_number_is_that_of_squared_shares(self):
         pre = np.random.default_rng(0).uniform(0.5, 1, (5, 3))
         outcome = self.examined(pre, pre[::-1] * 2)
         shares = (pre**2).sum(axis=0) / (pre**2).sum()
         assert outcome.overall == pytest.approx(
-            {"effective_streams": np.exp(-(shares * np.log(shares)).sum()), "largest_share": shares.max()}
+            {
+                "effective_streams": np.exp(-(shares * np.log(shares)).sum()),
+                "largest_share": shares.max(),
+                "quietest_read": pre.sum(axis=1).min() / np.median(pre.sum(axis=1)),
+                "quietest_write": pre.sum(axis=1).min() / np.median(pre.sum(axis=1)),
+            }
         )
         assert outcome.per_site["largest_pre"] == pytest.approx(tuple(pre.max(axis=1)))
         assert outcome.per_site["largest_post"] == pytest.approx(tuple(2 * pre[::-1].max(axis=1)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, largest, model_above, not_checkable
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, largest, model_above, not_checkable, over
 from mhcdiag.results.health import Basis, Severity
 
 
@@ -13,8 +13,9 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     streams = [site.x_in.double() for site in subject.activations]
     rms = [float((x[1:] if len(x) > 1 else x).square().mean().sqrt()) for x in streams]
     first = [float(x[0].square().mean().sqrt()) for x in streams]
-    most = largest(float(x.abs().max()) for x in streams)
-    growth = (rms[-1] / max(rms[0], TINY)) ** (1 / max(len(rms) - 1, 1))
+    after = [site.x_out.double() for site in subject.activations if site.x_out is not None]
+    most = largest(float(x.abs().max()) for x in (*streams, *after))
+    growth = over(rms[-1], rms[0]) ** (1 / max(len(rms) - 1, 1))
     # As a share of what is allowed, so that more than 1 is beyond and NaN is, too.
     used = most * 2 ** limits["headroom_fail_bits"] / limits["largest"]
     findings = model_above(
@@ -24,9 +25,11 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     )  # fmt: skip
     findings += model_above(
         growth, {Severity.WARN: limits["growth_warn"]},
-        what="the RMS grows by {value} per site (> {limit})", advice="compare with an earlier checkpoint",
+        what="the RMS grows by {value} per site (> {limit})",
+        none="the streams are zero at the first site, and are not at the last",
+        advice="compare with an earlier checkpoint",
     )  # fmt: skip
-    ratios = [a / max(b, TINY) for a, b in zip(first, rms, strict=True)]
+    ratios = [over(a, b) for a, b in zip(first, rms, strict=True)]
     return Outcome(
         overall={"growth_per_site": growth, "largest": most, "first_token_ratio": largest(ratios)},
         per_site={"rms": tuple(rms), "rms_first_token": tuple(first)},

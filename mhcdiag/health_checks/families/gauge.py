@@ -1,7 +1,7 @@
 """How much of the gain is real: the first site apart, and the channels from branch to branch."""
 
 from collections.abc import Mapping
-from math import log
+from math import log, nan
 
 import torch
 
@@ -48,6 +48,8 @@ def _kernel_rank(subject: Subject) -> float:
         for j in range(i + 1, count):
             kernel[j, i] = pre[j] @ carried
             carried = maps[j] @ carried
+    if not kernel.isfinite().all():  # a pre or post weight is not, which leaves the mappings as they are
+        return nan
     values = torch.linalg.svdvals(kernel)
     shares = values / values.sum().clamp(min=TINY)
     return float(torch.exp(-(shares * shares.clamp(min=TINY).log()).sum()))

@@ -1,4 +1,4 @@
-"""Norm weights that are broken, extreme, negative or dead, or whose whole level is off, in plain models."""
+"""Norm weights that are broken, extreme, negative or dead, or whose whole level is off."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -20,10 +20,10 @@ from mhcdiag.weight_readers.records import NormWeight
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     """Each norm weight against its own median, and its median against those of the other layers."""
-    if subject.plain is None:
-        return not_checkable("read for models with one residual stream only")
-    norms = list(subject.plain.norms())
-    skipped = subject.plain.unread_norms()
+    read = subject.plain or subject.norms_beside
+    if read is None:
+        return not_checkable("captured mappings come without weights")
+    norms, skipped = list(read.norms()), read.unread_norms()
     if not norms:
         why = f"no norm weights could be read: {skipped[0]}" if skipped else "no norm weights under a known name"
         return not_checkable(why)

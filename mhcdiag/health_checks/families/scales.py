@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mhcdiag.health_checks.interface import (
-    TINY,
     HealthCheck,
     Outcome,
     Subject,
@@ -63,7 +62,7 @@ def _log_products(factors: SiteFactors | None) -> Float[Tensor, " channel"]:
     """Logarithm of |product over sites| by channel: a negative factor turns the stream around, and its size stays."""
     if factors is None:
         return torch.zeros(1, dtype=torch.float64)
-    return factors.double().abs().clamp(min=TINY).log().sum(dim=0)
+    return factors.double().abs().log().sum(dim=0)
 
 
 CHECK = HealthCheck(

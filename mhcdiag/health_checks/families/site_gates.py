@@ -13,6 +13,7 @@ from mhcdiag.health_checks.interface import (
     above,
     model_finding,
     not_checkable,
+    over,
 )
 from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
@@ -30,7 +31,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         saturated = _saturated(subject, limits["logit"])
         per_site["saturated_at_site"] = tuple(saturated)
         overall["saturated"] = sum(saturated) / len(saturated)
-        if not overall["saturated"] <= limits["saturated_warn"]:
+        if overall["saturated"] > limits["saturated_warn"]:  # NaN fails by itself
             what = f"{overall['saturated']:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
             findings.append(model_finding(Severity.WARN, what, "their gradients vanish: lower them or decay them"))
     if parameters.factors is not None and parameters.recipe.activation is Activation.TANH:
@@ -83,14 +84,14 @@ def _saturated(subject: Subject, bound: float) -> list[float]:
     found = []
     for site, gates in enumerate(subject.gates or ()):
         logits = torch.cat([gates.pre, gates.post]).double()
-        beyond = (logits.abs() > bound).double() + 0 * logits  # NaN stays NaN
+        beyond = (logits.abs() > bound).double()
         if subject.gate_spreads is not None:
             spread = subject.gate_spreads[site]
             deviation = torch.cat([spread.pre, spread.post]).double()
             wide = deviation.clamp(min=1e-12) * sqrt(2)
             moved = (torch.erfc((bound - logits) / wide) + torch.erfc((bound + logits) / wide)) / 2
             beyond = torch.where(deviation > 0, moved, beyond) + 0 * deviation
-        found.append(float(beyond.mean()))
+        found.append(float((beyond + 0 * logits).mean()))  # so written, NaN and infinity give NaN
     return found
 
 
@@ -117,7 +118,7 @@ def _shares(subject: Subject) -> list[float]:
         parameters.base.double(), parameters.scale.double(), parameters.factors, strict=True
     ):
         moving = scale.abs() * factor.column_norms().square().mean().sqrt()
-        shares.append(float(moving / base.std(correction=0).clamp(min=1e-12)))
+        shares.append(over(float(moving), float(base.std(correction=0))) if moving != 0 else 0.0)
     return shares
 
 

@@ -15,6 +15,8 @@ from mhcdiag.health_checks.interface import (
     Subject,
     model_finding,
     not_checkable,
+    over,
+    smallest,
 )
 from mhcdiag.mappings.interface import GateActivation, SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
@@ -36,7 +38,7 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         return not_checkable("there is one stream")
     if subject.gates is None and not subject.activations:
         return not_checkable("the layout does not tell pre and post weights, and no activations were captured")
-    weights = _Part() if subject.gates is None else _weights(subject.gates, subject.gate_spreads, limits)
+    weights = _Part() if subject.gates is None else _weights(subject, subject.gates, limits)
     copies = _copies(subject.sites, subject.activations, limits) if subject.activations else _Part()
     return Outcome(
         overall=weights.overall | copies.overall,
@@ -46,13 +48,8 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     )
 
 
-def _weights(gates: Sequence[SiteGates], spreads: Sequence[GateSpread] | None, limits: Mapping[str, float]) -> _Part:
-    if spreads is not None and all(site.gate is GateActivation.SIGMOID for site in gates):
-        pre = torch.stack([_mean_sigmoid(site.pre, spread.pre) for site, spread in zip(gates, spreads, strict=True)])
-        post = torch.stack([_mean_sigmoid(site.post, spread.post) for site, spread in zip(gates, spreads, strict=True)])
-    else:
-        pre = torch.stack([site.reads() for site in gates])
-        post = torch.stack([site.writes() for site in gates])
+def _weights(subject: Subject, gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
+    pre, post = _means(gates, subject.gate_spreads)
     unread = (pre < limits["dead"] * pre.sum(dim=1, keepdim=True)).all(dim=0)
     unwritten = (post < limits["dead"] * post.mean()).all(dim=0)
     share = pre.square().sum(dim=0) / pre.square().sum().clamp(min=TINY)
@@ -69,11 +66,43 @@ def _weights(gates: Sequence[SiteGates], spreads: Sequence[GateSpread] | None, l
     elif float(share.max()) > limits["dominant"]:
         what = f"stream {int(share.argmax())} has {float(share.max()):.0%} of what is read"
         findings.append(model_finding(Severity.NOTE, what, "the others hardly matter"))
+    quiet, of_quiet = _quiet_sites(subject.sites, pre.sum(dim=1), post.sum(dim=1), limits["dead"])
     return _Part(
-        overall={"effective_streams": effective, "largest_share": float(share.max())},
+        overall={"effective_streams": effective, "largest_share": float(share.max()), **quiet},
         per_site={"largest_pre": tuple(pre.amax(dim=1).tolist()), "largest_post": tuple(post.amax(dim=1).tolist())},
-        findings=tuple(findings),
+        findings=(*findings, *of_quiet),
     )
+
+
+def _means(
+    gates: Sequence[SiteGates], spreads: Sequence[GateSpread] | None
+) -> tuple[Float[Tensor, "site stream"], Float[Tensor, "site stream"]]:
+    """H_pre and H_post, means over inputs of RMS 1 where those are known."""
+    if spreads is None or any(site.gate is not GateActivation.SIGMOID for site in gates):
+        return torch.stack([site.reads() for site in gates]), torch.stack([site.writes() for site in gates])
+    both = list(zip(gates, spreads, strict=True))
+    pre = torch.stack([_mean_sigmoid(site.pre, spread.pre) for site, spread in both])
+    return pre, torch.stack([_mean_sigmoid(site.post, spread.post) for site, spread in both])
+
+
+def _quiet_sites(
+    sites: Sequence[str], reads: Float[Tensor, " site"], writes: Float[Tensor, " site"], limit: float
+) -> tuple[dict[str, float], list[Finding]]:
+    """Sites that read or write next to nothing beside the others: their branch might as well not be there."""
+    overall, findings = {}, []
+    for sums, verb, name in ((reads, "reads", "quietest_read"), (writes, "writes", "quietest_write")):
+        middle = float(sums.median())
+        ratios = [over(value, middle) for value in sums.tolist()]
+        overall[name] = smallest(ratios)
+        quiet = [i for i, ratio in enumerate(ratios) if ratio < limit]
+        if quiet:
+            worst = min(quiet, key=ratios.__getitem__)
+            what = f"{verb} {ratios[worst]:.2g} of what sites do in the median, over all streams (< {limit:g})"
+            advice = "its gates are closed: the branch is computed and goes unused"
+            findings.append(
+                Finding(severity=Severity.WARN, what=what, site=sites[worst], sites=len(quiet), advice=advice)
+            )
+    return overall, findings
 
 
 def _mean_sigmoid(logits: Tensor, deviation: Tensor) -> Float[Tensor, " stream"]:
@@ -123,13 +152,14 @@ CHECK = HealthCheck(
     formula=(
         "dead read: H_pre of a stream < 0.01 of the site's sum at every site; dead write: H_post < 0.01 of the mean; "
         "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; means over inputs of "
-        "RMS 1, or the input-independent parts where no others are read; mean cosine of pairs of streams per depth, "
+        "RMS 1, or the input-independent parts where no others are read; sums over streams of a site over the median "
+        "of all sites; mean cosine of pairs of streams per depth, "
         "where they were captured"
     ),
     source="arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams); 2606.03483 (stream collapse)",
     basis=Basis.HEURISTIC,
     thresholds={
-        # A hundredth of an even share or less, at every site.
+        # A hundredth of an even share or less, at every site; a site, of what the others read or write.
         "dead": 0.01,
         # DeepSeek-V4-Flash reads about 2 of its 4 streams (arXiv 2609.05309) and is sound.
         "effective": 1.5,
