@@ -187,6 +187,10 @@ print(*sorted(files), sep="\\n", file=sys.stderr)
 """
 
 
+GAIN_FILES = 52
+"""45 before aligned inputs, the ascent to what some input reaches, and evidence were part of a gain."""
+
+
 def files_of_gain() -> int:
     """Files of the package whose code a second `mhcdiag.gain` of a sample runs (`sys.setprofile`)."""
     sample = ROOT / "sample_checkpoints" / "hc.safetensors"
@@ -214,14 +218,16 @@ def bars() -> list[Bar]:
     """Every bar but the one that needs a run."""
     every = modules().values()
     return [
-        # 308 when the house was rebuilt (bar 310); each command since then brings files in cli/, usecases/, results/.
-        Bar(title="modules", value=len(every), most=360),
+        # 308 when the house was rebuilt (bar 310). Since then `weights` (a scanner, its rules, a command), evidence of
+        # verdicts, five layouts and their proofs, aligned and worst inputs, and runs of models on text came in.
+        Bar(title="modules", value=len(every), most=400),
         Bar(title=f"modules under {SMALL} lines", value=sum(m.is_counted_small for m in every), most=35),
         Bar(title=f"modules above {LARGE} lines", value=sum(m.lines > LARGE for m in every), most=0),
         Bar(title="circles of imports", value=len(circles()), most=0),
         Bar(title="circles, late imports included", value=len(circles(late=True)), most=0),
         Bar(title="longest chain of imports", value=len(longest_chain(late=False)), most=15),
-        Bar(title="longest chain, late imports included", value=len(longest_chain(late=True)), most=17),
+        # 17 when the house was rebuilt; x-transformers' checkpoints are read as ByteDance's where the user says so.
+        Bar(title="longest chain, late imports included", value=len(longest_chain(late=True)), most=18),
         Bar(title=f"function bodies above {LONG_BODY} lines", value=sum(n > LONG_BODY for n, _ in bodies()), most=0),
     ]
 
@@ -237,7 +243,7 @@ def main() -> int:
     print(f"function bodies: p90 {quantiles(lengths, n=10)[-1]:.0f}, longest {lengths[-1]} lines")
     print(f"comments: {100 * sum(module.comments for module in every) / code:.1f} per 100 lines")
     print(f"top-level names: {public} public, {private} private")
-    found = [*bars(), Bar(title="files that a warm mhcdiag.gain runs through", value=files_of_gain(), most=45)]
+    found = [*bars(), Bar(title="files that a warm mhcdiag.gain runs through", value=files_of_gain(), most=GAIN_FILES)]
     for bar in found:
         print(f"{bar.title:44}{bar.value:6}   bar {bar.most:4} {'met' if bar.is_met else 'MISSED'}")
     if "-v" in sys.argv[1:]:

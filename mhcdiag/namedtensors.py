@@ -16,6 +16,12 @@ CAPTURED_MAP = re.compile(r"^layers\.(\d{1,9})\.h_res$")
 """Names of captured mappings: what a directory of such files is recognised by, and what the layout reads."""
 
 
+def tie_of(metadata: Mapping[str, str]) -> str:
+    """Which checkpoint captured mappings are of: its hash ("sha256:..."), else "step 160"; empty where none is."""
+    step = metadata.get("step", "")
+    return metadata.get("tied_to") or (f"step {int(step)}" if step.isascii() and step.isdigit() else "")
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """What a container's header says of one tensor."""

@@ -19,10 +19,11 @@ from mhcdiag.results.gain import (
     SinkhornQuality,
     WorstSpan,
 )
-from mhcdiag.results.health import Basis, CheckResult, Finding, HealthResult
+from mhcdiag.results.health import Basis, CheckResult, Finding, HealthResult, Severity
 from mhcdiag.results.numbers import Number
 from mhcdiag.results.spikes import BinnedCurve, Event, EventKind, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Skipped
+from mhcdiag.results.weights import WeightsFinding, WeightsKind, WeightsResult
 
 SITES = ("0.attn", "0.ffn", "1.attn")
 CHECKPOINT, LOG = "checkpoints/step_100", "logs/run.jsonl"
@@ -85,7 +86,50 @@ def checkpoint(**changes: Any) -> Examined:
             log_sum_max=1.0,
         ),
     )
-    return Examined(gain=replace(result, **changes), health=health())
+    return Examined(gain=replace(result, **changes), health=health(), weights=weights())
+
+
+def weights(**changes: Any) -> WeightsResult:
+    """A scan of 100 values that found nothing."""
+    result = WeightsResult(
+        path=CHECKPOINT,
+        unscanned="",
+        expected_seconds=1.0,
+        tensors=1,
+        tensors_scanned=1,
+        elements=100,
+        elements_scanned=100,
+        bytes_total=400,
+        bytes_scanned=400,
+        sample=1.0,
+        match=(),
+        allow=(),
+        left_out=0,
+        skipped=(),
+        findings=(),
+        allowed=(),
+        notes=(),
+        kernel="numpy",
+        seconds=0.0,
+        absmax=1.0,
+    )
+    return replace(result, **changes)
+
+
+def weights_finding(**changes: Any) -> WeightsFinding:
+    """NaN in one tensor."""
+    found = WeightsFinding(
+        kind=WeightsKind.NAN,
+        severity=Severity.FAIL,
+        tensor="layers.0.mlp.weight",
+        position=(3, 5),
+        count=1,
+        value=1.0,
+        limit=0.0,
+        what="layers.0.mlp.weight: 1 of 100 values is NaN, at [3, 5] (limit 0)",
+        why="it spreads",
+    )
+    return replace(found, **changes)
 
 
 def health(**changes: Any) -> HealthResult:
@@ -195,6 +239,8 @@ def with_value(metric: Metric, value: Number | None, *, site: int = 0) -> Record
         return _of_gain(checkpoint(), first, rest, value, site)
     if group == "health":
         return _of_health(first, rest, value)
+    if group == "weights":
+        return _of_weights(first, rest, value)
     return _of_log(metric, first, rest, value)
 
 
@@ -213,8 +259,8 @@ def without(metric: Metric) -> Record:
     """A record that lacks what a metric asks for."""
     group, first, *rest = metric.name.split(".")
     found = checkpoint()
-    if group == "health":
-        return replace(found, health=None)
+    if group in ("health", "weights"):
+        return replace(found, **{group: None})
     if group == "spikes":
         return log(series={}) if first != "spike_score" else with_series(log(), loss=series(**{rest[0]: math.nan}))
     match first:
@@ -263,3 +309,20 @@ def _of_health(first: str, rest: list[str], value: Number) -> Examined:
         finding = Finding(severity=FINDINGS[first], what="sick", site="0.ffn", sites=1, advice="")
         changed = {next(iter(NUMBERS)): {"findings": (finding,) * int(value)}}  # type: ignore[arg-type]
     return Examined(gain=checkpoint().gain, health=health(**changed))
+
+
+SEVERITY_OF = {"nonfinite": Severity.FAIL, "warned": Severity.WARN, "noted": Severity.NOTE}
+
+
+def _of_weights(first: str, rest: list[str], value: Number) -> Examined:
+    changed: dict[str, Any]
+    if first == "absmax":
+        changed = {"absmax": value}
+    elif first == "scanned":
+        changed = {"elements_scanned": 100 * value}  # type: ignore[operator]
+    elif first == "skipped":
+        changed = {"skipped": (Skipped(what="a", reason="b"),) * int(value)}  # type: ignore[arg-type]
+    else:
+        one = {"kind": WeightsKind(rest[0])} if rest else {"severity": SEVERITY_OF[first]}
+        changed = {"findings": (weights_finding(**one),) * int(value)}  # type: ignore[arg-type]
+    return replace(checkpoint(), weights=weights(**changed))

@@ -35,14 +35,18 @@ def commands(text: str) -> list[str]:
 
 def regenerated(text: str) -> str:
     """A page with every generated part made again."""
-    text = _TABLE.sub(
-        lambda match: f"<!-- {match['name']} -->\n{TABLES[match['name']]()}<!-- /{match['name']} -->", text
-    )
+    text = _TABLE.sub(_table_again, text)
     # Each command is a process of its own, most of whose time is start-up.
     wanted = list(dict.fromkeys(commands(text)))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outputs = dict(zip(wanted, pool.map(output_of, wanted), strict=True))
     return _CONSOLE.sub(lambda match: f"```console\n$ {match['command']}\n{outputs[match['command']]}```", text)
+
+
+def _table_again(match: re.Match[str]) -> str:
+    # Tables of benchmarks are written by the benchmarks.
+    name = match["name"]
+    return f"<!-- {name} -->\n{TABLES[name]()}<!-- /{name} -->" if name in TABLES else match[0]
 
 
 def output_of(command: str) -> str:
@@ -101,6 +105,20 @@ def formats_list() -> str:
     return textwrap.fill(", ".join(f"`{each.name}`" for each in FORMATS) + ".", 118, break_on_hyphens=False) + "\n"
 
 
+def formats_table() -> str:
+    """One row per log format: its name, whose it is, and the names that bear the loss and the gradient norm in it."""
+    from mhcdiag.runlogs import FORMATS
+
+    def named(names: tuple[str, ...]) -> str:
+        return ", ".join(f"`{name}`" for name in names) or "by its words"
+
+    rows = ["| format | written by | loss | gradient norm |\n", "| --- | --- | --- | --- |\n"]
+    for one in FORMATS:
+        loss, norm = (named(one.preferred.get(name, ())) for name in ("loss", "grad_norm"))
+        rows.append(f"| `{one.name}` | {one.title.replace('|', chr(92) + '|')} | {loss} | {norm} |\n")
+    return "".join(rows)
+
+
 def help_pages() -> str:
     """A heading per command, and its help page as a console example."""
     from mhcdiag.cli.main import COMMANDS
@@ -111,13 +129,30 @@ def help_pages() -> str:
     )
 
 
+def input_study(name: str) -> str:
+    """One table of the study of inputs, from its CSV."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import input_study_tables
+    finally:
+        sys.path.pop(0)
+    table: str = getattr(input_study_tables, name)(input_study_tables.read_table())
+    return table
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bands": bands_table,
     "layouts": layout_rows,
     "containers": container_rows,
     "reports": report_rows,
     "formats": formats_list,
+    "log_formats": formats_table,
     "commands": help_pages,
+    "study_verdicts": lambda: input_study("verdicts"),
+    "study_predictors": lambda: input_study("by_predictor"),
+    "study_decades": lambda: input_study("by_decade"),
+    "study_constrained": lambda: input_study("constrained"),
+    "study_runs": lambda: input_study("by_run"),
 }
 """What stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 

@@ -111,6 +111,7 @@ def test_the_action_checks_annotates_and_tells_the_verdict(job, tmp_path, monkey
         "REPORTS": "junit.xml\n",
         "SUMMARY": "true",
         "STRICT": strict,
+        "REQUIRE": "",
     }
     assert set(given) == set(step["env"])
     for name, value in {**given, "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "outputs"}.items():

@@ -18,10 +18,22 @@ from trainlogs import healthy, spiky, write_jsonl
 import mhcdiag
 from mhcdiag.cli.main import app
 from mhcdiag.errors import SettingError
-from mhcdiag.usecases.options import GainOptions, LogOptions
+from mhcdiag.usecases.options import GainOptions, LogOptions, WeightsOptions
 
 SAMPLE = str(Path(__file__).parents[1] / "sample_checkpoints" / "mhc.safetensors")
-FUNCTIONS = ("gain", "health", "inspect", "conformance", "capture", "spikes", "follow", "trend", "check", "cost")
+FUNCTIONS = (
+    "gain",
+    "health",
+    "weights",
+    "inspect",
+    "conformance",
+    "capture",
+    "spikes",
+    "follow",
+    "trend",
+    "check",
+    "cost",
+)
 
 IMPORT_ALL = """
 import json, pkgutil, sys
@@ -75,8 +87,9 @@ def test_a_name_that_is_not_there_is_no_attribute() -> None:
 # The command line and the functions take the same options
 
 PRINTED = {
-    "gain": {"max_gain", "gate_on", "require", "strict", "as_json", "plot", "heatmap", "verbose", "quiet"},
-    "health": {"fail_on", "strict", "as_json", "verbose", "quiet"},
+    "gain": {"scan", "max_gain", "gate_on", "require", "strict", "as_json", "plot", "heatmap", "verbose", "quiet"},
+    "health": {"scan", "fail_on", "strict", "as_json", "verbose", "quiet"},
+    "weights": {"fail_on", "strict", "as_json", "as_csv", "verbose", "quiet"},
     "inspect": {"as_json", "verbose"},
     "capture": set(),
     "spikes": {
@@ -142,6 +155,11 @@ def test_a_record_of_options_is_the_keywords_of_its_function(record: type, name:
     assert mine == {key: value for key, value in keywords_of(name).items() if key != "ranks"}
 
 
+def test_a_record_of_options_holds_what_is_common_to_all_scans_of_weights() -> None:
+    mine = {field.name: field.default for field in fields(WeightsOptions)}
+    assert mine == {key: value for key, value in keywords_of("weights").items() if key != "key"}
+
+
 def test_following_takes_what_reading_takes() -> None:
     follow, spikes = keywords_of("follow"), keywords_of("spikes")
     assert {name: follow[name] for name in spikes} == spikes
@@ -169,6 +187,8 @@ def test_the_default_rule_has_one_name() -> None:
         ("health", {"seed": -1}, "seed -1: expected at least 0"),
         ("health", {"tokens": 0}, "0 tokens: expected 1 to"),
         ("health", {"only": ["nothing"]}, "there is no check 'nothing'"),
+        ("weights", {"sample": 0.0}, r"sample 0\.0: expected a share above 0 and at most 1"),
+        ("weights", {"sample": 1.5}, r"sample 1\.5"),
         ("inspect", {"layout": "nothing"}, "there is no layout 'nothing'"),
         ("capture", {"text": "t", "out": "o", "tokens": 0}, "0 tokens in sequences of 1024"),
         ("spikes", {"z": -1.0}, r"z -1\.0: expected at least 0"),

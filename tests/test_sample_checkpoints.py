@@ -136,6 +136,18 @@ def test_random_inputs_understate_what_the_trained_model_did():
     assert captured > 100 * EXPECTED["samples"]["hc.safetensors"]["random"]["worst"]["forward"]["norm"]["value"]
 
 
+def test_aligned_inputs_come_near_to_what_the_trained_model_did():
+    """Deep in an explosion, at 2.4e8, where random inputs say 8,240; the default is `aligned`, and no longer random."""
+    captured = EXPECTED["captured"]["captured/hc.safetensors"]["worst"]
+    result = mhcdiag.gain(SAMPLES / "hc.safetensors")
+    assert result.inputs == "aligned"
+    for direction in ("forward", "backward"):
+        real = captured[direction]["norm"]["value"]
+        found = result.worst[direction, "norm"].value
+        assert real / 4 < found < 4 * real
+        assert found < result.bound[direction].reached < result.bound[direction].worst
+
+
 @pytest.mark.parametrize("name", ["residual.safetensors", "identity-hc.safetensors"])
 def test_the_controls_mix_nothing(name: str):
     result = mhcdiag.gain(SAMPLES / name)

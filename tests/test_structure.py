@@ -23,7 +23,7 @@ def test_no_bar_is_missed(structure) -> None:
 
 
 def test_a_gain_runs_through_few_files(structure) -> None:
-    assert 20 < structure.files_of_gain() <= 45
+    assert 20 < structure.files_of_gain() <= structure.GAIN_FILES
 
 
 def test_circles_and_chains_are_found(structure, tmp_path, monkeypatch) -> None:

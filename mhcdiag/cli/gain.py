@@ -17,12 +17,14 @@ def gain(
     ctx: typer.Context,
     checkpoints: options.Checkpoints,
     inputs: options.Inputs = None,
+    text: options.TextFile = None,
     tokens: options.Tokens = 1024,
     seed: options.Seed = 0,
     sites: options.Sites = None,
     key: options.Key = None,
     scan: options.Scan = None,
     layout: options.LayoutName = None,
+    assume: options.Assume = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
     sinkhorn_eps: options.SinkhornEps = None,
@@ -43,7 +45,8 @@ def gain(
 ) -> None:
     """How strongly signals and gradients grow through the residual streams of a checkpoint.
 
-    Headers and mixing tensors are measured; all weights are looked at for NaN and infinity (--no-scan).
+    Headers and mixing tensors are measured; all weights are looked at for NaN and infinity (--no-scan). With --inputs
+    text the model runs on real tokens, block by block.
     Exit codes: 0 within --max-gain, 1 above it or NaN, 2 could not judge.
 
     [bold]Examples[/bold]
@@ -51,6 +54,7 @@ def gain(
       mhcdiag gain model.safetensors
       mhcdiag gain checkpoints/step_12000 --inputs static --max-gain 30
       mhcdiag gain a.safetensors b.safetensors --plot gain.png --heatmap
+      mhcdiag gain checkpoints/step_12000 --inputs text --tokens 4096
       mhcdiag gain maps.safetensors --sites 31:60 --json
     """
     from mhcdiag.cli import output
@@ -64,7 +68,8 @@ def gain(
     from mhcdiag.usecases.gain import measurement
 
     chosen = GainOptions(
-        inputs=inputs, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout,
+        inputs=inputs, text=text, tokens=tokens, seed=seed, sites=parse_sites(sites), key=key, layout=layout,
+        assume=assume,
         orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, tanh=tanh, device=device,
         dtype=dtype,
     )  # fmt: skip

@@ -37,6 +37,7 @@ def health(
     key: options.Key = None,
     scan: options.Scan = None,
     layout: options.LayoutName = None,
+    assume: options.Assume = None,
     orientation: options.Orientation = None,
     sinkhorn_iters: options.SinkhornIters = None,
     threshold: Threshold = None,
@@ -67,7 +68,7 @@ def health(
 
     measure = partial(
         examine, against=against, captured=captured, inputs=inputs, tokens=tokens, seed=seed, key=key, layout=layout,
-        orientation=orientation, sinkhorn_iters=sinkhorn_iters, only=only.split(",") if only else (),
+        assume=assume, orientation=orientation, sinkhorn_iters=sinkhorn_iters, only=only.split(",") if only else (),
         thresholds=options.parse_thresholds(threshold or []),
     )  # fmt: skip
     look = look_beside(ctx, wanted=scan, key=key)

@@ -12,6 +12,7 @@ def inspect(
     checkpoints: options.Checkpoints,
     key: options.Key = None,
     layout: options.LayoutName = None,
+    assume: options.Assume = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -30,7 +31,7 @@ def inspect(
     from mhcdiag.results.verdict import EXIT_CODES, Verdict
     from mhcdiag.usecases.inspect import inspect as look
 
-    judge = partial(look, key=key, layout=layout)
+    judge = partial(look, key=key, layout=layout, assume=assume)
     found = [output.or_unreadable(path, judge) for path in output.with_progress(checkpoints, doing="looking at")]
     inspected = [each for each in found if isinstance(each, Inspection)]
     if as_json:

@@ -24,8 +24,10 @@ class InputsChoice(StrEnum):
     """`--inputs`."""
 
     STATIC = "static"
+    ALIGNED = "aligned"
     RANDOM = "random"
     EMBEDDING = "embedding"
+    TEXT = "text"
 
 
 class OrientationChoice(StrEnum):
@@ -33,6 +35,12 @@ class OrientationChoice(StrEnum):
 
     TARGET_ROWS = "target-rows"
     SOURCE_ROWS = "source-rows"
+
+
+class AssumeChoice(StrEnum):
+    """`--assume`."""
+
+    PLAIN = "plain"
 
 
 class DeviceChoice(StrEnum):
@@ -94,13 +102,23 @@ Checkpoints = Annotated[
 Inputs = Annotated[
     InputsChoice | None,
     typer.Option(
-        help="Where the input-dependent part comes from (default: random where there is one).",
+        help="Where the input-dependent part comes from (default: aligned where nothing constrains it, else random).",
         rich_help_panel=MAPS,
         show_default=False,
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Number of random tokens, or of token ids.", rich_help_panel=MAPS)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.", rich_help_panel=MAPS)]
+TextFile = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="What the model runs on with --inputs text (default: a text that ships here).",
+        rich_help_panel=MAPS,
+        show_default=False,
+    ),
+]
+Tokens = Annotated[int, typer.Option(min=1, help="Number of drawn tokens, or of token ids.", rich_help_panel=MAPS)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the drawn inputs.", rich_help_panel=MAPS)]
 Sites = Annotated[
     str | None,
     typer.Option(metavar="FIRST:LAST", help="Only these sites, counted from 1.", rich_help_panel=MAPS),
@@ -109,6 +127,14 @@ Key = Annotated[
     str | None, typer.Option(help="Which state dict of a pickle that holds several.", rich_help_panel=INPUT)
 ]
 LayoutName = Annotated[str | None, typer.Option("--layout", help="Read as this layout only.", rich_help_panel=INPUT)]
+Assume = Annotated[
+    AssumeChoice | None,
+    typer.Option(
+        help="What nothing explains leaves the residual stream alone; said in the report.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 Orientation = Annotated[
     OrientationChoice | None,
     typer.Option(help="What rows of the stored matrix stand for.", rich_help_panel=INPUT, show_default=False),

@@ -281,8 +281,13 @@ def _draw(report: "SpikesReport", path: Path, *, log_scale: bool) -> None:
 def _list_series(paths: Sequence[str], options: LogOptions) -> int:
     """Print the series of every log; return 2 if one could not be read, else 0."""
     from mhcdiag.usecases.log_judging import read_table
+    from mhcdiag.usecases.spikes import logs_at
 
-    tables = [or_unreadable(path, lambda path: read_table(path, options)) for path in paths]
+    found = logs_at(paths, lambda found: complain(found.reason))
+    tables = [
+        log if isinstance(log, Unreadable) else or_unreadable(log, lambda path: read_table(path, options))
+        for log in found
+    ]
     for table in tables:
         if not isinstance(table, Unreadable):
             _print_series(table)

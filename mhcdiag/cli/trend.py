@@ -65,6 +65,15 @@ StreamRms = Annotated[
         show_default=False,
     ),
 ]
+GainKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Judge this gain column of a log (repeatable; default: composite before single, worst before mean).",
+        rich_help_panel=options.INPUT,
+        show_default=False,
+    ),
+]
 MaxGain = Annotated[
     float, typer.Option(min=0.0, help="Fail above this gain at any step.", rich_help_panel=options.GATE)
 ]
@@ -100,8 +109,10 @@ def trend(
     paths: Paths,
     log: Log = None,
     inputs: options.Inputs = None,
+    text: options.TextFile = None,
     fit_from: FitFrom = None,
     stream_rms: StreamRms = None,
+    gain_key: GainKey = None,
     max_gain: MaxGain = DEFAULT_MAX_GAIN,
     max_doubling_rate: MaxRate = None,
     no_crossing_before: NoCrossing = None,
@@ -113,12 +124,14 @@ def trend(
 ) -> None:
     """How fast the gain of a run grows over its steps, and when it may cross which limit.
 
-    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log. A projection is no promise.
+    Judged is the worst composite (norm) of checkpoints, or the gain columns of a log, which are of real tokens and win
+    over checkpoints on made-up inputs. A projection is no promise.
     Exit codes: 0 within the limits, 1 outside, 2 no trend: one point only, steps missing or equal.
 
     [bold]Examples[/bold]
 
       mhcdiag trend runs/hc --log runs/hc/train.jsonl --plot trend.png
+      mhcdiag trend runs/hc --inputs text
       mhcdiag trend step_*.safetensors --max-doubling-rate 5
       mhcdiag trend train.jsonl --no-crossing-before 50000
     """
@@ -135,7 +148,17 @@ def trend(
         strict=strict,
     )
     with joined_ranks() as ranks:
-        judged = _measured(paths, gate, ranks, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms)
+        judged = _measured(
+            paths,
+            gate,
+            ranks,
+            log=log,
+            inputs=inputs,
+            text=text,
+            fit_from=fit_from,
+            stream_rms=stream_rms,
+            gain_keys=gain_key or (),
+        )
         if not ranks.rank:
             _write_figures(judged, plot=plot, html=html)
             _print_trend(judged, paths[0], as_json=as_json, quiet=quiet)
@@ -150,15 +173,26 @@ def _measured(
     *,
     log: str | None,
     inputs: str | None,
+    text: str | None,
     fit_from: float | None,
     stream_rms: float | None,
+    gain_keys: Sequence[str],
 ) -> "JudgedTrend | Unreadable":
     """Measure and judge; what gives no trend is a record, and one line on stderr."""
     from mhcdiag.policies.verdicts import judge_trend
     from mhcdiag.usecases.trend import trend
 
     try:
-        found = trend(paths, log=log, inputs=inputs, fit_from=fit_from, stream_rms=stream_rms, ranks=ranks)
+        found = trend(
+            paths,
+            log=log,
+            inputs=inputs,
+            text=text,
+            fit_from=fit_from,
+            stream_rms=stream_rms,
+            gain_keys=gain_keys,
+            ranks=ranks,
+        )
         return judge_trend(found, gate)
     except MhcdiagError as error:
         complain(str(error))

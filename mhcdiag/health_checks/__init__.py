@@ -1,6 +1,7 @@
 """What may be wrong with the mixers of a model, and with models that have none: one check a file."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 from mhcdiag.errors import SettingError
 from mhcdiag.health_checks.families import (
@@ -13,14 +14,15 @@ from mhcdiag.health_checks.families import (
     gain,
     gauge,
     norms,
+    precision,
     scales,
     sinkhorn,
     site_gates,
     streams,
     writers,
 )
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, not_checkable
-from mhcdiag.results.health import CheckResult
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject
+from mhcdiag.results.health import CheckResult, Finding, Severity
 
 CHECKS: tuple[HealthCheck, ...] = (
     gain.CHECK,
@@ -30,6 +32,7 @@ CHECKS: tuple[HealthCheck, ...] = (
     collapse.CHECK,
     streams.CHECK,
     site_gates.CHECK,
+    precision.CHECK,
     gauge.CHECK,
     activations.CHECK,
     scales.CHECK,
@@ -86,10 +89,34 @@ def _result(check: HealthCheck, subject: Subject, changed: Mapping[str, float]) 
         thresholds=limits,
         overall=found.overall,
         per_site=found.per_site,
-        findings=found.findings,
+        findings=found.findings if _has_failed(found) else (*_not_a_number(found, subject), *found.findings),
         not_checkable=found.not_checkable,
+        skipped=found.skipped,
         evidence=found.evidence,
         qualification=found.qualification,
+    )
+
+
+def _has_failed(found: Outcome) -> bool:
+    return any(finding.severity is Severity.FAIL for finding in found.findings)
+
+
+def _not_a_number(found: Outcome, subject: Subject) -> tuple[Finding, ...]:
+    """A failure where a number of a check is NaN and the check itself has not failed: NaN is above no limit."""
+    whole = [name for name, value in found.overall.items() if isnan(value)]
+    at = {name: [i for i, value in enumerate(values) if isnan(value)] for name, values in found.per_site.items()}
+    sites = sorted({i for places in at.values() for i in places})
+    names = [*whole, *(name for name, places in at.items() if places and name not in whole)]
+    if not names:
+        return ()
+    return (
+        Finding(
+            severity=Severity.FAIL,
+            what=f"{', '.join(names).replace('_', ' ')}: NaN, since what was read holds NaN or infinity",
+            site=subject.sites[sites[0]] if sites else "",
+            sites=len(sites),
+            advice="go back to a sound checkpoint",
+        ),
     )
 
 
@@ -97,7 +124,11 @@ def _outcome(check: HealthCheck, subject: Subject, limits: Mapping[str, float]) 
     try:
         return check.run(subject, limits)
     except RuntimeError:
-        # LAPACK's factorisations refuse NaN and infinity; `collapse` names the sites. Anything else is a bug.
-        if subject.maps.isfinite().all():
+        # LAPACK's factorisations refuse NaN and infinity. Anything else is a bug.
+        broken = [i for i, of_site in enumerate(subject.maps) if not of_site.isfinite().all()]
+        if not broken:
             raise
-        return not_checkable("a mapping holds NaN or infinity")
+        what, advice = "a mapping holds NaN or infinity", "go back to a sound checkpoint"
+        site = subject.sites[broken[0]]
+        finding = Finding(severity=Severity.FAIL, what=what, site=site, sites=len(broken), advice=advice)
+        return Outcome(overall={}, per_site={}, findings=(finding,))

@@ -11,23 +11,27 @@ A check never raises for what a model holds: what it cannot look at is `not_chec
 every limit. `tests/health_checks/test_registry.py` names the file that is in no list.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mhcdiag.mappings.diagonal import SiteFactors
 from mhcdiag.mappings.interface import SiteGates
 from mhcdiag.mappings.parametric import ParametricStack
 from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.results.verdict import GainEvidence
-from mhcdiag.weight_readers.records import PlainWeights, Prediction, SiteActivations
+from mhcdiag.weight_readers.records import Coarse, GateSpread, PlainWeights, Prediction, SiteActivations
 
 TINY = 1e-300
 """In place of zero, where a quotient or a logarithm follows: a normal float64, whose inverse is finite, too."""
+UNREAD_SPREADS = "the input-dependent part of pre and post: this layout stores it in no way that is known"
+"""What checks of pre and post skip where only the static part could be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +53,20 @@ class Subject:
     """Directions in which the layout says that sums are 1."""
     earlier: "Subject | None"
     """The checkpoint to compare with."""
+    gate_spreads: tuple[GateSpread, ...] | None = None
+    """How far inputs move their logits, by site; None where nothing moves them, or where that could not be read."""
+    coarse: Coarse | None = None
+    """Mixing parameters that are stored in 16 bits; None where there are no parameters."""
+    redrawn: Callable[[], Iterable[Tensor]] | None = None
+    """H_res of these parameters as stored, then of others that are rounded to the same."""
+    unread_spreads: bool = False
+    """Whether something moves them that could not be read."""
     branch_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """LayerScale and ReZero factors by full name, in file order."""
-    residual_scales: Mapping[str, Tensor] = field(default_factory=dict)
-    """Factors on the residual stream itself."""
+    residual_factors: SiteFactors | None = None
+    """Factors on the residual stream itself; None in most models."""
+    no_composite: str = ""
+    """Why the model has no fixed composite mapping, so that `maps` say nothing of its gain; empty where it has one."""
     predict: Callable[[], Mapping[str, Prediction]] | None = None
     """What the weights say of the captured sites, by the layout first and then by other readings; None where nothing
     was captured."""
@@ -75,6 +89,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     not_checkable: str = ""
     """Why it could not be checked; empty where it was."""
+    skipped: tuple[str, ...] = ()
+    """What of it could not be looked at, and why; empty where all was."""
     evidence: GainEvidence | None = None
     """What the check of the gain rests on; None for all others."""
     qualification: str = ""
@@ -115,8 +131,34 @@ def smallest(values: Iterable[float]) -> float:
     return -largest(-value for value in values)
 
 
+def over(value: float, by: float) -> float:
+    """A ratio of two sizes; 1 for nothing over nothing, infinite for something over nothing, NaN where one is.
+
+    >>> over(3.0, 2.0), over(3.0, 0.0), over(0.0, 0.0)
+    (1.5, inf, 1.0)
+    """
+    if by == 0:
+        return value if isnan(value) else 1.0 if value == 0 else inf
+    return value / by
+
+
+def role_of(name: str) -> str:
+    """A tensor's name with N for the number of its layer: the same for the same tensor of all layers.
+
+    >>> role_of("model.layers.11.input_layernorm.weight")
+    'model.layers.N.input_layernorm.weight'
+    """
+    return re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "N", name)
+
+
 def above(
-    sites: Sequence[str], values: Sequence[float], limits: Mapping[Severity, float], *, what: str, advice: str
+    sites: Sequence[str],
+    values: Sequence[float],
+    limits: Mapping[Severity, float],
+    *,
+    what: str,
+    advice: str,
+    none: str = "",
 ) -> list[Finding]:
     """One finding for all sites above the highest limit that any exceeds; NaN exceeds every limit.
 
@@ -130,12 +172,15 @@ def above(
         The message, with fields `value` and `limit` to be filled in.
     advice
         What to do.
+    none
+        The message in place of `what` where the number is infinite: a ratio to zero is told in words.
     """
     for severity, limit in sorted(limits.items(), key=lambda item: item[1], reverse=True):
         beyond = [i for i, value in enumerate(values) if not value <= limit]  # so written, NaN is beyond
         if beyond:
             worst = max(beyond, key=lambda i: values[i] if values[i] == values[i] else float("inf"))
             said = what.format(value=f"{values[worst]:.3g}", limit=f"{limit:g}")
+            said = none if none and values[worst] == inf else said
             return [Finding(severity=severity, what=said, site=sites[worst], sites=len(beyond), advice=advice)]
     return []
 

@@ -103,6 +103,11 @@ def section(checkpoint: NamedTensors, *nested: str) -> Mapping[str, Any]:
     return config
 
 
+def model_type(checkpoint: NamedTensors) -> str:
+    """`model_type` of the configuration; "" where there is none."""
+    return str((checkpoint.config or {}).get("model_type", ""))
+
+
 def integer(checkpoint: NamedTensors, config: Mapping[str, Any], *keys: str, at_least: int = 1) -> int | None:
     """The first of the keys that is set, as a whole number; None where none is."""
     for key in keys:

@@ -48,6 +48,8 @@ class MixerNames:
     """Tensor names in file order: a few hundred where the checkpoint has 70,000."""
     config_keys: tuple[str, ...]
     """Configuration keys that are not switched off, nested ones dotted."""
+    assume_plain: bool = False
+    """Whether the user says that what is not explained leaves the residual stream alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -116,7 +116,7 @@ class ParametricLayout:
             recipe=recipe,
             base=torch.stack([part.base for part in parts]),
             scale=torch.stack([_one(part.scale) for part in parts]),
-            factors=_factors(parts),
+            factors=_factors(parts, recipe),
             input_dependent=parts[0].scale is not None,
             blend=self._blend(parts),
             offset=_offset(parts),
@@ -164,15 +164,15 @@ class ParametricLayout:
             require_shape(checkpoint, name, shape, meaning=f"for n = {streams} streams")
 
 
-def _factors(parts: Sequence[ResidualPart]) -> tuple[LogitFactor, ...] | None:
+def _factors(parts: Sequence[ResidualPart], recipe: Recipe) -> tuple[LogitFactor, ...] | None:
     if parts[0].projection is None:
         return None
-    return tuple(_factor(part) for part in parts)
+    return tuple(_factor(part, keep=recipe.unconstrained) for part in parts)
 
 
-def _factor(part: ResidualPart) -> LogitFactor:
+def _factor(part: ResidualPart, *, keep: bool) -> LogitFactor:
     assert part.projection is not None
-    factor = logit_factor(part.projection)
+    factor = logit_factor(part.projection, keep=keep)
     return factor if part.free_inputs is None else replace(factor, inputs=part.free_inputs)
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import require_layers
+from mhcdiag.layouts.checks import model_type, require_layers
 from mhcdiag.layouts.interface import MixerNames, Recognition, Site
 from mhcdiag.namedtensors import NamedTensors, natural_key
 
@@ -174,11 +174,6 @@ def recognise_blocks(checkpoint: NamedTensors, blocks: Blocks, spelling: BlockSp
         excluded=tuple(sorted(excluded)),
         assumed=() if layers is not None else (NO_LAYER_COUNT,),
     )
-
-
-def model_type(checkpoint: NamedTensors) -> str:
-    """`model_type` of the configuration; "" where there is none."""
-    return str((checkpoint.config or {}).get("model_type", ""))
 
 
 def _only_trunk(

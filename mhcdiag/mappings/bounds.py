@@ -1,5 +1,7 @@
 """Bounds on composite gains: what no input can exceed, in the definition `norm`."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -184,7 +186,12 @@ def _inexact_side(sites: int, streams: int, *, least_sum: float) -> Bound:
 
 
 def _entrywise(entries: Float[Tensor, "site stream stream"], parameters: ParametricStack) -> dict[Direction, Bound]:
-    return _norms(entries.unsqueeze(-1), _why(parameters), nonnegative=True)
+    return entrywise_bounds(list(entries), why=_why(parameters))
+
+
+def entrywise_bounds(entries: Sequence[Float[Tensor, "stream stream"]], *, why: str) -> dict[Direction, Bound]:
+    """Norms of all products of the largest absolute entries, site by site."""
+    return _norms(torch.stack(list(entries)).unsqueeze(-1), why, nonnegative=True)
 
 
 def _norms(maps: Float[Tensor, "site stream stream 1"], why: str, *, nonnegative: bool) -> dict[Direction, Bound]:

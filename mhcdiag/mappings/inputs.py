@@ -51,20 +51,32 @@ class LogitFactor:
     """R of W = Q R in float64, its diagonal not negative, so that it does not depend on the linear algebra library."""
     inputs: int
     """Number d of inputs of the projection."""
+    weight: Float[Tensor, "input logit"] | None = None
+    """W itself, where several sites are to see the same input: their factors do not say how they lie to each other."""
 
     def column_norms(self) -> Float[Tensor, " logit"]:
         """L2 norm of each column of W."""
         return self.triangle.square().sum(dim=0).sqrt()
 
 
-def logit_factor(weight: Float[Tensor, "input logit"]) -> LogitFactor:
-    """QR factor of a projection W [d, k]; a projection that holds NaN or infinity gives a factor of NaN."""
+def logit_factor(weight: Float[Tensor, "input logit"], *, keep: bool = False) -> LogitFactor:
+    """QR factor of a projection W [d, k]; a projection that holds NaN or infinity gives a factor of NaN.
+
+    Parameters
+    ----------
+    weight
+        W, a norm's weight folded in.
+    keep
+        Whether to keep W: small for hyper-connections (0.5 MB a site at most), 7 MB a site for DeepSeek-V4-Pro.
+    """
     inputs, logits = weight.shape
+    kept = weight if keep else None
     if not weight.isfinite().all():
-        return LogitFactor(triangle=torch.full((min(inputs, logits), logits), torch.nan).double(), inputs=inputs)
+        triangle = torch.full((min(inputs, logits), logits), torch.nan).double()
+        return LogitFactor(triangle=triangle, inputs=inputs, weight=kept)
     triangle = torch.linalg.qr(weight.double(), mode="r").R
     signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0).to(triangle.dtype)
-    return LogitFactor(triangle=triangle * signs[:, None], inputs=inputs)
+    return LogitFactor(triangle=triangle * signs[:, None], inputs=inputs, weight=kept)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,6 +39,11 @@ class Recipe:
     proposals: int = 1
     """Number of matrices that are constrained one by one and then averaged (mHCv2)."""
 
+    @property
+    def unconstrained(self) -> bool:
+        """Whether these are hyper-connections whose streams are normalised one by one, so that nothing limits them."""
+        return self.constraint is None and self.norm.per_stream and self.proposals == 1
+
     def orient(self, stored: Float[Tensor, "*batch row column token"]) -> Float[Tensor, "*batch stream stream token"]:
         """From the stored orientation to x_new = H x."""
         return stored.transpose(-3, -2) if self.orientation is Orientation.SOURCE_ROWS else stored
@@ -126,14 +131,14 @@ class ParametricStack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaticMaps:
-    """One mapping per site, the same for every token."""
+    """Mappings that are at hand: one per site, the same for every token, or those of a few inputs."""
 
     stack: Stack
-    maps: Float[Tensor, "site stream stream 1"]
+    maps: Float[Tensor, "site stream stream token"]
     tokens: int = 1
 
     def chunk(self, start: int, stop: int, *, device: str = "cpu") -> Float[Tensor, "site stream stream token"]:
-        """The mappings, as one token."""
+        """The mappings; without more of them, those of one pseudo-token."""
         return self.maps[..., start:stop].to(device)
 
 
@@ -155,13 +160,15 @@ class RandomMaps:
         matrices = len(self.samplers) * self.tokens
         maps = [
             finish(
-                self._logits(site, start, stop, device)[None], self.parameters, slice(site, site + 1), matrices=matrices
+                self.logits(site, start, stop, device)[None], self.parameters, slice(site, site + 1), matrices=matrices
             )[0]
             for site in range(len(self.samplers))
         ]
         return torch.stack(maps)
 
-    def _logits(self, site: int, start: int, stop: int, device: str) -> Float[Tensor, "proposal row column token"]:
+    def logits(
+        self, site: int, start: int, stop: int, device: str = "cpu"
+    ) -> Float[Tensor, "proposal row column token"]:
         """Logits of one site: one site at a time stays in the processor's cache through all Sinkhorn iterations."""
         parameters = self.parameters
         proposals, (rows, columns) = parameters.recipe.proposals, parameters.base.shape[-2:]

@@ -6,7 +6,7 @@ per token, then reduced over tokens.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -16,11 +16,15 @@ from torch import Tensor
 from mhcdiag.errors import MhcdiagError, RankError
 from mhcdiag.kernels.composite.dispatch import choose_kernel
 from mhcdiag.kernels.composite.interface import Kernel
+from mhcdiag.kernels.composite.reference import span_sums
+from mhcdiag.mappings.diagonal import DiagonalGains, SiteFactors, diagonal_gains
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Stack
+from mhcdiag.mappings.parametric import StaticMaps
 from mhcdiag.measures.chunks import ChunkMeasurer, ChunkSums
 from mhcdiag.measures.reductions import TokenQuantiles, curves, mean_matrices
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import (
+    Bound,
     Curve,
     CurveKey,
     Definition,
@@ -225,19 +229,80 @@ def worst_span(spans: Sequence[Curve], sites: Sequence[str]) -> WorstSpan:
     return WorstSpan(value=largest, from_site=sites[a], to_site=sites[a + length])
 
 
+def with_reached(
+    bounds: Mapping[Direction, Bound], worst_inputs: StaticMaps, measured: Gains
+) -> dict[Direction, Bound]:
+    """Bounds with what some input reaches over the worst span, in the definition `norm`.
+
+    A bound that holds for any input may be loose by orders of magnitude. What some input reaches says how loose: the
+    largest gain of any input that was measured or searched for, whether a token could have it or not.
+
+    Parameters
+    ----------
+    bounds
+        What no input can exceed.
+    worst_inputs
+        Mappings of inputs that were searched for.
+    measured
+        Gains of inputs that were measured; some of these may exceed what was searched for.
+
+    Returns
+    -------
+    dict
+        `reached` is at most `worst`: rounding alone could lift it above, where the bound itself is reached.
+    """
+    searched = [span_sums(worst_inputs.maps[..., token : token + 1]) for token in range(worst_inputs.tokens)]
+    found = {}
+    for direction, bound in bounds.items():
+        key = (direction, Definition.NORM)
+        numbers = [
+            number for sums in searched for a in range(len(sums[key].mantissa)) for number in sums[key][a].numbers()
+        ]
+        numbers += _measured(measured, direction)
+        reached = max((number for number in numbers if is_finite(number)), default=None)
+        found[direction] = replace(bound, reached=_at_most(reached, bound.worst))
+    return found
+
+
+def _at_most(reached: Number | None, bound: Number | None) -> Number | None:
+    return reached if reached is None or bound is None else min(reached, bound)
+
+
+def _measured(measured: Gains, direction: Direction) -> Iterator[Number]:
+    """The worst span on average, and the largest of each product over tokens."""
+    yield measured.worst[direction, Definition.NORM].value
+    for kind in Kind:
+        yield from measured.curves[kind, direction, Definition.NORM, Reduction.MAX]
+
+
 def identity_gains(stack: Stack) -> Gains:
     """The record that measuring identity mappings would give."""
     sites = len(stack.sites)
     ones: Curve = (1.0,) * sites
+    triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
+    return _constant_gains(stack, DiagonalGains(single=ones, prefix=ones, suffix=ones, spans=triangle))
+
+
+def factor_gains(stack: Stack, factors: SiteFactors) -> Gains:
+    """The record that measuring diagonal mappings would give, from the factors on their diagonals."""
+    gains = _constant_gains(stack, diagonal_gains(factors))
+    if factors.shape[1] > 1:
+        return gains  # [channel, channel] matrices are no record
+    product = float(factors.double().prod())
+    return replace(gains, mean_mappings=tuple(((float(f),),) for f in factors[:, 0]), mean_composite=((product,),))
+
+
+def _constant_gains(stack: Stack, gains: DiagonalGains) -> Gains:
+    """Gains that are the same for every token, in both directions and definitions."""
+    of_kind = {Kind.SINGLE: gains.single, Kind.PREFIX: gains.prefix, Kind.SUFFIX: gains.suffix}
     curves: dict[CurveKey, Curve] = {
-        (kind, direction, definition, reduction): ones
+        (kind, direction, definition, reduction): of_kind[kind]
         for kind in Kind
         for direction in Direction
         for definition in Definition
         for reduction in _REDUCTIONS
     }
-    triangle: tuple[Curve, ...] = tuple((math.nan,) * a + (1.0,) * (sites - a) for a in range(sites))
-    spans = {(direction, definition): triangle for direction in Direction for definition in Definition}
+    spans = {(direction, definition): gains.spans for direction in Direction for definition in Definition}
     return Gains(
         curves=curves,
         spans=spans,
@@ -245,5 +310,5 @@ def identity_gains(stack: Stack) -> Gains:
         tokens=1,
         span_tokens=1,
         sinkhorn=None,
-        nonfinite_tokens=(0,) * sites,
+        nonfinite_tokens=(0,) * len(stack.sites),
     )

@@ -5,29 +5,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mhcdiag.measures.slope_interval import slope_interval
 from mhcdiag.results.numbers import Number, is_finite, log10_of, within
 from mhcdiag.results.trend import Crossing, Growth
 
-LEAST_POINTS = 4
-"""Points that a fit takes at least, if there are as many."""
-AUTOCORRELATED = 10
-"""Points from which the correlation of neighbouring residuals is estimated: with fewer it is noise."""
-STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % points of Student's t for 1 to 30 degrees of freedom."""
-NORMAL = 1.96
-"""The same for more degrees of freedom, where Student's t is some 4 % above the normal distribution, and nearer with
-each."""
+LEAST_POINTS = 6
+"""Points that a fit takes at least, if there are as many: four leave two degrees of freedom, so that the interval is
+seven standard errors wide to either side, and gains that double from each checkpoint to the next do not stand out."""
 
 
 def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: float | None = None) -> Growth:
     """Fit ln(gain) = a + rate * step by least squares to the later half of a run.
 
     The early part of a run tells little of its end, so the fit takes the points of the later half of the steps, and at
-    least the last four. The interval is Student's, widened by sqrt((1 + r) / (1 - r)) for residuals whose neighbours
-    correlate by r.
+    least the last six. The interval allows for noise whose neighbours correlate (`slope_interval`).
 
     Parameters
     ----------
@@ -51,11 +42,11 @@ def fit_growth(steps: Sequence[float], gains: Sequence[Number], *, fit_from: flo
     if len(taken) < 2:
         return Growth(rate=math.nan, low=math.nan, high=math.nan, points=len(taken), first_step=start, last_step=start)
     x, y = np.array(taken).T
-    rate, half_width = _slope(x, y)
+    slope = slope_interval(x, y)
     return Growth(
-        rate=rate,
-        low=rate - half_width,
-        high=rate + half_width,
+        rate=slope.rate,
+        low=slope.low,
+        high=slope.high,
         points=len(taken),
         first_step=float(x[0]),
         last_step=float(x[-1]),
@@ -105,23 +96,3 @@ def project(steps: Sequence[float], gains: Sequence[Number], growth: Growth, *, 
 
 def _usable(gain: Number) -> bool:
     return is_finite(gain) and math.isfinite(log10_of(gain))
-
-
-def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and half the width of its interval; the latter NaN for two points."""
-    offset = x - x.mean()
-    spread = float((offset**2).sum())
-    rate = float((offset * (y - y.mean())).sum() / spread)
-    freedom = len(x) - 2
-    if freedom < 1:
-        return rate, math.nan
-    residuals = y - y.mean() - rate * offset
-    variance = float((residuals**2).sum()) / freedom
-    student = STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL
-    correlation = 0.0
-    if len(x) >= AUTOCORRELATED and variance > 0:
-        together = float((residuals[1:] * residuals[:-1]).sum() / (residuals**2).sum())
-        # Negative correlation would narrow the interval on the word of few points; 1 would widen it without end.
-        correlation = min(max(together, 0.0), 0.95)
-    widening = math.sqrt((1 + correlation) / (1 - correlation))
-    return rate, student * widening * math.sqrt(variance / spread)

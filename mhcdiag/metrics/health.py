@@ -41,6 +41,7 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "as it is": "largest |x_out - post branch - H x| / |x| over captured sites",
             "from weights": "the same with H as the weights give it",
+            "scale": "largest |a - 1| in x_out = a H x + b post branch over captured sites",
         },
         fractions={},
         source="captured activations against H x",
@@ -50,16 +51,18 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         factors={
             "residual": "token mean of max |sum - 1| of a site, on the side not normalised last",
             "log_sum": "token mean of max |ln sum| of the whole composite on that side",
-            "logit_range": "largest minus smallest static logit of a site over the temperature",
-            "iterations_needed": "ln(tolerance) / (2 ln sigma2) of a site",
+            "logit_range": "largest minus smallest logit of a site over the temperature, token mean",
+            "iterations_needed": "iterations until the residual of a site is 0.001",
+            "iterations_every_token": "the same for each of the tokens",
         },
         fractions={},
-        source="Knight 2008; arXiv 2601.05732",
+        source="arXiv 2601.05732, 2601.21579",
         false_alarms="A few percent at single sites are usual after 20 iterations.",
     ),
     "frozen": CheckNumbers(
         factors={
             "inert_sites": "number of sites whose H_res is the identity",
+            "permuted_sites": "number of sites whose H_res swaps streams and mixes none",
             "uniform_sites": "number of sites whose rows are uniform",
             "from_identity": "1 - tr(H)/n of a site",
             "moved": "largest change of a logit of a site since the earlier checkpoint",
@@ -94,12 +97,23 @@ NUMBERS: Mapping[str, CheckNumbers] = {
             "dynamic_share": "deviation of the input-dependent logits over that of the static ones, of a site",
         },
         fractions={
-            "saturated": "share of pre and post logits beyond +-6",
+            "saturated": "share of pre and post logits beyond +-6, for inputs of RMS 1",
+            "saturated_at_site": "the same of a site",
             "tanh_saturated": "share of the inputs of tanh beyond +-2 of a site, for inputs of RMS 1",
             "negative_row_sums": "share of negative row sums of a site (HC)",
         },
         source="arXiv 2512.24880 (alpha starts at 0.01)",
         false_alarms="alpha grows in healthy runs too: watch its growth.",
+    ),
+    "precision": CheckNumbers(
+        factors={
+            "coarse_tensors": "number of mixing tensors that are stored in 16 bits",
+            "h_change": "how far rounding to 16 bits may have changed H_res of a site",
+            "gain_change": "the same of the composite gain, as a share of it",
+        },
+        fractions={},
+        source="half a unit of the last stored place; llama.cpp #28696",
+        false_alarms="Some families release their mixers in BF16.",
     ),
     "gauge": CheckNumbers(
         factors={
@@ -147,7 +161,11 @@ NUMBERS: Mapping[str, CheckNumbers] = {
         false_alarms="A bound is not reached: real logits are often ten times smaller.",
     ),
     "norms": CheckNumbers(
-        factors={"extreme": "largest |g| over the median of a norm weight"},
+        factors={
+            "extreme": "largest |g| over the median of a norm weight",
+            "level_off": "factor between a norm weight's median and that of the same norm in all layers",
+            "smallest_level": "smallest median |g| of a norm weight",
+        },
         fractions={
             "dead": "share of |g| at most 0.001 of the median, of the worst norm",
             "negative": "share of negative weights, of the worst norm",
@@ -176,7 +194,11 @@ def _metrics() -> Iterator[Metric]:
     for name, severity in FINDINGS.items():
         explanation = _of_findings(f"Number of findings of severity {severity}, over all checks")
         yield _metric(name, explanation, partial(_count, severity))
-    yield _metric("unchecked", _of_findings("Number of checks that could not be made"), _unchecked)
+    yield _metric(
+        "unchecked",
+        _of_findings("Number of checks that could not be made, or not of all that they look at,"),
+        _unchecked,
+    )
     for check, numbers in NUMBERS.items():
         for unit, meanings in (("factor", numbers.factors), ("fraction", numbers.fractions)):
             for key, meaning in meanings.items():
@@ -226,7 +248,7 @@ def _count(severity: Severity, result: HealthResult, _question: Question) -> Fou
 
 
 def _unchecked(result: HealthResult, _question: Question) -> Found:
-    names = [check.name for check in result.checks if check.not_checkable]
+    names = [check.name for check in result.checks if check.not_checkable or check.skipped]
     return Found(value=float(len(names)), place=ValuePlace(text=", ".join(names)) if names else None)
 
 

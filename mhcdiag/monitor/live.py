@@ -2,15 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from torch import Tensor, distributed, nn
 
-from mhcdiag.errors import OutputError, SettingError
+from mhcdiag.errors import SettingError
+from mhcdiag.livepasses.stacks import LiveStack
 from mhcdiag.monitor.alarm import Alarm, AlarmAction, logger
 from mhcdiag.monitor.catching import MapCatcher
-from mhcdiag.monitor.reducing import can_report, is_distributed, live_gains
+from mhcdiag.monitor.reducing import agreed_stacks, is_distributed, live_gains
 from mhcdiag.monitor.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from mhcdiag.results.gain import LiveGains
 
@@ -19,7 +20,12 @@ class Monitor:
     """Measures the composite gain of a model in training, every so many steps.
 
     It never changes the run: hooks read what a forward pass computed, draw no random number, and register neither
-    parameter nor buffer. Nothing waits for the device but a report.
+    parameter nor buffer; one that fails is taken away with one warning, and never ends the run. Nothing waits for the
+    device but a report.
+
+    Every call of every site counts, in the order in which they ran: a module that runs three times counts three times.
+    Stacks that do not share their streams, such as an encoder and a decoder, are told apart by the streams that pass
+    from block to block, or by names, and each has gains of its own.
 
     ::
 
@@ -36,6 +42,9 @@ class Monitor:
         Steps between two reports; the first step is reported.
     tokens
         Most tokens per rank and report, spread over batch and positions of the first forward pass of the step.
+    stacks
+        Beginnings of sites' paths, such as ("encoder", "decoder"): the sites under each are one stack, whatever was
+        found out otherwise.
     jsonl
         File to which reports are appended, one line each, by rank 0.
     tensorboard, wandb
@@ -59,6 +68,7 @@ class Monitor:
         *,
         every: int = 10,
         tokens: int = 256,
+        stacks: Sequence[str] = (),
         jsonl: str | os.PathLike[str] | None = None,
         tensorboard: Any = None,
         wandb: Any = None,
@@ -70,9 +80,8 @@ class Monitor:
         if every < 1 or tokens < 1 or steps_done < 0:
             raise SettingError(f"every={every}, tokens={tokens}, steps_done={steps_done}: expected at least 1, 1 and 0")
         _refuse_limits(max_gain=max_gain, max_growth=max_growth)
-        self._model = model
         self._every = every
-        self._catcher = MapCatcher(tokens)
+        self._catcher = MapCatcher(model, tokens, (stacks,) if isinstance(stacks, str) else stacks)
         self._alarm = Alarm(max_gain=max_gain, max_growth=max_growth, action=_action(on_alarm))
         self._sinks: list[Sink] = []
         self._sinks += [] if jsonl is None or (is_distributed() and distributed.get_rank()) else [JsonLines(jsonl)]
@@ -86,8 +95,7 @@ class Monitor:
 
     def __enter__(self) -> Self:
         """Hook the model; the first step will be reported."""
-        if self._model is not None:
-            self._catcher.watch(self._model)
+        self._catcher.watch()
         self._catcher.arm()
         return self
 
@@ -96,12 +104,28 @@ class Monitor:
         self._catcher.release()
         self._catcher.unwatch()
 
-    def observe(self, site: str, maps: Tensor) -> None:
+    def observe(self, site: str, maps: Tensor, *, stack: str = "") -> None:
         """Hand over H_res of one site, where no hook can: [..., n, n] in the convention x_new = H x.
 
-        Sites are composed in the order in which they are handed over. Costs nothing at steps that are not reported.
+        Sites of one stack are composed in the order in which they are handed over. Costs nothing at steps that are not
+        reported.
+
+        Parameters
+        ----------
+        site
+            Name of the site. Where all sites come again in the same order within one step, those are further
+            micro-batches, and the first counts.
+        maps
+            H_res of every token.
+        stack
+            Name of the streams that it mixes, where the model has several kinds.
+
+        Raises
+        ------
+        mhcdiag.MhcdiagError
+            `maps` are no square matrices of real numbers.
         """
-        self._catcher.take(site, lambda: maps)
+        self._catcher.observe(site, maps, stack)
 
     def step(self) -> LiveGains | None:
         """Say that one training step is over; gives the report where one was due.
@@ -119,23 +143,38 @@ class Monitor:
 
     def _report(self) -> LiveGains | None:
         started = time.perf_counter()
-        caught = self._catcher.release()
-        if not can_report(caught, step=self._step):
+        stacks = agreed_stacks(self._catcher.release(), step=self._step)
+        if not stacks:
             return None
-        found = live_gains(caught, step=self._step)
+        found = self._gains_of(stacks)
+        if found is None:
+            return None
         before, self.last = self.last, found
         self.seconds += time.perf_counter() - started + self._catcher.seconds
-        self._catcher.seconds = 0.0
+        self._catcher.reset_seconds()
         if not (is_distributed() and distributed.get_rank()):
-            for sink in self._sinks:
-                try:
-                    sink.write(found)
-                except OutputError as error:  # a full disk must not end the training
-                    logger.warning("step %d: report not written: %s", self._step, error)
+            self._write(found)
         reason = self._alarm.reason(found, before)
         if reason is not None:
             self._alarm.raise_alarm(found, reason)
         return found
+
+    def _gains_of(self, stacks: tuple[LiveStack, ...]) -> LiveGains | None:
+        unread = tuple(self._catcher.unread)
+        if is_distributed():  # the other ranks wait for this one's part
+            return live_gains(stacks, step=self._step, unread=unread)
+        try:
+            return live_gains(stacks, step=self._step, unread=unread)
+        except Exception as error:  # noqa: BLE001 - whatever tensors hooks may see, a report must not end the training
+            logger.warning("step %d: no report of gains: %s: %s", self._step, type(error).__name__, error)
+            return None
+
+    def _write(self, found: LiveGains) -> None:
+        for sink in self._sinks:
+            try:
+                sink.write(found)
+            except Exception as error:  # noqa: BLE001 - a full disk or a tracker's server must not end the training
+                logger.warning("step %d: report not written: %s", self._step, error)
 
 
 def _refuse_limits(**limits: float | None) -> None:

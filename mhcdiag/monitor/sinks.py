@@ -39,7 +39,7 @@ class JsonLines:
         OutputError
             The file cannot be written.
         """
-        self._append(json.dumps({key: _jsonable(value) for key, value in asdict(found).items()}) + "\n")
+        self._append(json.dumps(as_json(found)) + "\n")
 
     def _append(self, text: str) -> None:
         try:
@@ -47,6 +47,23 @@ class JsonLines:
                 file.write(text)
         except OSError as error:
             raise OutputError(f"{self._path}: {error.strerror or error}") from error
+
+
+NAMES = {name: f"gain_{name}" for name in SCALARS}
+"""In JSON lines, where a column named "forward" would not say that it is a gain: `trend` finds these."""
+
+
+def as_json(found: LiveGains) -> dict[str, Any]:
+    """One report; of several stacks each by its name, without what they share."""
+    values = {NAMES.get(key, key): _jsonable(value) for key, value in asdict(found).items() if key != "stacks"}
+    ordered = {key: values.pop(key) for key in ("step", *NAMES.values())} | values
+    if found.stacks:
+        ordered["stacks"] = {each.stack: _without(as_json(each), "step", "stack", "unread") for each in found.stacks}
+    return ordered
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
 def _jsonable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from mhcdiag.plots.timeline import draw_series, shade_events, stacked_panels
 from mhcdiag.results.bands import LEVELS
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import is_finite
-from mhcdiag.results.trend import MEASURED, TrendResult
+from mhcdiag.results.trend import TrendResult
 
 LOG_SERIES = ("grad_norm", "loss")
 
@@ -31,7 +31,7 @@ def trend_figure(result: TrendResult) -> Figure:
         8 inches wide.
     """
     names = [name for name in LOG_SERIES if result.log is not None and name in result.log.series]
-    titles = [f"{result.path}: gain ({MEASURED[result.source]})", *names]
+    titles = [f"{result.path}: gain ({result.measured})", *names]
     with house_style():
         figure = stacked_panels(titles)
         panels = figure.axes
@@ -56,6 +56,7 @@ def _draw_gain(axes: Axes, result: TrendResult) -> None:
         colour = DIRECTION_COLOURS[direction]
         axes.plot(steps, exponents(curve), color=colour, marker=marker, markersize=3, linewidth=1.3, label=direction)
         _draw_fit(axes, result, direction)
+        _draw_beside(axes, result, direction)
     for level in LEVELS:
         if low < math.log10(level) < high:
             axes.axhline(math.log10(level), color=GREY, linewidth=0.6, linestyle=DOTTED)
@@ -76,6 +77,16 @@ def _draw_fit(axes: Axes, result: TrendResult, direction: Direction) -> None:
     middle = [sum(values) / len(fitted) for values in zip(*fitted, strict=True)]
     line = [middle[1] + growth.rate / math.log(10) * (step - middle[0]) for step, _ in fitted]
     axes.plot([step for step, _ in fitted], line, color=DIRECTION_COLOURS[direction], linewidth=0.8, linestyle=DASHED)
+
+
+def _draw_beside(axes: Axes, result: TrendResult, direction: Direction) -> None:
+    """The same run by another measure: hollow marks without a line."""
+    if result.beside is None:
+        return
+    points = result.beside.points
+    logs = exponents(tuple(point.gain[direction] for point in points))
+    colour = DIRECTION_COLOURS[direction]
+    axes.plot([point.step for point in points], logs, "o", color=colour, markersize=4, fillstyle="none")
 
 
 def _share_axis(panels: Sequence[Axes], result: TrendResult) -> None:

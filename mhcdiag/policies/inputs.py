@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mhcdiag.errors import MhcdiagError
@@ -23,6 +23,8 @@ class Input:
     """File or folder, relative to the working directory where the policy is below it."""
     error: str = ""
     """Why there is nothing at the path or pattern; empty where there is."""
+    found: bool = field(default=False, compare=False)
+    """Whether it was found in a folder, and not named."""
 
 
 def from_patterns(inputs: Inputs, folder: Path) -> list[Input]:
@@ -78,7 +80,7 @@ def _logs(path: str) -> list[Input]:
     from mhcdiag.runlogs import iter_logs
 
     try:
-        return [Input(family=Family.LOG, path=one) for one in iter_logs(path)]
+        return [Input(family=Family.LOG, path=one, found=one != path) for one in iter_logs(path)]
     except MhcdiagError as error:
         return [Input(family=Family.LOG, path=path, error=str(error))]
 

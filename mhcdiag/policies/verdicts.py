@@ -289,12 +289,13 @@ def judge_health(
 ) -> JudgedHealth:
     """Fail on any finding of this severity or a worse one, those of a scan of all weights among them.
 
-    Under `strict`, anything assumed, a gain that is merely sampled and any check that could not be made leaves an
-    otherwise passing input unjudged.
+    Under `strict`, anything assumed, skipped or not checkable and a gain that is merely sampled leave an otherwise
+    passing input unjudged.
     """
     failing = SEVERITIES[SEVERITIES.index(fail_on) :]
     findings = [finding for check in result.checks for finding in check.findings if finding.severity in failing]
-    missing = [*(["assumptions"] if result.assumed else []), *(one.name for one in result.checks if one.not_checkable)]
+    missing = ["assumptions"] if result.assumed else []
+    missing += [one.name for one in result.checks if one.not_checkable or one.skipped]
     if result.gain is not None and not is_enough(result.gain.evidence, require=None, strict=strict):
         missing.insert(0, "the gain of real tokens")
     doubt = f"--strict, and not checked: {', '.join(missing)}" if strict and missing else ""

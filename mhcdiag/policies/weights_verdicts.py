@@ -43,11 +43,16 @@ def _doubt(result: WeightsResult, *, strict: bool) -> str:
         return could_not_be_read(result)
     if not result.elements_scanned:
         return f"nothing was scanned: {counted(result.tensors, 'tensor')} without a value"
-    if strict and not result.is_complete:
-        return f"--strict, and only {result.elements_scanned:,} of {result.elements:,} values were looked at"
-    if strict and result.allowed:
-        return f"--strict, and {counted(len(result.allowed), 'finding')} of --allow"
-    return ""
+    return f"--strict, and {missing}" if strict and (missing := _left_out(result)) else ""
+
+
+def _left_out(result: WeightsResult) -> str:
+    """What a scan that read all it was asked to does not speak of."""
+    if not result.is_complete:
+        return f"only {result.elements_scanned:,} of {result.elements:,} values were looked at"
+    if result.unread:
+        return f"not looked at: {result.unread[0]}"
+    return f"{counted(len(result.allowed), 'finding')} of --allow" if result.allowed else ""
 
 
 def _more(findings: Sequence[WeightsFinding]) -> str:

@@ -87,8 +87,8 @@ def verdict_line(each: JudgedGain | Unreadable) -> Text:
         line.append(f"  {compared_text(limit)}")
     if each.verdict is Verdict.PASS and not sampled:
         line.append(f"  ({assurance(each.result, each.limits)})")
-    if each.weights is not None and each.weights.unscanned:
-        line.append(f"  {each.weights.not_scanned}")
+    for caveat in () if each.weights is None else each.weights.caveats:
+        line.append(f"  {caveat}")
     return line.append(f"  ({each.reason})" if each.verdict is Verdict.UNJUDGED else "")
 
 
@@ -137,7 +137,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
     whole = {d: result.gain[Kind.PREFIX, direction, d, Reduction.MEAN][-1] for d in Definition}
     peak = worst_site(single)
     worst = result.worst[direction, Definition.NORM]
-    bound = result.bound[direction].worst
+    bound, reached = result.bound[direction].worst, result.bound[direction].reached
     band = reading_of(result, direction)
     return {
         "worst site": Text(f"{text(single[peak])}  {result.sites[peak]}"),
@@ -145,6 +145,7 @@ def _column(result: GainResult, direction: Direction) -> dict[str, str | Text]:
         "whole model": text(whole[Definition.NORM]),
         "whole model, amax": text(whole[Definition.AMAX]),
         "bound for any input": "none" if bound is None else text(bound),
+        **({} if reached is None else {"reached by some input": text(reached)}),
         "reading": Text(band.word, style=BAND_STYLES[band.severity]),
     }
 

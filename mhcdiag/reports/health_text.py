@@ -1,15 +1,15 @@
 """The report of `mhcdiag health`, as text and JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mhcdiag.reports.text import printable, reason_beside, wrapped
 from mhcdiag.results.documents.health import health_document
 from mhcdiag.results.documents.weights import weights_document
-from mhcdiag.results.health import CheckResult, Finding, HealthResult
+from mhcdiag.results.health import CheckResult, Finding, HealthResult, Severity
 from mhcdiag.results.judged import JudgedHealth, Unreadable
 from mhcdiag.results.verdict import Verdict
-from mhcdiag.results.wording import plural
+from mhcdiag.results.wording import counted, plural
 
 MOST_NUMBERS = 3
 """Numbers that are shown of a check that found nothing; --verbose shows all."""
@@ -46,9 +46,22 @@ def verdict_line(each: JudgedHealth | Unreadable) -> str:
     """The verdict with what decided it."""
     reason = f"  {reason_beside(each.path, each.reason)}" if each.verdict is not Verdict.PASS else ""
     sampled = _sampled(each.result) if isinstance(each, JudgedHealth) and each.verdict is Verdict.PASS else ""
-    weights = each.weights if isinstance(each, JudgedHealth) else None
-    unscanned = f"  {weights.not_scanned}" if weights is not None and weights.unscanned else ""
-    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}{unscanned}")
+    caveats = "".join(f"  {caveat}" for caveat in _caveats(each)) if isinstance(each, JudgedHealth) else ""
+    return printable(f"{each.verdict.upper()}{sampled}  {each.path}{reason}{caveats}")
+
+
+def _caveats(each: JudgedHealth) -> Iterator[str]:
+    """What whoever reads the last line alone must know: checks that warn, and what is said of the weights."""
+    warned = [
+        check.name
+        for check in each.result.checks
+        if any(finding.severity is Severity.WARN for finding in check.findings)
+    ]
+    # A gain that is merely sampled warns, too; the verdict has said so already.
+    warned = [name for name in warned if not (name == "gain" and _sampled(each.result))]
+    if warned and each.verdict is Verdict.PASS:
+        yield f"{counted(len(warned), 'check')} with warnings: {', '.join(warned)}"
+    yield from () if each.weights is None else each.weights.caveats
 
 
 def _sampled(result: HealthResult) -> str:
@@ -79,6 +92,8 @@ def _check(check: CheckResult, *, width: int, details: bool) -> list[str]:
             head = f"  {check.name:12} {finding.severity.upper():4} "
             lines += wrapped(head, f"{_where(finding)}{finding.what}  [{_basis(check)}]", width, indent=15)
             lines += wrapped(" " * 15, f"-> {finding.advice}", width, indent=18)
+    for skipped in check.skipped:
+        lines += wrapped(" " * 15, f"skipped: {skipped}", width, indent=17)
     if details:
         lines += wrapped(" " * 15, f"formula: {check.formula}", width, indent=17)
         lines += wrapped(" " * 15, f"source: {check.source}", width, indent=17)

@@ -52,6 +52,7 @@ def _recognised(inspection: Inspection) -> list[str]:
         model = f" ({inspection.model})" if inspection.model and inspection.model != inspection.layout else ""
         ends = f", {inspection.sites[0]} to {inspection.sites[-1]}" if inspection.sites else ""
         lines.append(f"  layout     {inspection.layout}{model}: {len(inspection.sites)} sites{ends}")
+        lines.append(f"  mixing     {inspection.mixing.replace('`', '')}")
     else:
         lines.append(f"  layout     not recognised: {inspection.reason}")
     lines += [f"  tried      {trial.layout}: {trial.reason or 'fits'}" for trial in _worth_telling(inspection)]
@@ -81,6 +82,7 @@ def _record(inspection: Inspection) -> dict[str, object]:
         "dtypes": dict(inspection.dtypes),
         "config": list(inspection.config_keys) if inspection.has_config else None,
         "layout": inspection.layout or None,
+        "mixing": inspection.mixing or None,
         "model": inspection.model,
         "sites": list(inspection.sites),
         "assumed": list(inspection.assumed),

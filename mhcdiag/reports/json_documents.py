@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mhcdiag.reports.text import all_digits
-from mhcdiag.results.bands import RISK
+from mhcdiag.results.bands import LEAST_RUNS, RISK
 from mhcdiag.results.documents.gain import measurement, provenance
 from mhcdiag.results.documents.spikes import log_facts, log_series
 from mhcdiag.results.documents.weights import weights_document
@@ -16,7 +16,7 @@ from mhcdiag.results.evidence import assurance, qualification, weakest
 from mhcdiag.results.judged import JudgedGain, Unreadable, overall
 from mhcdiag.results.numbers import number, step
 from mhcdiag.results.spikes import Event, JudgedLog, SpikesReport
-from mhcdiag.results.trend import MEASURED, Crossing, DirectionTrend, Growth, JudgedTrend, qualification_of_trend
+from mhcdiag.results.trend import Crossing, DirectionTrend, Growth, JudgedTrend, TrendPoint, qualification_of_trend
 from mhcdiag.results.verdict import Limit
 
 FORMAT_VERSION = 1
@@ -218,27 +218,39 @@ def _trend(judged: JudgedTrend) -> Json:
         "evidence": None if evidence is None else str(evidence),
         "rests_on": qualification_of_trend(result, judged.limits),
         "source": str(result.source),
-        "measured": MEASURED[result.source],
+        "measured": result.measured,
+        "inputs": result.inputs,
         "stream_rms": number(result.stream_rms),
         "notes": list(result.notes),
         "skipped": [{"what": each.what, "reason": each.reason} for each in result.skipped],
         "limits": limits_document(judged.limits),
-        "points": [
-            {
-                "step": point.step,
-                "source": point.source,
-                **{str(way): number(gain) for way, gain in point.gain.items()},
-            }
-            for point in result.points
-        ],
+        "points": _points(result.points),
+        "beside": None
+        if result.beside is None
+        else {
+            "source": str(result.beside.source),
+            "measured": result.beside.measured,
+            "points": _points(result.beside.points),
+        },
         "trends": {str(direction): _direction(trend) for direction, trend in result.trends.items()},
         "drivers": {
             str(direction): [{"site": each.site, "share": each.share} for each in drivers]
             for direction, drivers in result.drivers.items()
         },
-        "risk": [{"upto": number(band.upto), "runs": band.runs, "events": band.events} for band in RISK],
+        "risk": [
+            {"upto": number(band.upto), "runs": band.runs, "events": band.events}
+            for band in (RISK if result.is_of_study else ())
+            if band.runs >= LEAST_RUNS
+        ],
         "log": None if result.log is None else result.log.path,
     }
+
+
+def _points(points: Sequence[TrendPoint]) -> list[Json]:
+    return [
+        {"step": point.step, "source": point.source, **{str(way): number(gain) for way, gain in point.gain.items()}}
+        for point in points
+    ]
 
 
 def _direction(trend: DirectionTrend) -> Json:

@@ -20,22 +20,24 @@ from mhcdiag.reports.console import (
     sparkline,
 )
 from mhcdiag.reports.text import reason_beside
-from mhcdiag.results.bands import DIRECTION_WORDS, RISK, risk_of
+from mhcdiag.results.bands import DIRECTION_WORDS, LEAST_RUNS, RISK, risk_of
 from mhcdiag.results.evidence import weakest
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.numbers import Number, is_finite, text
 from mhcdiag.results.spikes import Event, EventKind
 from mhcdiag.results.trend import (
-    MEASURED,
     Crossing,
     Driver,
     Growth,
     JudgedTrend,
+    Source,
+    TrendPoint,
     TrendResult,
     qualification_of_trend,
 )
 from mhcdiag.results.verdict import Verdict
+from mhcdiag.results.wording import counted
 
 RISK_NOTE = "a level of risk, not a countdown: gain did not tell when an event came, and toys are not large models"
 
@@ -54,29 +56,40 @@ def growth_words(growth: Growth) -> str:
     return f"{rate:.3g}{interval} doublings per 1000 steps: no growth that stands out"
 
 
-def crossing_words(crossing: Crossing) -> str:
-    """When a limit was or may be passed."""
+def crossing_words(crossing: Crossing, growth: Growth) -> str:
+    """When a limit was or may be passed.
+
+    Parameters
+    ----------
+    growth
+        Of the gain. A step beside "no growth that stands out" would be taken for a date, so that none is given then,
+        not even of the ranges of streams whose own size grows.
+    """
     if crossing.passed is not None:
         return f"passed at step {crossing.passed:,.0f}"
     if crossing.expected is None:
         return "not at this rate"
-    if crossing.earliest is None:
+    if crossing.earliest is not None and crossing.latest is None:
+        return "no growth that stands out"
+    if not growth.grows():
+        return "no growth of the gain that stands out, though the streams grow"
+    if crossing.earliest is None or crossing.latest is None:
         return f"step {crossing.expected:,.0f}"
-    latest = "never" if crossing.latest is None else f"{crossing.latest:,.0f}"
-    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {latest})"
+    return f"step {crossing.expected:,.0f} ({crossing.earliest:,.0f} to {crossing.latest:,.0f})"
 
 
 def risk_words(gain: Number) -> str:
-    """What our study saw of runs that had reached such a gain."""
+    """What our study saw of runs that had reached such a gain; of few it says nothing."""
     band = risk_of(gain)
     lower = next((each.upto for each, other in pairwise(RISK) if other is band), 0.0)
     span = f"up to {band.upto:g}" if math.isfinite(band.upto) else f"above {lower:g}"
     if lower and math.isfinite(band.upto):
         span = f"{lower:g} to {band.upto:g}"
     named = text(gain) if is_finite(gain) else "not finite"
-    if not band.runs:
-        return f"gain {named}: our toy study has no run of unconstrained connections in the band {span}"
-    return f"gain {named}: in our toy study {band.events} of {band.runs} runs in the band {span} had a loss event"
+    if band.runs < LEAST_RUNS:
+        return f"gain {named}: not known: {counted(band.runs, 'run')} of our toy study in the band {span}, too few"
+    seen = f"in our toy study {band.events} of {band.runs} runs in the band {span} had a loss event"
+    return f"gain {named}: {seen}; {RISK_NOTE}"
 
 
 def limit_words(name: str) -> str:
@@ -89,11 +102,16 @@ def driver_words(drivers: Sequence[Driver]) -> str:
     return ", ".join(f"{each.site} {100 * each.share:.0f} %" for each in drivers) or "nobody"
 
 
+OTHER_MEASURE = "not known: our toy study is about gains that `mhcdiag toy` logs, and these are measured in another way"
+
+
 def worst_risk(result: TrendResult) -> str:
-    """What our study saw of runs with the larger peak of both directions."""
+    """What our study saw of runs with the larger peak of both directions, where that is the same measure."""
+    if not result.is_of_study:
+        return OTHER_MEASURE
     peaks = [result.trends[direction].peak for direction in Direction]
     known = [peak for peak in peaks if is_finite(peak)]
-    return f"{risk_words(max(known) if known else peaks[0])}; {RISK_NOTE}"
+    return risk_words(max(known) if known else peaks[0])
 
 
 def events_of_log(result: TrendResult) -> list[tuple[str, Event]]:
@@ -124,7 +142,13 @@ def trend_report(judged: JudgedTrend, *, width: int, unicode: bool = True) -> Re
     """
     result = judged.result
     parts: list[RenderableType] = [Text(result.path, style="bold"), indented(_run_facts(result)), Text()]
-    parts += [indented(_points(result)), Text()]
+    parts += [indented(_points(result.points)), Text()]
+    if result.beside is not None:
+        parts += [
+            indented(Text(f"beside it: {result.beside.measured}")),
+            indented(_points(result.beside.points)),
+            Text(),
+        ]
     parts += [indented(_curves(result, width=width, blocks=BLOCKS if unicode else ASCII_BLOCKS)), Text()]
     parts += [indented(_projections(result)), Text()]
     parts += [indented(line) for line in _remarks(result)]
@@ -157,21 +181,22 @@ def _run_facts(result: TrendResult) -> Table:
     table = Table.grid(padding=(0, 2))
     steps = [point.step for point in result.points]
     table.add_row("steps", f"{steps[0]:,.0f} to {steps[-1]:,.0f}, {len(steps)} points")
-    table.add_row("gain", MEASURED[result.source])
+    of_log = f": {escape(result.points[0].source)}" if result.source is Source.LOG else ""
+    table.add_row("gain", result.measured + of_log)
     growth = result.trends[Direction.FORWARD].growth
     table.add_row("fit", f"ln(gain) over steps {growth.first_step:,.0f} to {growth.last_step:,.0f}, 95 % interval")
     return table
 
 
-def _points(result: TrendResult) -> Table:
+def _points(points: Sequence[TrendPoint]) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("step", justify="right")
     for direction in Direction:
         table.add_column(f"{direction} ({DIRECTION_WORDS[direction]})", justify="right")
-    count = len(result.points)
+    count = len(points)
     shown = range(count) if count <= MOST_POINTS else [round(i * (count - 1) / 11) for i in range(MOST_POINTS)]
     for at in shown:
-        point = result.points[at]
+        point = points[at]
         table.add_row(f"{point.step:,.0f}", *(text(point.gain[direction]) for direction in Direction))
     return table
 
@@ -194,10 +219,10 @@ def _projections(result: TrendResult) -> Table:
     table.add_row("growth", *(growth_words(result.trends[direction].growth) for direction in Direction))
     names = [crossing.name for crossing in result.trends[Direction.FORWARD].crossings]
     for name in names:
-        found = [
-            next(each for each in result.trends[direction].crossings if each.name == name) for direction in Direction
-        ]
-        table.add_row(limit_words(name), *(crossing_words(each) for each in found))
+        ways = [result.trends[direction] for direction in Direction]
+        found = [next(each for each in way.crossings if each.name == name) for way in ways]
+        words = (crossing_words(each, way.growth) for each, way in zip(found, ways, strict=True))
+        table.add_row(limit_words(name), *words)
     if any(result.drivers.values()):
         table.add_row(
             "driven by", *(escape(driver_words(result.drivers.get(direction, ()))) for direction in Direction)

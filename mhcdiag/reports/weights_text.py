@@ -60,6 +60,7 @@ def verdict_line(each: JudgedWeights | Unreadable) -> str:
     said = [] if result.is_complete else [f"of {_share(result)}"]
     said += [f"{counted(warned, 'warning')}"] if warned else []
     said += [f"{counted(len(result.allowed), 'finding')} allowed"] if result.allowed else []
+    said += [f"not looked at: {words}" for words in result.unread]
     return printable(f"PASS  {each.path}" + (f"  ({'; '.join(said)})" if said else ""))
 
 
@@ -116,6 +117,8 @@ def _remarks(result: WeightsResult, width: int) -> Iterator[str]:
         yield from wrapped("  allowed: ", f"{one.severity} {one.what}", width, indent=4)
     if len(result.allowed) > MOST:
         yield f"  allowed: {len(result.allowed) - MOST:,} more findings"
+    for words in result.unread:
+        yield from wrapped("  not looked at: ", words, width, indent=4)
     for note in result.notes:
         yield from wrapped("  note: ", note, width, indent=4)
 

@@ -164,6 +164,10 @@ RISK = (
 """Of `benchmarks/toy_study.csv`; a test compares them."""
 
 
+LEAST_RUNS = 5
+"""Runs without which a band says nothing: of four that all had an event, the true share may be 40 % (95 % interval)."""
+
+
 def risk_of(gain: Number) -> RiskBand:
     """The band of a gain; the last one for what is not finite."""
     return next((band for band in RISK if within(gain, band.upto)), RISK[-1])

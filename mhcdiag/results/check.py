@@ -122,6 +122,11 @@ class CheckedInput(Brief):
     weights: WeightsResult | None = None
     """Of a checkpoint: what a scan of all weights found, or why there was none."""
 
+    @classmethod
+    def unread(cls, path: str, family: Family, why: str) -> "CheckedInput":
+        """One that could not be read."""
+        return cls(path=path, family=family, verdict=Verdict.UNJUDGED, result=None, error=why, sha256="")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class CheckReport(Presented):

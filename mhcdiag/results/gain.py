@@ -103,6 +103,8 @@ class Bound(Brief):
     """Of P(l,L) per site l."""
     worst: Number | None
     """Of the worst span."""
+    reached: Number | None = None
+    """What some input was found to reach there, though no token need do so; None where that was not searched."""
     why: str
     """Which property the bound follows from, or why there is none."""
     by_layout: bool = False
@@ -157,7 +159,7 @@ class GainResult(Presented):
     tensors: tuple[str, ...]
     """Per site, the tensor that defines its mapping (for several, the bias-like one)."""
     inputs: str
-    """Where the input-dependent part came from: static, random, embedding or captured."""
+    """Where the input-dependent part came from: static, aligned, random, embedding or captured."""
     tokens: int
     """Number of tokens behind every number but the spans."""
     span_tokens: int
@@ -241,7 +243,7 @@ class LiveGains(Brief):
     step: int
     """Training step, counted from 1."""
     sites: tuple[str, ...]
-    """In the order in which they ran."""
+    """In the order in which they ran, those of the worst stack; from its second call on "path@2", "path@3"."""
     tokens: int
     """Number of tokens behind the numbers, all ranks together."""
     prefix_forward: tuple[Number, ...]
@@ -256,6 +258,12 @@ class LiveGains(Brief):
     """Largest forward gain of any token."""
     backward_max: Number
     """Largest backward gain of any token."""
+    stack: str = ""
+    """The residual streams that `sites` mix, as their paths call them; empty where mappings were handed over."""
+    stacks: tuple["LiveGains", ...] = ()
+    """Where the model has several stacks of streams, the gains of each; the four gains above are the largest of all."""
+    unread: tuple[str, ...] = ()
+    """Sites whose mappings could not be read: the composites are those of the others."""
 
     @property
     def worst(self) -> Number:

@@ -72,6 +72,8 @@ class CheckResult(Brief):
     """Worst first; empty where all is well."""
     not_checkable: str
     """Why it could not be checked; empty where it was. Never to be read as "all is well"."""
+    skipped: tuple[str, ...] = ()
+    """What of it could not be looked at, and why, where the rest was."""
     evidence: GainEvidence | None = None
     """What the check of the gain rests on; None for all others."""
     qualification: str = ""

@@ -55,6 +55,8 @@ class Inspection(Brief):
     """Whether there is a configuration."""
     layout: str
     """The layout that fits; empty where none does or several do."""
+    mixing: str
+    """What that layout does to the residual streams; empty where no layout fits."""
     model: str
     """Model family or variant as far as the checkpoint tells."""
     sites: tuple[str, ...]

@@ -129,6 +129,28 @@ class Driver:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Beside(Brief):
+    """Gains of the same run by another measure, to be compared by eye: no gate judges them."""
+
+    source: Source
+    """What they were taken from."""
+    inputs: str
+    """Inputs of the checkpoints' mappings; empty for logs."""
+    points: tuple[TrendPoint, ...]
+    """In order of steps."""
+
+    @property
+    def measured(self) -> str:
+        """What a gain of them is."""
+        return measured_words(self.source, self.inputs)
+
+
+def measured_words(source: Source, inputs: str) -> str:
+    """What a gain of a source is, with the inputs of checkpoints."""
+    return f"{MEASURED[source]}, {inputs} inputs" if inputs else MEASURED[source]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TrendResult(Presented):
     """The trend of one run."""
 
@@ -150,6 +172,17 @@ class TrendResult(Presented):
     """Checkpoints that could not be measured."""
     notes: tuple[str, ...]
     """What a reader must know."""
+    inputs: str = ""
+    """Inputs of the checkpoints' mappings; empty for logs."""
+    is_of_study: bool = False
+    """Whether the gains are measured as those of our toy study: in a log of `mhcdiag toy`."""
+    beside: Beside | None = None
+    """Gains of the same run by another measure; None where there is no other."""
+
+    @property
+    def measured(self) -> str:
+        """What a gain of `points` is."""
+        return measured_words(self.source, self.inputs)
 
     def plot(self) -> "Figure":
         """Draw the gain with its fitted line and what the log says, as `mhcdiag trend --plot` does."""

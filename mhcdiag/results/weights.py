@@ -139,6 +139,8 @@ class WeightsResult(Presented):
     """What computed it: "numba" or "numpy"; empty where nothing was scanned."""
     seconds: float
     """How long it took."""
+    unread: tuple[str, ...] = ()
+    """What belongs to the checkpoint, or lies beside it, and was not looked at: shards that no index names."""
     absmax: float = 0.0
     """Largest absolute value of all tensors, finite ones only."""
     numbers: tuple[TensorNumbers, ...] = ()
@@ -165,6 +167,16 @@ class WeightsResult(Presented):
     def not_scanned(self) -> str:
         """What a verdict says where nothing was looked at: "weights not scanned (--scan, about 3 min)"; else empty."""
         return f"weights not scanned (--scan, about {self.minutes} min)" if self.unscanned else ""
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a pass must say of the weights: that none or not all were looked at, and how many warnings there are."""
+        if self.unscanned:
+            return (self.not_scanned,)
+        in_part = f"weights scanned in part ({self.elements_scanned:,} of {self.elements:,} values)"
+        warned = tuple(self.of(Severity.WARN))
+        words = f"{counted(len(warned), 'warning')} on weights, the first on {warned[0].tensor}" if warned else ""
+        return tuple(filter(None, ("" if self.is_complete else in_part, words)))
 
     @property
     def minutes(self) -> int:

@@ -85,3 +85,22 @@ def _components(path: str) -> list[str]:
 def _alike(levels: "zip[tuple[str, ...]]") -> int:
     """Return how many levels in a row hold only one name."""
     return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+NAMED = 4
+"""Sites that a sentence names; of more it says how many."""
+
+
+def which_sites(sites: Sequence[str], every: Sequence[str]) -> str:
+    """Which part of all sites these are, as " at 2 of 6 sites (0.attn, 1.ffn)"; empty where it is all.
+
+    Where it is every site of a kind, that is said: a port that applies H the other way before its FFNs alone.
+    """
+    if len(sites) == len(every):
+        return ""
+    more = "" if len(sites) <= NAMED else ", ..."
+    kinds = {site.rpartition(".")[2] for site in sites}
+    kind = next(iter(kinds)) if len(kinds) == 1 else ""
+    is_whole = kind and len(sites) > 1 and len(sites) == sum(site.rpartition(".")[2] == kind for site in every)
+    of = f"all {len(sites)} {kind} sites of {len(every)}" if is_whole else f"{len(sites)} of {len(every)} sites"
+    return f" at {of} ({', '.join(sites[:NAMED])}{more})"

@@ -1,11 +1,10 @@
 """Training logs to one table: one file per format, tried in the order of FORMATS."""
 
-from mhcdiag.runlogs.folders import iter_logs
+from mhcdiag.runlogs.folders import iter_logs, read_log, several_logs
 from mhcdiag.runlogs.following import LineReader
 from mhcdiag.runlogs.formats import FORMATS
 from mhcdiag.runlogs.interface import Entry, Keys, LogTable, Row, Run, ScalerEvent
 from mhcdiag.runlogs.names import CANONICAL
-from mhcdiag.runlogs.reading import read_log
 from mhcdiag.runlogs.runs import split_runs
 
 __all__ = [
@@ -20,5 +19,6 @@ __all__ = [
     "ScalerEvent",
     "iter_logs",
     "read_log",
+    "several_logs",
     "split_runs",
 ]

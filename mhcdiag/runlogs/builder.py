@@ -4,15 +4,20 @@ from __future__ import annotations  # arrays take a type in annotations from Pyt
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mhcdiag.runlogs.interface import LogRecord, ScalerEvent
+from mhcdiag.runlogs.names import STEPS, canonical_rank, plain
 
 MOST_SERIES = 1000
 """Series that are kept; a log of per-parameter statistics can hold far more than memory does."""
+
+
+MOST_LABELS = 1000
+"""Labels that are looked at: no list of results is longer."""
 
 
 def _floats(values: array[float]) -> NDArray[np.float64]:
@@ -24,9 +29,21 @@ class TableBuilder:
 
     Columns are arrays of eight-byte numbers that are padded when they are looked at: a series that comes once in a
     thousand records costs nothing in the other ones.
+
+    Parameters
+    ----------
+    keep
+        Says of a name whether its series is kept however many there are; besides, all that can be a loss, a gradient
+        norm or the step are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[str], bool] | None = None) -> None:
+        self._keep = keep
+        self._left_out: set[str] = set()
+        self.labels: set[str] = set()
+        """Texts that say what records are of, MOST_LABELS at most."""
+        self.labelled = 0
+        """Records with such a text."""
         self.line = array("q")
         """Line of each row."""
         self.step = array("d")
@@ -71,6 +88,9 @@ class TableBuilder:
         self.garbled += record.garbled
         if not record.values:
             return
+        if record.label and len(self.labels) < MOST_LABELS:
+            self.labels.add(record.label)
+            self.labelled += 1
         row = len(self.line)
         self.line.append(record.line)
         self.step.append(math.nan if record.step is None else record.step)
@@ -111,7 +131,7 @@ class TableBuilder:
         self.line = array("q", line.tobytes())
         self.step = array("d", step.tobytes())
         for name, rows, values in series:
-            if len(self.series) >= MOST_SERIES:
+            if len(self.series) >= MOST_SERIES and not self._stays(name):
                 self.dropped_series += len(values)
                 continue
             column = np.full(self.rows, np.nan)
@@ -144,12 +164,23 @@ class TableBuilder:
     def _column(self, name: str) -> array[float] | None:
         column = self.series.get(name)
         if column is None:
-            if len(self.series) >= MOST_SERIES:
+            if len(self.series) >= MOST_SERIES and not self._stays(name):
                 self.dropped_series += 1
                 return None
             column = self.series[name] = array("d")
             self.counts[name] = 0
         return column
+
+    def _stays(self, name: str) -> bool:
+        """Say whether a series is kept beyond MOST_SERIES: a thousand norms of layers may stand before the loss."""
+        if name in self._left_out:
+            return False
+        stays = (
+            canonical_rank(name) is not None or plain(name) in STEPS or (self._keep is not None and self._keep(name))
+        )
+        if not stays:
+            self._left_out.add(name)
+        return stays
 
     @staticmethod
     def _pad(column: array[float], rows: int) -> array[float]:

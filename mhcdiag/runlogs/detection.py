@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
@@ -29,6 +30,19 @@ class FormatChoice:
     """The format."""
     score: int
     """4 per record with a training loss, 2 per evaluation, 1 per other record."""
+
+
+@runtime_checkable
+class OwnsLines(Protocol):
+    """A text format that knows lines of its own beside those that give a record."""
+
+    def belongs(self, text: str, /) -> bool:
+        """Say whether a line is one of the format's own.
+
+        The fallback, which takes any line that names a loss, has no claim to such lines: of the twenty norms in a block
+        of OLMo's console it made twenty records, and OLMo's format made one.
+        """
+        ...
 
 
 def choose_format(source: LogSource, *, log_format: str | None, keys: Keys) -> TextFormat | FileFormat:
@@ -119,9 +133,17 @@ def best_text_format(
         found = score(one, clean, keys, to_beat=best.score)
         best = FormatChoice(format=one, score=found) if found > best.score else best
     if _MOST * sum(map(len, clean)) > 2 * best.score:
-        general = FormatChoice(format=fallback, score=score(fallback, clean, keys))
+        general = FormatChoice(format=fallback, score=score(fallback, _unclaimed(best, clean), keys))
         best = general if general.score > 2 * best.score else best
     return best if best.score else None
+
+
+def _unclaimed(best: FormatChoice, pieces: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Return the lines that are not the best format's own by their look."""
+    if not best.score or not isinstance(best.format, OwnsLines):
+        return pieces
+    belongs = best.format.belongs
+    return [[text for text in lines if not belongs(text)] for lines in pieces]
 
 
 def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *, to_beat: int = -1) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.interface import LogSample
 from mhcdiag.runlogs.names import canonical_rank, step_name
-from mhcdiag.runlogs.records import parse_json
+from mhcdiag.runlogs.records import parse_json, with_json_nan
 from mhcdiag.runlogs.sources import LogSource
 
 _OPENING = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\]]")
@@ -41,7 +41,18 @@ def _is_record(line: bytes, *, known: bool = False) -> bool:
     if not isinstance(found, dict):
         return False
     names = [name for name, value in found.items() if isinstance(value, int | float | str)]
+    # A trainer_state.json on one line has a global_step beside its list: what holds records is no record.
+    if known and any(_holds_records(value) for value in found.values()):
+        return False
     return bool(names) and (not known or step_name(names) is not None or any(map(canonical_rank, names)))
+
+
+def _holds_records(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else None
+    if not isinstance(first, dict):
+        return False
+    ranks = [rank[0] for name in first if (rank := canonical_rank(name)) is not None]
+    return step_name(first) is not None or "loss" in ranks or "eval_loss" in ranks
 
 
 def read_document(source: LogSource) -> bytes:
@@ -90,8 +101,33 @@ def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
     text = data.decode("utf-8", "replace")
     position = text.find(opening)
     position = text.find("[", position) + 1 if position >= 0 else 0
-    decoder = json.JSONDecoder()
-    while position:
+    if position:
+        yield from (one for one, _ in _objects(text, position))
+
+
+def objects_in_a_row(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the objects of a file that holds one behind the other, and how many pieces between them name a loss.
+
+    A broken one ends where the next begins at the start of a line.
+    """
+    text = with_json_nan(data.decode("utf-8", "replace"))
+    found: list[dict[str, Any]] = []
+    position = lost = 0
+    while True:
+        for one, end in _objects(text, position):
+            found.append(one)
+            position = end
+        after = text.find("\n{", position + 1)
+        lost += "loss" in text[position : after if after >= 0 else None]
+        if after < 0:
+            return found, lost
+        position = after
+
+
+def _objects(text: str, position: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield whole objects and where each ends, until something else comes."""
+    decoder = json.JSONDecoder(strict=False)
+    while True:
         start = text.find("{", position)
         if start < 0 or text[position:start].strip(" \t\r\n,"):
             return
@@ -99,4 +135,4 @@ def objects_of_list(data: bytes, opening: str) -> Iterator[dict[str, Any]]:
             found, position = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             return
-        yield found
+        yield found, position

@@ -161,6 +161,8 @@ class LogRecord:
     """Planned number of steps ("step 12/5000")."""
     garbled: bool = False
     """The line carries the key of the loss, and neither a number nor a NaN behind it."""
+    label: str = ""
+    """Texts that say what the record is of (`records.label_of`)."""
 
 
 NanFamily = Literal["plain", "megatron", "huggingface", "golden"]
@@ -288,6 +290,10 @@ class TextFormat(LogFormat, Protocol):
         ...
 
 
+def _none_of_them(_text: str, /) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineFormat:
     """A text format whose lines need code; the fields are those of `TextFormat`."""
@@ -302,6 +308,8 @@ class LineFormat:
     """Canonical name -> names in the log, best first."""
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
+    belongs: Callable[[str], bool] = _none_of_them
+    """Says whether a line is one of the format's own (`detection.OwnsLines`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

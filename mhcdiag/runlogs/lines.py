@@ -91,7 +91,8 @@ class LineSplitter:
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|\^\[\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(
     r"\s{0,8}(?:"
-    r"(?P<srun>\d{1,5}):[ \t]"  # srun --label
+    # srun --label; but darknet's lines open with their iteration: "71: 723.6, 723.6 avg loss, 0.001 rate"
+    r"(?P<srun>\d{1,5}):[ \t](?!-?(?:\d[\d.]*|nan|inf), )"
     r"|\[?[Rr]ank[ _]?(?P<torchrun>\d{1,5})\]?:[ ]?"  # torchrun, deepspeed
     r"|\[default(?P<local>\d{1,5})\]:[ ]?"  # torchrun --tee
     r"|\[(?P<index>\d{1,5})\]:[ ]?"
@@ -99,10 +100,12 @@ _PREFIX = re.compile(
     r"|\((?:\w+[ ])?pid=\d+(?:,[ ]ip=[\d.]+)?\)[ ]"  # Ray
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)[ ]"  # Kubernetes
     r"(?:std(?:out|err)[ ][FP][ ])?"  # containerd
+    # Python's logging.basicConfig: "INFO:tensorflow:loss = 7.9"; of "INFO:loss:7.9" the middle is no module.
+    r"|(?:DEBUG|INFO|WARNING|ERROR):(?!\w*(?:loss|step|iter|epoch|norm|cost)\w*:)[A-Za-z_][\w.]*:[ ]?"
     r")"
 )
 _RANKS = ("srun", "torchrun", "local", "index", "mpirun")
-_STARTS = frozenset("0123456789[(rR \t")
+_STARTS = frozenset("0123456789[(rRDIWE \t")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

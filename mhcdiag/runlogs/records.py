@@ -3,10 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mhcdiag.runlogs.names import canonical_rank
+from mhcdiag.runlogs.names import canonical_rank, plain
 
 NUMBER = (
     r"[-+]?(?:\d+(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
@@ -41,6 +41,9 @@ def parse_decimal_comma(text: str) -> float | None:
 _DEEPEST = 3
 """Levels of objects inside objects whose names are joined."""
 
+MOST_LISTED = 16
+"""Numbers of a list that are series each; longer lists are histograms and the like."""
+
 loads_strictly: Callable[[bytes | str], Any]
 """The faster parser if it is installed; it need not know NaN."""
 try:
@@ -51,8 +54,17 @@ except ImportError:
     loads_strictly = json.loads
 
 
+# What C, C++ and Rust print, and a script that writes its JSON by hand.
+_BARE = re.compile(r"(?<=[:\[,\s])([-+]?)(nan|inf)(?:inity|\(ind\))?(?=\s*[,}\]])", re.IGNORECASE)
+
+
+def with_json_nan(text: str) -> str:
+    """Return a text that is no JSON because of a bare `nan` or `inf`, with the words that JSON parsers know."""
+    return _BARE.sub(lambda match: "NaN" if match[2].lower() == "nan" else f"{match[1].replace('+', '')}Infinity", text)
+
+
 def parse_json(raw: bytes | str) -> Any:
-    """Return the value of a JSON text; NaN, Infinity and raw control characters are read too.
+    """Return the value of a JSON text; NaN, Infinity, bare nan and inf, and raw control characters are read too.
 
     Raises
     ------
@@ -67,12 +79,19 @@ def parse_json(raw: bytes | str) -> Any:
         return json.loads(raw, strict=False)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    except ValueError:
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        if (repaired := with_json_nan(text)) == text:
+            raise
+    return json.loads(repaired, strict=False)
 
 
 def numbers_of(record: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of a JSON object by name; objects inside join their names with `/`.
 
-    `null` is a value that was not recorded; a text counts if it is a number ("25.2" and "nan" in fairseq's logs).
+    `null` is a value that was not recorded; a text counts if it is a number ("25.2" and "nan" in fairseq's logs). A
+    list of one number is that number, and of a few losses or norms each is a series (`grad_norm/0`): a NaN in brackets
+    must not vanish.
     """
     return dict(_walk(record, "", 0))
 
@@ -89,6 +108,18 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
             yield prefix + key, float(value)
         elif isinstance(value, dict) and depth < _DEEPEST:
             yield from _walk(value, f"{prefix}{key}/", depth + 1)
+        elif isinstance(value, list) and 0 < len(value) <= MOST_LISTED:
+            yield from _listed(prefix + key, value)
+
+
+def _listed(name: str, values: list[Any]) -> Iterator[tuple[str, float]]:
+    numbers = [as_float(value) for value in values if type(value) is float or type(value) is int]
+    if len(numbers) != len(values):
+        return
+    if len(numbers) == 1:
+        yield name, numbers[0]
+    elif "loss" in name.lower() or "norm" in name.lower():
+        yield from ((f"{name}/{at}", number) for at, number in enumerate(numbers))
 
 
 def lost_loss(record: dict[str, Any], loss_key: str | None = None) -> bool:
@@ -112,6 +143,29 @@ def _is_loss(key: str, loss_key: str | None) -> bool:
         return key == loss_key
     rank = canonical_rank(key) if "loss" in key else None
     return rank is not None and rank[0] == "loss"
+
+
+# Texts that differ in every record of a log as well: times, and what somebody wrote beside the numbers.
+_NO_LABELS = frozenset({
+    "time", "date", "datetime", "timestamp", "created", "elapsed", "eta", "duration", "msg", "message", "text",
+})  # fmt: skip
+_TIME = re.compile(r"\d[:/-]\d")
+
+
+def label_of(record: Mapping[str, object]) -> str:
+    """Return the texts of a record that say what it is of: the name of a model, of a run, of a data set.
+
+    Where every record has another one and none has a step, they are the results of as many runs, and no curve.
+    """
+    return "\n".join(
+        value
+        for key, value in record.items()
+        if isinstance(value, str)
+        and 0 < len(value) < 200
+        and not _NO_LABELS.intersection(plain(key).split("_"))
+        and _TIME.search(value) is None
+        and parse_number(value) is None
+    )
 
 
 def as_float(value: float) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from mhcdiag.errors import LogError, MhcdiagError, MissingExtraError
-from mhcdiag.runlogs.lines import Lines, LineSplitter
+from mhcdiag.runlogs.lines import LONGEST_LINE, Lines, LineSplitter
 
 BLOCK = 1 << 17
 """Bytes per block; objects parsed from a larger one no longer fit the cache."""
@@ -107,12 +107,17 @@ class LogSource:
             yield decoder.decode(block).encode() if decoder else block
 
     def piece(self, start: float) -> bytes:
-        """Return PIECE bytes from a relative position: 0 first, 0.5 middle, 1 last."""
+        """Return PIECE bytes from a relative position: 0 first, 0.5 middle, 1 last.
+
+        The first piece is longer where it would hold no whole line: a record of thousands of series is.
+        """
         if self._file is None:
             return b""
         size = self._file.seek(0, 2)
         self._file.seek(int(max(size - PIECE, 0) * start))
         found = self._file.read(PIECE)
+        while not start and len(found) < LONGEST_LINE and b"\n" not in found and (more := self._file.read(PIECE)):
+            found += more
         self._file.seek(0)
         return found
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.interface import Keys, LogFormat, LogTable
-from mhcdiag.runlogs.names import CANONICAL, bind_names, other_name
+from mhcdiag.runlogs.names import CANONICAL, bind_names, canonical_rank, other_name, plain
 from mhcdiag.runlogs.nanrules import NanRules
 from mhcdiag.runlogs.steps import StepCount, as_steps
 
@@ -48,6 +48,7 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
         preferred=log_format.preferred,
         loss_key=keys.loss,
     )
+    _refuse_results(builder, counted, names, path=path, log_format=log_format)
     ours = {name: other_name(name) for name in builder.counts}
     ours |= {source: canonical for canonical, source in names.items()}
     columns = {ours[name]: builder.column(name) for name in builder.counts if name != counted.name}
@@ -89,6 +90,52 @@ def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> Non
         expected=f"one of {', '.join(map(repr, near))}",
         hint="--list-series shows all of them",
     )
+
+
+class ResultsError(LogError):
+    """A list of final results, one per model, which is no log."""
+
+
+_TABLES = frozenset({"json", "jsonl", "csv"})
+"""Formats in which people also keep final results."""
+_ONE_PER_RUN = frozenset({"seed", "trial", "fold", "run"})
+
+
+def _refuse_results(
+    builder: TableBuilder, counted: StepCount, names: Mapping[str, str], *, path: str, log_format: LogFormat
+) -> None:
+    """Refuse the final results of several models: there is no course in them, and nothing that could be called well."""
+    if log_format.name not in _TABLES or counted.name is not None or np.isfinite(builder.steps()).any():
+        return
+    if builder.rows < 2 or any(_counts_up(builder, name) for name in builder.counts):
+        return
+    apart = [name for name in builder.counts if plain(name) in _ONE_PER_RUN and _all_differ(builder.column(name))]
+    named = builder.labelled == builder.rows == len(builder.labels)
+    final = "loss" not in names and "eval_loss" in names
+    final |= "final" in plain(names.get("loss", "")).split("_")
+    if not (apart or named or final):
+        return
+    why = f"each has another '{apart[0]}'" if apart else "each has a name of its own" if named else "final losses"
+    raise ResultsError(
+        path,
+        found=f"a list of {builder.rows} results without a step ({why})",
+        expected="the log of one run",
+        hint="if it is one, name the column that counts its steps with --step-key",
+    )
+
+
+def _counts_up(builder: TableBuilder, name: str) -> bool:
+    """Say whether a series is an epoch or a time that goes on from record to record."""
+    rank = canonical_rank(name)
+    if plain(name) not in {"epoch", "epochs", "ep"} and (rank is None or rank[0] != "time"):
+        return False
+    values = builder.column(name)
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and bool(np.all(np.diff(known) >= 0)) and bool(known[-1] > known[0])
+
+
+def _all_differ(values: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(values).all()) and len(np.unique(values)) == len(values)
 
 
 def _masks(builder: TableBuilder, ours: Mapping[str, str], step: str | None) -> dict[str, NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.names import listed, shown
 from mhcdiag.tensorfiles.places import Place, look
 from mhcdiag.tensorfiles.stores.local import LocalFile
-from mhcdiag.tensorfiles.streams import Stream, streams_of, unread_in
+from mhcdiag.tensorfiles.streams import Stream, further_in, streams_of, unread_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,6 +131,9 @@ class RankedTensors:
             A rank lacks it, or its values cannot be read.
         """
         found: list[Stream] = []
+        if name not in self._copies:
+            rank, behind = self._further()[name]
+            return [replace(one, name=name) for one in streams_of(rank, behind)]
         for part, (stage, full_name) in enumerate(self._copies[name]):
             for number, rank in enumerate(stage.ranks):
                 if full_name not in rank.tensors:
@@ -142,8 +145,20 @@ class RankedTensors:
         return found
 
     @property
+    def further(self) -> list[str]:
+        """What the files of all ranks hold beside the model, each by its name and the number of its file."""
+        return list(self._further())
+
+    def _further(self) -> dict[str, tuple[NamedTensors, str]]:
+        return {
+            f"{name} (file {number})": (file, name)
+            for number, file in enumerate(self._files)
+            for name in further_in(file)
+        }
+
+    @property
     def unread(self) -> list[str]:
-        """What the files of all ranks hold beside the model, and what the first rank of a stage lacks."""
+        """What is not looked at, and what the first rank of a stage lacks."""
         found = [words for file in self._files for words in unread_in(file)]
         for stage in self._stages:
             first, *others = stage.ranks

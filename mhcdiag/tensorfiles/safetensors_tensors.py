@@ -122,6 +122,9 @@ class SafetensorsTensors:
         except (RuntimeError, OverflowError, TypeError) as error:
             raise _cannot_hold(header, full_name, f"shape {list(shape)!r:.60}") from error
 
+    further = ()
+    """Such files hold a model alone."""
+
     def streams(self, name: str) -> list[Stream]:
         """The bytes of one tensor, piece by piece.
 

@@ -59,8 +59,8 @@ def weights(root: Any, *, path: str, key: str | None) -> "dict[str, Tensor]":
     return tensors
 
 
-def tensors_elsewhere(root: Any, chosen: Collection[int]) -> dict[str, int]:
-    """How many tensors of a file are none of the model's, by the key of the whole under which they stand.
+def tensors_elsewhere(root: Any, chosen: Collection[int]) -> "dict[str, Tensor]":
+    """Tensors of a file that are none of the model's: the state of an optimizer, an average of the weights.
 
     Parameters
     ----------
@@ -68,29 +68,29 @@ def tensors_elsewhere(root: Any, chosen: Collection[int]) -> dict[str, int]:
         The object that was saved, after `weights` has found it to be a shallow tree.
     chosen
         `id` of each tensor of the model.
+
+    Returns
+    -------
+    dict
+        Each once, by the keys and indices that lead to it.
     """
-    if not isinstance(root, Mapping):
-        return {}
-    known: dict[int, int] = {}
-    counts: dict[str, int] = {}
-    for key, value in root.items():
-        name = str(key) if isinstance(value, Mapping | list | tuple) else "no dictionary"
-        counts[name] = counts.get(name, 0) + _others_below(value, chosen, known)
-    return {key: count for key, count in counts.items() if count}
+    return dict(_elsewhere(root, "", set(chosen), depth=0))
 
 
-def _others_below(value: Any, chosen: Collection[int], known: dict[int, int], depth: int = 0) -> int:
+def _elsewhere(value: Any, name: str, known: set[int], *, depth: int) -> "Iterable[tuple[str, Tensor]]":
     import torch
 
+    # Lists may contain themselves, and a few that contain each other unfold into billions: each is looked at once.
+    if id(value) in known or depth > _DEEPEST_LIST:
+        return
     if isinstance(value, torch.Tensor):
-        return int(id(value) not in chosen)
-    if not isinstance(value, Mapping | list | tuple) or depth > _DEEPEST_LIST:
-        return 0
-    if id(value) not in known:
-        known[id(value)] = 0  # lists may contain themselves, and a few that contain each other unfold into billions
-        inside = value.values() if isinstance(value, Mapping) else value
-        known[id(value)] = sum(_others_below(one, chosen, known, depth + 1) for one in inside)
-    return known[id(value)]
+        known.add(id(value))
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        known.add(id(value))
+        inside = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, one in inside:
+            yield from _elsewhere(one, f"{name}.{key}" if name else str(key), known, depth=depth + 1)
 
 
 def config_in(root: Any) -> dict[str, Any] | None:

@@ -4,11 +4,11 @@
 buffer that it uses again and again, whatever the size of a tensor; every copy that the ranks of a training job saved,
 where `read` wants them to be equal; the chunks of a distributed checkpoint one by one, without joining them.
 
-A container offers that by a method `streams` and, for what belongs to its files but to no tensor of the model, a
-property `unread`. One that has neither is read through `read`, which needs memory for the largest tensor.
+A container offers that by a method `streams`; `further` names what its files hold beside the model, and `unread` says
+what is not looked at. One that has none of these is read through `read`, which needs memory for the largest tensor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -64,6 +64,10 @@ class Stream:
 class Streamed(Protocol):
     """A checkpoint that gives its values piece by piece."""
 
+    @property
+    def further(self) -> Iterable[str]:
+        """Names of tensors that its files hold beside the model's, such as an optimizer's; `streams` gives them too."""
+
     def streams(self, name: str) -> Sequence[Stream]:
         """Every stored copy of one tensor: one, or one for each rank.
 
@@ -75,7 +79,7 @@ class Streamed(Protocol):
 
     @property
     def unread(self) -> Sequence[str]:
-        """What its files hold beside the tensors of the model, in words; nobody looks at it."""
+        """What belongs to it, or lies beside it, and is not looked at, in words."""
 
 
 @runtime_checkable
@@ -99,8 +103,13 @@ def streams_of(checkpoint: NamedTensors, name: str) -> Sequence[Stream]:
     return [_through_read(checkpoint, name, checkpoint.tensors[name])]
 
 
+def further_in(checkpoint: NamedTensors) -> list[str]:
+    """Names of tensors that a checkpoint's files hold beside the model's."""
+    return list(checkpoint.further) if isinstance(checkpoint, Streamed) else []
+
+
 def unread_in(checkpoint: NamedTensors) -> Sequence[str]:
-    """What a checkpoint's files hold beside the tensors that it offers, in words."""
+    """What belongs to a checkpoint, or lies beside it, and is not looked at, in words."""
     return checkpoint.unread if isinstance(checkpoint, Streamed) else ()
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import TensorInfo, row_range
-from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.element_types import BITS, spelling_of
 from mhcdiag.tensorfiles.names import clean_names, shown, unread_files
 from mhcdiag.tensorfiles.state_dicts import config_in, tensors_elsewhere, weights
@@ -68,6 +67,7 @@ class TorchTensors:
         self._bytes_of_values = 0
         self._beside = unread_files(beside)
         self._maps: dict[str, int | None] = {}
+        self._further: dict[str, tuple[Tensor, LoadedFile]] | None = None
         for file in self._files:
             self._add(file, weights(file.root, path=file.path, key=key), shard_of)
             self.config = config_in(file.root) if self.config is None else self.config
@@ -157,13 +157,20 @@ class TorchTensors:
 
     @property
     def unread(self) -> list[str]:
-        """Files beside these, and tensors of the files that are none of the model's."""
-        chosen = {id(tensor) for tensor in self._tensors.values()}
-        found = list(self._beside)
-        for file in self._files:
-            others = tensors_elsewhere(file.root, chosen)
-            found += [f"{counted(count, 'tensor')} of {shown(key)} in {file.path}" for key, count in others.items()]
-        return found
+        """Files beside these."""
+        return self._beside
+
+    @property
+    def further(self) -> "dict[str, tuple[Tensor, LoadedFile]]":
+        """Tensors of the files that are none of the model's, by the keys that lead to them."""
+        if self._further is None:
+            chosen = {id(tensor) for tensor in self._tensors.values()}
+            self._further = {}
+            for file in self._files:
+                for name, tensor in tensors_elsewhere(file.root, chosen).items():
+                    taken = name in self._further or name in self._full_name_of
+                    self._further[f"{name} ({file.path})" if taken else name] = tensor, file
+        return self._further
 
     def _place_of(self, tensor: "Tensor", file: LoadedFile) -> int | None:
         """First byte of a contiguous tensor in its file; None where it lies in memory only."""
@@ -182,8 +189,12 @@ class TorchTensors:
     def _dense(self, name: str) -> "tuple[Tensor, LoadedFile]":
         import torch
 
-        full_name = self._full_name_of[name]
-        tensor, file = self._tensors[full_name].detach(), self._file_of[full_name]
+        if name in self._full_name_of:
+            full_name = self._full_name_of[name]
+            tensor, file = self._tensors[full_name].detach(), self._file_of[full_name]
+        else:
+            full_name = name
+            tensor, file = self.further[name][0].detach(), self.further[name][1]
         if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or tensor.is_quantized:
             kind = f"tensor {shown(full_name)} is a {type(tensor).__name__} of layout {tensor.layout}"
             raise ContainerError(file.path, found=kind, expected="a plain dense tensor", hint="convert it first")

@@ -28,6 +28,9 @@ SETTINGS = "settings.json"
 CONFIG = "config.json"
 RESUME = "resume.safetensors"
 CAPTURED = "captured"
+VOCABULARY_KEY, SETTINGS_KEY = "vocabulary", "mhcdiag_toy_settings"
+"""In the metadata of a checkpoint: the characters by number, and what the run depends on, so that it can be run on any
+text."""
 DETAILED_TOKENS = 8
 """Tokens for which a captured file also holds what entered and left each site."""
 
@@ -106,9 +109,13 @@ def named_tensors(parameters: Parameters) -> dict[str, Tensor]:
     return found
 
 
-def write_checkpoint(folder: Path, settings: ToySettings, step: int, parameters: Parameters) -> None:
-    """Write the parameters after a step."""
+def write_checkpoint(
+    folder: Path, settings: ToySettings, step: int, parameters: Parameters, *, vocabulary: str | None = None
+) -> None:
+    """Write the parameters after a step, and the characters by number where they are given."""
     metadata = {TOY_METADATA: json.dumps(config_of(settings)), "step": str(step)}
+    metadata[SETTINGS_KEY] = json.dumps(settings.as_json())
+    metadata |= {} if vocabulary is None else {VOCABULARY_KEY: vocabulary}
     _save(named_tensors(parameters), folder / checkpoint_name(step), metadata)
 
 

@@ -232,7 +232,8 @@ def _held_out(run: _Run) -> torch.Tensor:
 
 
 def _write(run: _Run, step: int) -> None:
-    runfolder.write_checkpoint(run.folder, run.settings, step, run.model.parameters)
+    vocabulary = run.corpus.vocabulary
+    runfolder.write_checkpoint(run.folder, run.settings, step, run.model.parameters, vocabulary=vocabulary)
     runfolder.write_captured(run.folder, run.settings, step, forward_pass(run.model, _held_out(run)))
     runfolder.write_state(run.folder, step, run.model.parameters, run.optimiser)
 

@@ -1,28 +1,41 @@
-"""Run a model of transformers over a text and write down every mapping that it forms: `mhcdiag.capture`."""
+"""Run a model over a text and write down every mapping that it forms: `mhcdiag.capture`."""
 
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy
 import torch
 from torch import Tensor, nn
 
-from mhcdiag.errors import InputError, LayoutError, MissingExtraError, OutputError, SettingError
-from mhcdiag.livemaps import live_sites
-from mhcdiag.livemaps.interface import Maps
-
-if TYPE_CHECKING:
-    import transformers
+from mhcdiag.errors import InputError, OutputError, SettingError
+from mhcdiag.livepasses.details import site_details
+from mhcdiag.livepasses.stacks import LiveStack, choose_stack
+from mhcdiag.tensorfiles import open_checkpoint
+from mhcdiag.tensorfiles.fingerprint import fingerprint, fingerprint_of
+from mhcdiag.tokenruns.passes import Pass, run_pass
+from mhcdiag.tokenruns.text import SAMPLE_NAME, Tokenizer, read_text, refuse_unknown_tokens, token_ids
+from mhcdiag.tokenruns.transformers_models import (
+    evaluating,
+    known_tokens,
+    load_whole,
+    on_device,
+    readable_sites,
+    runner_of,
+)
 
 BYTES = 4
 """Of one number: mappings are stored as float32."""
+DETAILED_TOKENS = 8
+"""First tokens of which streams, branch and post weights are stored, too: what `health --captured` compares."""
+
+Floats = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float32]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +48,10 @@ class MapShape:
     streams: int
     first_tokens: Sequence[int]
     """Positions of the tokens that begin a sequence."""
+    details: Mapping[str, Floats] = field(default_factory=dict)
+    """Further tensors by their names in the file, written with the header."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says of itself, such as `tied_to`."""
 
 
 class MapWriter:
@@ -62,12 +79,13 @@ class MapWriter:
         try:
             self._file.write(header)
             self._file.truncate(self._data_start + len(shape.sites) * shape.tokens * self._row_bytes)
+            self._file.seek(0, os.SEEK_END)
+            for values in shape.details.values():
+                self._file.write(numpy.ascontiguousarray(values, dtype="<f4").tobytes())
         except OSError as error:
             raise self._given_up(error) from error
 
-    def write(
-        self, site: int, first_token: int, maps: "numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float32]]"
-    ) -> None:
+    def write(self, site: int, first_token: int, maps: Floats) -> None:
         """Write the mappings [token, n, n] of some tokens of one site."""
         row = site * self._shape.tokens + first_token
         try:
@@ -123,7 +141,7 @@ def refuse_place(path: Path) -> None:
 
 
 def _header(shape: MapShape, *, site_bytes: int) -> bytes:
-    tensors = {
+    tensors: dict[str, Any] = {
         f"layers.{i}.h_res": {
             "dtype": "F32",
             "shape": [shape.tokens, shape.streams, shape.streams],
@@ -131,8 +149,13 @@ def _header(shape: MapShape, *, site_bytes: int) -> bytes:
         }
         for i in range(len(shape.sites))
     }
+    start = len(shape.sites) * site_bytes
+    for name, values in shape.details.items():
+        end = start + values.size * BYTES
+        tensors[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [start, end]}
+        start = end
     metadata = {"sites": json.dumps(list(shape.sites)), "first_tokens": json.dumps(list(shape.first_tokens))}
-    text = json.dumps({"__metadata__": metadata, **tensors}).encode()
+    text = json.dumps({"__metadata__": {**shape.metadata, **metadata}, **tensors}).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -143,72 +166,161 @@ class Captured:
 
     path: str
     sites: int
+    """Calls of sites: one that runs three times in a pass counts three times."""
     streams: int
     tokens: int
     sequences: int
+    stack: str = ""
+    """The stack of streams, as the paths of its sites call it."""
+    tied_to: str = ""
+    """Hash of the weights that ran."""
+    idle: tuple[str, ...] = ()
+    """Sites that did not run, and are not in the file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Model:
+    """What runs, and what it is called."""
+
+    name: str
+    module: nn.Module
+    run: Callable[[Tensor], object]
+    tied_to: str
 
 
 def capture(
     model: "str | os.PathLike[str] | nn.Module",
-    text: str | os.PathLike[str],
+    text: str | os.PathLike[str] | None,
     out: str | os.PathLike[str],
     *,
-    tokenizer: str | os.PathLike[str] | None = None,
+    tokenizer: Tokenizer | None = None,
     tokens: int = 4096,
     length: int = 1024,
     device: str | None = None,
+    stack: str | None = None,
+    run: Callable[[Tensor], object] | None = None,
+    step: int | None = None,
 ) -> Captured:
     """Capture H_res of real tokens: what `mhcdiag gain` then measures is the measure of arXiv 2512.24880, section 3.1.
 
-    Memory holds the model and the mappings of one sequence.
+    Memory holds the model and the mappings of one sequence. Of the first tokens the file also holds what entered and
+    left each site (`x_in`, `x_out`, `branch`, `post`), which `mhcdiag health --captured` compares with the weights, and
+    a hash of the weights (`tied_to`; see `mhcdiag.tensorfiles.fingerprint`).
 
     Parameters
     ----------
     model
-        A directory as `save_pretrained` writes it, or a model of transformers that is loaded already.
+        A directory as `save_pretrained` writes it, or a model that is loaded already.
     text
-        A text file in UTF-8.
+        A text file in UTF-8; None takes the one that ships with this package.
     out
         The file to write.
     tokenizer
-        Directory of the tokenizer; None: that of the model, or the one which a loaded model came from.
+        Directory of the tokenizer, or a function from a text to token ids; None: that of the model, or the one which a
+        loaded model came from.
     tokens
         Most tokens of the text to run.
     length
         Tokens of a sequence.
     device
         Where to run the model; None: the CPU for a directory, and where it is for a loaded model.
+    stack
+        Which stack of streams, by the beginning of its sites' paths ("encoder"), where the model has several.
+    run
+        What runs the model on token ids [1, token]; None calls the model with them.
+    step
+        Optimiser step of the weights, to be written into the file.
 
     Raises
     ------
     mhcdiag.MhcdiagError
-        The model or the text cannot be read, or the model mixes no streams.
+        The model or the text cannot be read or run, or the model mixes no streams.
     """
     if tokens < 1 or length < 1:
         raise SettingError(f"{tokens} tokens in sequences of {length}: expected at least one of each")
     refuse_place(Path(out))
-    name = type(model).__name__ if isinstance(model, nn.Module) else os.fspath(model)
-    ids = _token_ids(Path(text), tokenizer or _tokenizer_of(model))[:tokens]
-    module = _on_device(model, device) if isinstance(model, nn.Module) else _on_device(_model(model), device or "cpu")
-    _refuse_unknown_tokens(ids, module, name)
-    ids = ids.to(next(module.parameters()).device)
-    starts = range(0, len(ids), length)
-    with torch.no_grad(), _evaluating(module), _watched(module, name) as caught:
-        first = _pass(module, ids[:length], caught)
-        shape = MapShape(
-            sites=tuple(first),
-            tokens=len(ids),
-            streams=next(iter(first.values())).shape[-1],
-            first_tokens=tuple(starts),
-        )
-        with MapWriter(Path(out), shape) as writer:
-            for start in starts:
-                maps = first if start == 0 else _pass(module, ids[start : start + length], caught)
-                for site, site_name in enumerate(shape.sites):
-                    writer.write(site, start, maps[site_name].float().cpu().numpy())
+    words, text_name = read_text(text), SAMPLE_NAME if text is None else os.fspath(text)
+    ids = token_ids(words, tokenizer or _tokenizer_of(model), name=text_name)[:tokens]
+    running = _running(model, device, run)
+    refuse_unknown_tokens(ids, known_tokens(running.module), running.name)
+    found, shape, idle = _write(running, ids, Path(out), length=length, stack=stack, step=step)
     return Captured(
-        path=os.fspath(out), sites=len(shape.sites), streams=shape.streams, tokens=len(ids), sequences=len(starts)
+        path=os.fspath(out),
+        sites=len(shape.sites),
+        streams=shape.streams,
+        tokens=shape.tokens,
+        sequences=len(shape.first_tokens),
+        stack=found.name,
+        tied_to=running.tied_to,
+        idle=idle,
     )
+
+
+def _running(
+    model: "str | os.PathLike[str] | nn.Module", device: str | None, run: Callable[[Tensor], object] | None
+) -> _Model:
+    if isinstance(model, nn.Module):
+        module, name = on_device(model, device), type(model).__name__
+        tied_to = fingerprint_of(module.state_dict())
+    else:
+        module, name = on_device(load_whole(model), device or "cpu"), os.fspath(model)
+        tied_to = fingerprint(open_checkpoint(model))
+    return _Model(name=name, module=module, run=run or runner_of(module), tied_to=tied_to)
+
+
+def _write(
+    model: _Model, ids: Tensor, out: Path, *, length: int, stack: str | None, step: int | None
+) -> tuple[LiveStack, MapShape, tuple[str, ...]]:
+    """Run sequence after sequence; the first one says what the file will hold."""
+    place = next((each.device for each in model.module.parameters()), torch.device("cpu"))
+    starts = range(0, len(ids), length)
+    sites = readable_sites(model.module, model.name).sites
+
+    def of_sequence(start: int, *, first: int = 0) -> Pass:
+        part = ids[start : start + length].to(place)[None]
+        return run_pass(model.module, sites, model.run, part, name=model.name, first=first)
+
+    with evaluating(model.module):
+        first_pass = of_sequence(0, first=DETAILED_TOKENS)
+        opening = choose_stack(first_pass.stacks, stack)
+        shape = MapShape(
+            sites=opening.sites,
+            tokens=len(ids),
+            streams=opening.maps(opening.calls[0]).shape[-1],
+            first_tokens=tuple(starts),
+            details=site_details(opening),
+            metadata=_metadata(model, first_pass, opening, step),
+        )
+        with MapWriter(out, shape) as writer:
+            for start in starts:
+                found = choose_stack(of_sequence(start).stacks, stack) if start else opening
+                _refuse_other_sites(opening, found, model.name)
+                for site, call in enumerate(found.calls):
+                    _refuse_other_tokens(len(ids[start : start + length]), call.tokens, model.name)
+                    writer.write(site, start, found.maps(call).float().cpu().numpy())
+    return opening, shape, first_pass.idle
+
+
+def _metadata(model: _Model, seen: Pass, stack: LiveStack, step: int | None) -> dict[str, str]:
+    """What ran, and which sites of the model are not in the file: a part of a model says little of the whole."""
+    others = [site for each in seen.stacks if each.name != stack.name for site in each.sites]
+    left_out = [*seen.idle, *others]
+    found = {"tied_to": model.tied_to} | ({} if step is None else {"step": str(step)})
+    return found | ({"left_out": json.dumps(left_out)} if left_out else {})
+
+
+def _refuse_other_sites(first: LiveStack, found: LiveStack, name: str) -> None:
+    if found.sites != first.sites:
+        raise InputError(
+            name,
+            found=f"{len(found.sites)} calls of sites in one sequence, {len(first.sites)} in the first",
+            expected="the same sites in every sequence: a model that skips blocks has no one composite",
+        )
+
+
+def _refuse_other_tokens(given: int, seen: int, name: str) -> None:
+    if given != seen:
+        raise InputError(name, found=f"mappings of {seen} tokens for {given} token ids", expected="one for each token")
 
 
 def _tokenizer_of(model: "str | os.PathLike[str] | nn.Module") -> str | os.PathLike[str]:
@@ -218,118 +330,3 @@ def _tokenizer_of(model: "str | os.PathLike[str] | nn.Module") -> str | os.PathL
     if not place:
         raise SettingError(f"{type(model).__name__} was not loaded from a directory: give tokenizer=")
     return str(place)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout; a loaded model is the caller's, and every part of it gets its own mode back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _pass(model: nn.Module, ids: Tensor, caught: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The mappings [token, n, n] of one sequence, by site in the order of running."""
-    caught.clear()
-    model(input_ids=ids[None], use_cache=False)
-    return dict(caught)
-
-
-@contextmanager
-def _watched(model: nn.Module, path: str) -> Iterator[dict[str, Tensor]]:
-    sites = live_sites(model)
-    if not sites:
-        raise LayoutError(
-            path, found=f"{type(model).__name__} holds no module that mixes streams", expected="hyper-connections"
-        )
-    caught: dict[str, Tensor] = {}
-    handles = []
-    for site in sites:
-
-        def take(maps: Maps, name: str = site.name) -> None:
-            found = maps()
-            caught[name] = found.reshape(-1, *found.shape[-2:])
-
-        handles += site.reader.attach(site.module, take)
-    try:
-        yield caught
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("capturing mappings", extra="hf") from error
-    return transformers
-
-
-def _model(path: str | os.PathLike[str]) -> nn.Module:
-    package = _transformers()
-    try:
-        config: transformers.PretrainedConfig = package.AutoConfig.from_pretrained(path, local_files_only=True)
-        architecture = getattr(package, (config.architectures or ["?"])[0], package.AutoModelForCausalLM)
-        model: nn.Module
-        model, loading = architecture.from_pretrained(
-            path, dtype="auto", local_files_only=True, output_loading_info=True
-        )
-    except Exception as error:  # of every package that has a hand in it
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise InputError(path, found=f"transformers cannot load the model: {reason}") from error
-    _refuse_random_mixers(model, loading["missing_keys"], os.fspath(path))
-    return model
-
-
-def _refuse_random_mixers(model: nn.Module, missing: Iterable[str], path: str) -> None:
-    """What a checkpoint lacks, transformers fills with random numbers; of those nothing would be learned."""
-    mixers = tuple(f"{site.name}." for site in live_sites(model))
-    lacking = sorted(name for name in missing if name.startswith(mixers))
-    if lacking:
-        raise InputError(
-            path,
-            found=f"no {lacking[0]}" + (f" and {len(lacking) - 1} more of its mixers' tensors" if lacking[1:] else ""),
-            expected="weights of every mixer: transformers would take random ones",
-        )
-
-
-def _on_device(model: nn.Module, device: str | None) -> nn.Module:
-    try:
-        return model if device is None else model.to(device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
-        reason = str(error).partition("\n")[0]
-        raise SettingError(f"--device {device}: {reason}; expected cpu, or a device of this machine") from error
-
-
-def _refuse_unknown_tokens(ids: Tensor, model: nn.Module, path: str) -> None:
-    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
-    known = getattr(embeddings, "num_embeddings", None)
-    if known is not None and int(ids.max()) >= known:
-        raise InputError(
-            path,
-            found=f"a tokenizer that gives token {int(ids.max())}",
-            expected=f"tokens below {known}, as the model has",
-        )
-
-
-def _token_ids(text: Path, model_path: str | os.PathLike[str]) -> Tensor:
-    try:
-        words = text.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(text, found=f"cannot be read: {error}", expected="a text file in UTF-8") from error
-    package = _transformers()
-    try:
-        tokenizer = package.AutoTokenizer.from_pretrained(model_path, local_files_only=True)
-    except Exception as error:  # as in `_model`
-        raise InputError(
-            model_path, found="no tokenizer that transformers can load", expected="the files of save_pretrained"
-        ) from error
-    ids: Tensor = tokenizer(words, return_tensors="pt", verbose=False)["input_ids"][0]
-    if not len(ids):
-        raise InputError(text, found="no tokens", expected="some text")
-    return ids

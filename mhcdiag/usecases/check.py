@@ -21,10 +21,11 @@ from mhcdiag.results.evidence import beside_weights
 from mhcdiag.results.gain import GainResult
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import LogResult
-from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, Verdict, combine
+from mhcdiag.results.verdict import EXIT_CODES, GainEvidence, combine
 from mhcdiag.usecases.checkpoint_reading import CheckpointReader, Look
 from mhcdiag.usecases.log_judging import judge_log
 from mhcdiag.usecases.options import JOBS, CheckOptions, GainOptions, LogOptions, WeightsOptions
+from mhcdiag.usecases.same_runs import LossCurve, loss_curve, once_among_inputs
 from mhcdiag.version import __version__
 
 
@@ -107,10 +108,11 @@ def checkpoint_reader(
 
     how = HealthOptions(
         # The other inputs of a gain are those of one site only, or come with the file.
-        inputs=options.inputs if options.inputs in ("static", "random") else None,
+        inputs=options.inputs if options.inputs in ("static", "aligned", "random") else None,
         seed=options.seed,
         key=options.key,
         layout=options.layout,
+        assume=options.assume,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
@@ -142,6 +144,8 @@ class Plan:
     """Inputs worked on at the same time."""
     require: GainEvidence | None = None
     """What a pass on mappings must rest on; None: what is merely sampled is a warning."""
+    curve: Callable[[str], LossCurve] | None = None
+    """Read the losses of a log, to find out which logs of a folder are the same run; None where nobody asks."""
 
 
 def find_inputs(options: CheckOptions) -> list[Input]:
@@ -159,9 +163,8 @@ def find_inputs(options: CheckOptions) -> list[Input]:
         inputs = from_patterns(options.rules.inputs, options.policy_path.resolve().parent)
         inputs += _without_inputs(options.rules.gates, inputs)
     if not inputs:
-        where = "there is no policy file here or above"
-        if options.policy_path:
-            where = f"{options.policy_path} names no [inputs]"
+        named = options.policy_path
+        where = f"{named} names no [inputs]" if named else "there is no policy file here or above"
         raise SettingError(f"nothing to check: no PATH was given and {where}; see `mhcdiag check --init`")
     return inputs
 
@@ -218,10 +221,8 @@ def make_plan(
         require=options.required(),
         exit_zero=options.exit_zero,
         jobs=options.jobs or JOBS,
+        curve=lambda path: loss_curve(path, logs),
     )
-
-
-# What is done
 
 
 def run_check(plan: Plan) -> CheckReport:
@@ -287,11 +288,17 @@ def _asks_for_health(plan: Plan, one: Input) -> bool:
 
 
 def _judge_all(plan: Plan, looks: Sequence[Look]) -> CheckReport:
-    judged = [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)]
+    judged = once_among_inputs(
+        [_judge(plan, one, look) for one, look in zip(plan.inputs, looks, strict=True)],
+        checked=lambda one: one.checked,
+        told=lambda one, checked: replace(one, checked=checked),
+        found={one.path for one in plan.inputs if one.found},
+        gates=plan.policy.gates,
+        curve=plan.curve,
+    )
     outcomes = tuple(outcome for one in judged for outcome in one.outcomes)
-    verdicts = [one.checked.verdict for one in judged]
     # An input on which only warnings failed has passed; one that could not be read has not.
-    verdict = combine(verdicts)
+    verdict = combine([one.checked.verdict for one in judged])
     return CheckReport(
         verdict=verdict,
         exit_code=0 if plan.exit_zero else EXIT_CODES[verdict],
@@ -309,10 +316,7 @@ def _judge_all(plan: Plan, looks: Sequence[Look]) -> CheckReport:
 def _judge(plan: Plan, one: Input, look: Look) -> _Judged:
     result = look.result
     if isinstance(result, Unreadable):
-        unread = CheckedInput(
-            path=one.path, family=one.family, verdict=Verdict.UNJUDGED, result=None, error=result.reason, sha256=""
-        )
-        return _Judged(checked=unread)
+        return _Judged(checked=CheckedInput.unread(one.path, one.family, result.reason))
     record = record_of(result, look.health, look.weights)
     allowed: tuple[AllowedEvent, ...] = ()
     baseline = None if plan.baseline is None else plan.baseline.find(one.family, one.path)

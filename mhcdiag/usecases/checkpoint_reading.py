@@ -30,8 +30,8 @@ class CheckpointReader:
     """Measure the gains."""
     examine: Callable[..., HealthResult]
     """Examine the health of a path, given what was `measured`; done only where a gate asks for it."""
-    scan: Callable[[str], WeightsResult]
-    """Look at all weights, or say why not."""
+    scan: Callable[[str], WeightsResult] | None = None
+    """Look at all weights, or say why not; None says nothing of them."""
 
     def look(self, path: str, *, with_health: bool) -> Look:
         """Look at one checkpoint; what cannot be read at all is said in place of what was measured."""
@@ -39,11 +39,9 @@ class CheckpointReader:
         if isinstance(result, Unreadable):
             return Look(result=result)
         health = readable(path, partial(self.examine, measured=result)) if with_health else None
-        weights = readable(path, self.scan)
+        weights = None if self.scan is None else readable(path, self.scan)
         if isinstance(health, Unreadable):
             return Look(result=health)
-        return (
-            Look(result=weights)
-            if isinstance(weights, Unreadable)
-            else Look(result=result, health=health, weights=weights)
-        )
+        if isinstance(weights, Unreadable):
+            return Look(result=weights)
+        return Look(result=result, health=health, weights=weights)

@@ -13,9 +13,9 @@ from mhcdiag.errors import SettingError
 from mhcdiag.kernels.choice import MANY_MATRICES
 from mhcdiag.layouts import Layout, recognise
 from mhcdiag.layouts.interface import Overrides, Recognition
-from mhcdiag.layouts.readings import Reading, UnmixedReading
+from mhcdiag.layouts.readings import DiagonalReading, ParametricReading, Reading, UnmixedReading
 from mhcdiag.mappings.interface import CHUNK_TOKENS, MapSource, Orientation, Stack
-from mhcdiag.measures.gain import Gains, identity_gains, measure_gains
+from mhcdiag.measures.gain import Gains, factor_gains, identity_gains, measure_gains, with_reached
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.ranks import Alone, Ranks
 from mhcdiag.results.gain import Bound, Direction, GainResult, NonFinite
@@ -48,11 +48,13 @@ def gain(
     path: str | os.PathLike[str],
     *,
     inputs: str | None = None,
+    text: str | os.PathLike[str] | None = None,
     tokens: int = 1024,
     seed: int = 0,
     sites: tuple[int, int] | None = None,
     key: str | None = None,
     layout: str | None = None,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -68,23 +70,29 @@ def gain(
     path
         A checkpoint file, a directory of shards, or a file of captured mappings.
     inputs
-        Where the input-dependent part of the mappings comes from: `static` (it is zero), `random`, `embedding` (the
-        first attention site alone, exactly, per token id) or `captured`; None takes `captured` for captured mappings,
-        `random` where the layout depends on its input, else `static`.
+        Where the input-dependent part of the mappings comes from: `static` (it is zero), `aligned` (one direction per
+        token at all sites), `random`, `embedding` (the first attention site alone, exactly, per token id), `text` (the
+        model runs on real tokens: a checkpoint of `mhcdiag toy`, or a directory of a model of transformers) or
+        `captured`; None takes `captured` for captured mappings, where the mappings depend on their input `aligned` if
+        nothing constrains them and `random` if something does, else `static`.
+    text
+        File that the model runs on with inputs `text`; None takes the text that ships with this package.
     tokens
-        Number of random tokens, or of token ids from 0.
+        Number of drawn tokens, of token ids from 0, or most tokens of the text.
     seed
-        Seed of the random inputs, not negative.
+        Seed of the drawn inputs, not negative.
     sites
         First and last site to analyse, counted from 1; None takes all.
     key
         Which state dict of a pickle that holds several.
-    layout, orientation, sinkhorn_iters, sinkhorn_eps, tanh
+    layout, assume, orientation, sinkhorn_iters, sinkhorn_eps, tanh
         What to believe over what the checkpoint says or does not say; see `mhcdiag gain --help`.
     device
-        Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings.
+        Where products are computed: `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU above a million mappings. With
+        inputs `text` the model runs there, too: on the CPU for `auto`.
     dtype
-        Element type of the products, `float64` or `float32`; None is float64 (float32 on MPS).
+        Element type of the products, `float64` or `float32`; None is float64 (float32 on MPS). With inputs `text` the
+        model then runs in float32, else in the type of its weights.
     ranks
         The processes of `mhcdiag.ranks.joined_ranks` that share the tokens; all of them call this alike.
 
@@ -93,19 +101,35 @@ def gain(
     mhcdiag.MhcdiagError
         The input cannot be read or recognised, or the options contradict it.
     """
-    refuse_unusable(orientation=orientation, sinkhorn_iters=sinkhorn_iters, sinkhorn_eps=sinkhorn_eps, dtype=dtype)
+    refuse_unusable(
+        assume=assume,
+        orientation=orientation,
+        sinkhorn_iters=sinkhorn_iters,
+        sinkhorn_eps=sinkhorn_eps,
+        dtype=dtype,
+    )
     overrides = Overrides(
         orientation=None if orientation is None else Orientation(orientation),
         sinkhorn_iters=sinkhorn_iters,
         sinkhorn_eps=sinkhorn_eps,
         tanh=tanh,
     )
+    if text is not None and inputs != "text":
+        raise SettingError("a text is what a model runs on: it needs inputs 'text' (--inputs text)")
     checkpoint = open_checkpoint(path, key=key)
-    found, recognition = recognise(checkpoint, layout=layout)
+    found, recognition = recognise(checkpoint, layout=layout, assume=assume)
     sites_total = len(recognition.sites)
-    if sites is not None:
-        recognition = _only_sites(recognition, sites)
-    read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
+    if inputs == "text":
+        from mhcdiag.usecases.real_tokens import TextOptions, read_run
+
+        words = None if text is None else os.fspath(text)
+        options = TextOptions(text=words, tokens=tokens, device=device, dtype=dtype, sites=sites)
+        run = read_run(checkpoint, found, recognition, overrides, options)
+        sites_total, recognition = run.sites_total, run.recognition
+        read = _Read(reading=run.reading, inputs=inputs, maps=run.maps)
+    else:
+        recognition = recognition if sites is None else _only_sites(recognition, sites)
+        read = _read(checkpoint, found, recognition, overrides, inputs=inputs, tokens=tokens, seed=seed)
     ranks = ranks or Alone()
     opening = checkpoint.bytes_read  # every rank has read these, and they count once
     measured = _measure(read, device=device, dtype=dtype, ranks=ranks)
@@ -187,18 +211,21 @@ def _read(
         first = read_first_site(checkpoint, layout, recognition, overrides, tokens=tokens)
         return _Read(reading=first.reading, inputs=inputs, maps=first.maps)
     with _threads(1):
-        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs in (None, "random"))
-    chosen = reading.choose_inputs(inputs)
-    if chosen is None:
-        possible = ", ".join(reading.inputs)
-        raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
-    return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
+        reading = layout.read(checkpoint, recognition, overrides, dynamic=inputs != "static")
+        chosen = reading.choose_inputs(inputs)
+        if chosen is None:
+            possible = ", ".join(reading.inputs)
+            raise SettingError(f"inputs '{inputs}' do not exist for layout {layout.name}; possible: {possible}")
+        return _Read(reading=reading, inputs=chosen, maps=reading.maps(chosen, tokens=tokens, seed=seed))
 
 
 def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _Measured:
     reading, source = read.reading, read.maps
     if isinstance(reading, UnmixedReading):  # known without products, on any device
         gains = identity_gains(reading.stack)
+        return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
+    if isinstance(reading, DiagonalReading):
+        gains = factor_gains(reading.stack, reading.factors)
         return _Measured(stack=reading.stack, gains=gains, bound=reading.bounds(), device="cpu", dtype="float64")
     matrices = len(source.stack.sites) * source.tokens
     run_on = _device(device, matrices=matrices)
@@ -214,6 +241,8 @@ def _measure(read: _Read, *, device: str, dtype: str | None, ranks: Ranks) -> _M
             ranks=ranks,
         )
         bound = reading.bounds()
+        if isinstance(reading, ParametricReading) and (worst_inputs := reading.worst_inputs()) is not None:
+            bound = with_reached(bound, worst_inputs, gains)
     return _Measured(stack=source.stack, gains=gains, bound=bound, device=run_on, dtype=products)
 
 

@@ -10,7 +10,14 @@ from mhcdiag.health_checks import examine
 from mhcdiag.health_checks.interface import Subject
 from mhcdiag.layouts import recognise
 from mhcdiag.layouts.interface import Layout, Overrides, Recognition
-from mhcdiag.layouts.readings import CapturedReading, ParametricReading, Reading, UnmixedReading
+from mhcdiag.layouts.readings import (
+    CapturedReading,
+    DiagonalReading,
+    ParametricReading,
+    Reading,
+    UncomposedReading,
+    UnmixedReading,
+)
 from mhcdiag.layouts.stored_parts import read_gates
 from mhcdiag.mappings.constraints import LogSinkhorn
 from mhcdiag.mappings.interface import CHUNK_TOKENS, Orientation
@@ -21,9 +28,11 @@ from mhcdiag.tensorfiles import open_checkpoint
 from mhcdiag.usecases.gain import gain as measure_gain
 from mhcdiag.usecases.options import refuse_unusable
 from mhcdiag.weight_readers.alternatives import predictions
-from mhcdiag.weight_readers.observed import read_activations, read_branch_scales, read_residual_scales
+from mhcdiag.weight_readers.gate_spreads import read_gate_spreads
+from mhcdiag.weight_readers.observed import read_activations, read_branch_scales
 from mhcdiag.weight_readers.plain_weights import plain_weights
 from mhcdiag.weight_readers.records import SiteActivations
+from mhcdiag.weight_readers.rounding import redrawn_maps, stored_coarsely
 
 TOKENS = 64
 
@@ -50,13 +59,16 @@ class HealthOptions:
     seed: int = 0
     key: str | None = None
     layout: str | None = None
+    assume: str | None = None
     orientation: str | None = None
     sinkhorn_iters: int | None = None
     only: Sequence[str] = ()
     thresholds: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        refuse_unusable(orientation=self.orientation, sinkhorn_iters=self.sinkhorn_iters, seed=self.seed)
+        refuse_unusable(
+            assume=self.assume, orientation=self.orientation, sinkhorn_iters=self.sinkhorn_iters, seed=self.seed
+        )
         if not 1 <= self.tokens <= CHUNK_TOKENS:
             raise SettingError(f"{self.tokens} tokens: expected 1 to {CHUNK_TOKENS}")
 
@@ -77,6 +89,7 @@ def health(
     seed: int = 0,
     key: str | None = None,
     layout: str | None = None,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     only: Sequence[str] = (),
@@ -92,7 +105,7 @@ def health(
         An earlier checkpoint of the same model, to see what moved.
     captured
         Captured mappings with `x_in`, `x_out`, ... of a running implementation of this checkpoint.
-    inputs, tokens, seed, key, layout, orientation, sinkhorn_iters
+    inputs, tokens, seed, key, layout, assume, orientation, sinkhorn_iters
         As for `mhcdiag.gain`; at most 4096 tokens.
     only
         Names of the checks to make; none makes all.
@@ -112,6 +125,7 @@ def health(
         seed=seed,
         key=key,
         layout=layout,
+        assume=assume,
         orientation=orientation,
         sinkhorn_iters=sinkhorn_iters,
         only=only,
@@ -161,6 +175,7 @@ def _gain(path: str | os.PathLike[str], options: HealthOptions, inputs: str | No
         seed=options.seed,
         key=options.key,
         layout=options.layout,
+        assume=options.assume,
         orientation=options.orientation,
         sinkhorn_iters=options.sinkhorn_iters,
     )
@@ -181,10 +196,12 @@ def _read(
     activations: tuple[SiteActivations, ...] = (),
     earlier: _Read | None = None,
 ) -> _Read:
-    found, recognition = recognise(checkpoint, layout=options.layout)
+    found, recognition = recognise(checkpoint, layout=options.layout, assume=options.assume)
     reading = found.read(checkpoint, recognition, options.overrides, dynamic=options.inputs != "static")
     chosen = _choose_inputs(reading, options.inputs)
-    source = reading.maps(chosen, tokens=options.tokens, seed=options.seed)
+    # Without a composite there are weights to examine still; the checks of mappings have nothing to say of one stream.
+    mapped = UnmixedReading(stack=reading.stack) if isinstance(reading, UncomposedReading) else reading
+    source = mapped.maps(chosen, tokens=options.tokens, seed=options.seed)
     sites = source.stack.sites
     if isinstance(reading, CapturedReading):
         activations = activations or read_activations(checkpoint, recognition)
@@ -202,13 +219,14 @@ def _read(
         exact=reading.exact_directions(),
         earlier=None if earlier is None else earlier.subject,
         branch_scales=read_branch_scales(checkpoint),
-        residual_scales=read_residual_scales(checkpoint),
-        mixes=not isinstance(reading, UnmixedReading),
+        residual_factors=reading.factors if isinstance(reading, DiagonalReading) else None,
+        no_composite=reading.why if isinstance(reading, UncomposedReading) else "",
+        mixes=not isinstance(mapped, UnmixedReading),
     )
     if isinstance(reading, ParametricReading):
         subject = _with_parameters(subject, reading, found, checkpoint, recognition, options.overrides)
-    elif isinstance(reading, UnmixedReading) and reading.is_plain:
-        subject = replace(subject, plain=plain_weights(checkpoint, sites))
+    elif reading.blocks:
+        subject = replace(subject, plain=plain_weights(checkpoint, reading.blocks))
     return _Read(subject=subject, layout=found.name, recognition=recognition, reading=reading, inputs=chosen)
 
 
@@ -230,6 +248,9 @@ def _with_parameters(
 ) -> Subject:
     """What parameters add: their own numbers, read and write weights, and what they predict for given streams."""
     constraint = reading.parameters.recipe.constraint
+    coarse = stored_coarsely(checkpoint, layout, recognition)
+    moved = reading.parameters.factors is not None and constraint is not None
+    spreads = read_gate_spreads(checkpoint, layout, recognition, reading.stack.streams) if moved else None
     predict = partial(predictions, layout, checkpoint, recognition, overrides, subject.activations)
     return replace(
         subject,
@@ -238,5 +259,11 @@ def _with_parameters(
         gates=read_gates(
             checkpoint, recognition, layout.gates, reading.stack.streams, unconstrained=constraint is None
         ),
+        gate_spreads=spreads,
+        coarse=coarse,
+        redrawn=partial(
+            redrawn_maps, checkpoint, layout, recognition, overrides, dynamic=reading.parameters.factors is not None
+        ),
+        unread_spreads=moved and spreads is None,
         predict=predict if subject.activations else None,
     )

@@ -27,7 +27,9 @@ def catalogue() -> Catalogue:
     )
 
 
-def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str], *, key: str | None = None, layout: str | None = None, assume: str | None = None
+) -> Inspection:
     """Look at a checkpoint: container, tensors, what was recognised, what was not, and why.
 
     Parameters
@@ -38,6 +40,8 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
         Which state dict of a pickle that holds several.
     layout
         The only layout to try; None tries all.
+    assume
+        `plain`, as for `gain`.
 
     Raises
     ------
@@ -47,10 +51,11 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
     located = locate(path)
     checkpoint = located.open(key=key)
     try:
-        found, recognition = recognise(checkpoint, layout=layout)
-        name, reason = found.name, ""
+        found, recognition = recognise(checkpoint, layout=layout, assume=assume)
+        name, mixing, reason = found.name, found.mixing, ""
     except LayoutError as error:
-        name, recognition, reason = "", Recognition(model="", sites=()), str(error).removeprefix(f"{error.path}: ")
+        name, mixing, recognition = "", "", Recognition(model="", sites=())
+        reason = str(error).removeprefix(f"{error.path}: ")
     mixers = find_mixers(checkpoint)
     infos = checkpoint.tensors.values()
     return Inspection(
@@ -64,6 +69,7 @@ def inspect(path: str | os.PathLike[str], *, key: str | None = None, layout: str
         config_keys=tuple(_shown_keys(checkpoint.config or {}, mixers)),
         has_config=checkpoint.config is not None,
         layout=name,
+        mixing=mixing,
         model=recognition.model,
         sites=tuple(site.name for site in recognition.sites),
         assumed=recognition.assumed,
@@ -85,7 +91,11 @@ def _shown_keys(config: Mapping[str, Any], mixers: MixerNames) -> list[str]:
 
 
 def _mixers(checkpoint: NamedTensors, recognition: Recognition, mixers: MixerNames) -> list[InspectedTensor]:
-    uses = {tensor: f"{site.name} {role}" for site in recognition.sites for role, tensor in site.tensors.items()}
+    uses: dict[str, str] = {}
+    for site in recognition.sites:
+        for role, tensor in site.tensors.items():
+            first = uses.get(tensor, site.name).split()[0]  # one tensor may hold what all sites need
+            uses[tensor] = f"{site.name} {role}" if first == site.name else f"{first} to {site.name} {role}"
     excluded = dict.fromkeys(recognition.excluded, "excluded")
     names = dict.fromkeys([*uses, *excluded, *mixers.tensors])
     return [

@@ -1,6 +1,6 @@
 """From a log, whole or as far as it is written, to its result: what `spikes`, `follow` and `trend` share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ from mhcdiag.detectors import LogWatcher, Message, RecordBlock
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.results.spikes import SHORT, BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
+from mhcdiag.runlogs.gain_names import BACKWARD, FORWARD, best_gains, gain_names
 from mhcdiag.usecases.options import LogOptions
 
 LOSS = "loss"
@@ -39,8 +40,17 @@ def judge_log(path: str, options: LogOptions) -> LogResult:
     return judge_table(read_table(path, options), options)
 
 
-def read_table(path: str, options: LogOptions) -> LogTable:
+def read_table(path: str, options: LogOptions, *, keep: Callable[[str], bool] | None = None) -> LogTable:
     """Read a log as the options say.
+
+    Parameters
+    ----------
+    path
+        As for `judge_log`.
+    options
+        How to read it; the series that they name are kept however many there are.
+    keep
+        Says the same of further names.
 
     Raises
     ------
@@ -55,6 +65,7 @@ def read_table(path: str, options: LogOptions) -> LogTable:
         loss_key=options.loss_key,
         step_key=options.step_key,
         regex=options.regex,
+        keep=lambda name: name in options.series or (keep is not None and keep(name)),
     )
 
 
@@ -71,6 +82,8 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
     messages = [to_message(event) for event in table.scaler_events]
     spans: list[RunSpan] = []
     notes = list(table.notes)
+    if LOSS not in table.columns and not options.series:
+        notes.append("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)")
     runs = split_runs(table)
     for index, run in enumerate(runs):
         if index:
@@ -117,6 +130,8 @@ def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -
 def judged_series(table: LogTable, options: LogOptions) -> tuple[str, ...]:
     """Return the names of the series to judge: the loss, the gradient norm, and those asked for.
 
+    A log without a loss that carries gains, as our own `Monitor` writes it, is judged by these.
+
     Raises
     ------
     LogError
@@ -124,6 +139,8 @@ def judged_series(table: LogTable, options: LogOptions) -> tuple[str, ...]:
     """
     for name in options.series:
         table.require(name)
+    if not options.series and LOSS not in table.columns and (gains := gain_names(list(table.columns))):
+        return tuple(one.name for way in (FORWARD, BACKWARD) for one in best_gains(gains, way))
     if not options.series:
         table.require(LOSS)
     first = [name for name in (LOSS, GRADIENT_NORM) if name in table.columns]

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 OURS = "mhcdiag"
 """Name of the default detection rule: `mhcdiag.detectors.OURS`, which only NumPy's users may import."""
 
-INPUTS = ("static", "random", "embedding", "captured")
+INPUTS = ("static", "aligned", "random", "embedding", "text", "captured")
 ORIENTATIONS = ("target-rows", "source-rows")
 DTYPES = ("float32", "float64")
+ASSUMPTIONS = ("plain",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +34,13 @@ class GainOptions:
     """How a checkpoint is read and measured; `mhcdiag.gain` says what each means."""
 
     inputs: str | None = None
+    text: str | None = None
     tokens: int = 1024
     seed: int = 0
     sites: tuple[int, int] | None = None
     key: str | None = None
     layout: str | None = None
+    assume: str | None = None
     orientation: str | None = None
     sinkhorn_iters: int | None = None
     sinkhorn_eps: float | None = None
@@ -48,6 +51,7 @@ class GainOptions:
     def __post_init__(self) -> None:
         refuse_less(1, tokens=self.tokens)
         refuse_unusable(
+            assume=self.assume,
             orientation=self.orientation,
             sinkhorn_iters=self.sinkhorn_iters,
             sinkhorn_eps=self.sinkhorn_eps,
@@ -294,6 +298,7 @@ def parse_steps(text: str) -> tuple[float, float]:
 
 def refuse_unusable(
     *,
+    assume: str | None = None,
     orientation: str | None = None,
     sinkhorn_iters: int | None = None,
     sinkhorn_eps: float | None = None,
@@ -307,7 +312,8 @@ def refuse_unusable(
     SettingError
         It names the option, and what it takes.
     """
-    for name, word, known in (("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES)):
+    choices = (("assume", assume, ASSUMPTIONS), ("orientation", orientation, ORIENTATIONS), ("dtype", dtype, DTYPES))
+    for name, word, known in choices:
         if word is not None and word not in known:
             raise SettingError(f"{name} '{word}': expected one of {', '.join(known)}")
     refuse_less(1, sinkhorn_iters=sinkhorn_iters)

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.judged import Unreadable, readable
 from mhcdiag.results.spikes import Advice, Comparison, Event, EventKind, JudgedLog, LogResult, SpikesReport
 from mhcdiag.results.verdict import combine
-from mhcdiag.runlogs import iter_logs, split_runs
+from mhcdiag.runlogs import iter_logs, several_logs, split_runs
 from mhcdiag.usecases.log_judging import LOSS, judge_log, read_table
 from mhcdiag.usecases.options import OURS, LogOptions
+from mhcdiag.usecases.same_runs import Judged, counted_once, loss_curve
 
 BACK = 100
 """Steps before the spike to restart from, as PaLM did."""
@@ -121,7 +122,30 @@ def spikes(
         window=window,
         warmup=warmup,
     )
-    return judge_log(os.fspath(path), options)
+    return _judge_one(os.fspath(path), options)
+
+
+def _judge_one(path: str, options: LogOptions) -> LogResult:
+    """Judge the one run behind a path; a folder may hold it several times.
+
+    Raises
+    ------
+    LogError
+        It cannot be read, or there are several runs.
+    """
+    if path == "-" or not os.path.isdir(path):
+        return judge_log(path, options)
+    results = [judge_log(log, options) for log in iter_logs(path)]
+    look: Judged[LogResult] = Judged(
+        result=lambda result: result,
+        verdict=lambda result: judge(result, SpikeGate()).verdict,
+        told=lambda _, told: told,
+        alike=lambda _copy, _kept: True,
+    )
+    results = counted_once(results, look, lambda log: loss_curve(log, options))
+    if len(results) > 1:
+        raise several_logs(path, [result.path for result in results])
+    return results[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,6 +229,7 @@ def report_on(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) ->
     LogError
         There is nothing to compare.
     """
+    logs = _once(request, logs)
     judged = [log for log in logs if isinstance(log, JudgedLog)]
     comparison = None
     if request.against is not None and judged:
@@ -215,6 +240,21 @@ def report_on(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) ->
         advice=tuple(one for log in judged for one in advice(log.result)) if request.advice else (),
         comparison=comparison,
     )
+
+
+def _once(request: SpikesRequest, logs: Sequence[JudgedLog | Unreadable]) -> list[JudgedLog | Unreadable]:
+    """Leave out logs of folders that are another log's run once more; what the user named is judged as it is."""
+
+    def result(log: JudgedLog | Unreadable) -> LogResult | None:
+        return log.result if isinstance(log, JudgedLog) and log.result.path not in request.logs else None
+
+    look = Judged(
+        result=result,
+        verdict=lambda log: log.verdict,
+        told=lambda log, told: replace(log, result=told) if isinstance(log, JudgedLog) else log,
+        alike=lambda _copy, _kept: True,
+    )
+    return counted_once(logs, look, lambda path: loss_curve(path, request.options))
 
 
 LEAST = 10

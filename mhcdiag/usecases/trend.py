@@ -3,21 +3,20 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from mhcdiag.errors import InputError, LogError, MhcdiagError, SettingError
 from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.ranks import Alone, Ranks, deal
 from mhcdiag.results.bands import LEVELS
-from mhcdiag.results.evidence import doubt_of_bounds, doubt_of_inputs
+from mhcdiag.results.evidence import REAL_INPUTS, doubt_of_bounds, doubt_of_inputs
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind, Reduction
 from mhcdiag.results.numbers import Number, is_finite, log10_of
 from mhcdiag.results.spikes import LogResult
 from mhcdiag.results.trend import (
     FP16_LARGEST,
     FP32_LARGEST,
+    Beside,
     Crossing,
     DirectionTrend,
     Driver,
@@ -26,14 +25,11 @@ from mhcdiag.results.trend import (
     TrendResult,
 )
 from mhcdiag.results.verdict import Skipped
-from mhcdiag.runlogs import LogTable, split_runs
-from mhcdiag.runlogs.names import plain
 from mhcdiag.tensorfiles.run_of_checkpoints import find_checkpoints, is_run, shown_path
-from mhcdiag.usecases.log_judging import carries, judge_table, read_table
+from mhcdiag.usecases.log_judging import judge_table, read_table
+from mhcdiag.usecases.logged_gains import LoggedGains, NoGainError, Sizes, logged_gains, stream_sizes
 from mhcdiag.usecases.options import INPUTS, LogOptions
 
-Sizes = tuple[tuple[float, float], ...]
-"""Step and root mean square of the streams."""
 RANGES = {"fp16": FP16_LARGEST, "fp32": FP32_LARGEST}
 """Largest finite value of the types in which streams are kept; bf16 reaches as far as fp32."""
 MOST_DRIVERS = 4
@@ -50,8 +46,10 @@ def trend(
     *,
     log: str | os.PathLike[str] | None = None,
     inputs: str | None = None,
+    text: str | os.PathLike[str] | None = None,
     fit_from: float | None = None,
     stream_rms: float | None = None,
+    gain_keys: Sequence[str] = (),
     ranks: Ranks | None = None,
 ) -> TrendResult:
     """Fit how the gain of one run grows over its steps, and project when it crosses which limit.
@@ -61,14 +59,18 @@ def trend(
     paths
         Checkpoints of one run, a folder of them, or one log that carries gain columns.
     log
-        Training log of the run: its events, and the size of the streams where it carries `stream_rms`.
-    inputs
-        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`.
+        Training log of the run: its events, the size of the streams where it carries `stream_rms`, and its gains where
+        it has columns of them. Those are of real tokens: the trend is theirs unless the checkpoints' are, too, and the
+        others are shown beside it.
+    inputs, text
+        Inputs of the checkpoints' mappings, as for `mhcdiag.gain`; `text` runs each checkpoint on a text.
     fit_from
         First step of the fit; None for the later half.
     stream_rms
         Root mean square of the streams at the last step, in place of what the log says; it decides when fp16 and fp32
         overflow.
+    gain_keys
+        Columns of a log to judge; none takes the composite before single layers and the worst before the mean.
     ranks
         The processes of `mhcdiag.ranks.joined_ranks` that share the checkpoints; all of them call this alike.
 
@@ -78,7 +80,12 @@ def trend(
         There is no trend (one point only, steps missing or equal), or an option cannot be used.
     """
     options = TrendOptions(
-        log=None if log is None else os.fspath(log), inputs=inputs, fit_from=fit_from, stream_rms=stream_rms
+        log=None if log is None else os.fspath(log),
+        inputs=inputs,
+        text=None if text is None else os.fspath(text),
+        fit_from=fit_from,
+        stream_rms=stream_rms,
+        gain_keys=tuple(gain_keys),
     )
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not named:
@@ -92,14 +99,18 @@ class TrendOptions:
 
     log: str | None = None
     inputs: str | None = None
+    text: str | None = None
     fit_from: float | None = None
     stream_rms: float | None = None
+    gain_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stream_rms is not None and not 0 < self.stream_rms < math.inf:
             raise SettingError(f"stream_rms {self.stream_rms}: expected a number above 0")
         if self.inputs is not None and self.inputs not in INPUTS:
             raise SettingError(f"inputs '{self.inputs}': expected one of {', '.join(INPUTS)}")
+        if self.text is not None and self.inputs != "text":
+            raise SettingError("a text is what a model runs on: it needs inputs 'text' (--inputs text)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +119,11 @@ class _Gains:
 
     source: Source
     points: tuple[TrendPoint, ...]
+    inputs: str = ""
+    """What the mappings of checkpoints were computed for; empty for logs."""
+    is_of_study: bool = False
+    """Whether a log is one of `mhcdiag toy`, whose gains our study is about."""
+    beside: Beside | None = None
     sizes: Sizes = ()
     drivers: dict[Direction, tuple[Driver, ...]]
     skipped: tuple[Skipped, ...] = ()
@@ -115,8 +131,14 @@ class _Gains:
 
 
 def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> TrendResult:
-    gains = _from_checkpoints(paths, options, ranks or Alone()) if is_run(paths[0]) else _from_log(paths)
-    log, sizes = _log_of(options.log) if options.log is not None else (None, ())
+    log: LogResult | None
+    sizes: Sizes
+    gains = _gains_of(paths, options, ranks or Alone())
+    log, sizes = None, ()
+    if options.log is not None:
+        table = read_table(options.log, LogOptions())
+        log, sizes = judge_table(table, LogOptions()), stream_sizes(table)
+        gains = _like_with_like(gains, options) if gains.source is Source.CHECKPOINTS else gains
     sizes = () if options.stream_rms is not None else gains.sizes or sizes
     rms = sizes[-1][1] if sizes else options.stream_rms
     notes = gains.notes if rms is not None else (*gains.notes, ASSUMED_RMS)
@@ -130,19 +152,68 @@ def _trend(paths: Sequence[str], options: TrendOptions, ranks: Ranks | None) -> 
         log=log,
         skipped=gains.skipped,
         notes=notes,
+        inputs=gains.inputs,
+        is_of_study=gains.is_of_study,
+        beside=gains.beside,
     )
 
 
-def _from_log(paths: Sequence[str]) -> _Gains:
+WINS = (
+    "the trend is that of the gains in the log, which are of real tokens; those of the checkpoints are on {inputs} "
+    "inputs and stand beside it (--inputs text measures real tokens in checkpoints, too)"
+)
+
+
+def _like_with_like(gains: _Gains, options: TrendOptions) -> _Gains:
+    """Gains of real tokens, where the log has them, in place of those on made-up inputs; the others stand beside."""
+    assert options.log is not None
+    logged: LoggedGains
+    try:
+        logged = logged_gains(options.log, options.gain_keys)
+    except LogError as error:
+        # A log that says nothing of gains is one for its events; a column that was asked for must be there.
+        if options.gain_keys:
+            raise
+        said = () if isinstance(error, NoGainError) else (f"gains of the log are left out: {error}",)
+        return replace(gains, notes=(*gains.notes, *said))
+    if gains.inputs in REAL_INPUTS:
+        return replace(gains, beside=Beside(source=Source.LOG, inputs="", points=logged.points))
+    return replace(
+        gains,
+        source=Source.LOG,
+        points=logged.points,
+        inputs="",
+        is_of_study=logged.is_of_study,
+        beside=Beside(source=Source.CHECKPOINTS, inputs=gains.inputs, points=gains.points),
+        notes=(*gains.notes, *logged.notes, WINS.format(inputs=gains.inputs)),
+    )
+
+
+def _gains_of(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
+    if not is_run(paths[0]):
+        return _from_log(paths, options)
+    if options.gain_keys and options.log is None:
+        raise SettingError("--gain-key names columns of a log; the gains of checkpoints are measured")
+    return _from_checkpoints(paths, options, ranks)
+
+
+def _from_log(paths: Sequence[str], options: TrendOptions) -> _Gains:
     if len(paths) != 1:
         raise SettingError("a trend is that of one run: name one log, or its checkpoints")
-    logged = logged_gains(paths[0])
-    return _Gains(source=Source.LOG, points=logged.points, sizes=logged.sizes, drivers={}, notes=logged.notes)
+    logged = logged_gains(paths[0], options.gain_keys)
+    return _Gains(
+        source=Source.LOG,
+        points=logged.points,
+        is_of_study=logged.is_of_study,
+        sizes=logged.sizes,
+        drivers={},
+        notes=logged.notes,
+    )
 
 
 def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks) -> _Gains:
     found = deal(
-        find_checkpoints(paths), lambda mine: [_measured(each.path, each.step, options.inputs) for each in mine], ranks
+        find_checkpoints(paths), lambda mine: [_measured(each.path, each.step, options) for each in mine], ranks
     )
     skipped = [each for each in found if isinstance(each, Skipped)]
     points = [each.point for each in found if not isinstance(each, Skipped)]
@@ -155,7 +226,13 @@ def _from_checkpoints(paths: Sequence[str], options: TrendOptions, ranks: Ranks)
             expected="two or more for a trend",
         )
     drivers = {direction: _drivers(results[0], results[-1], direction) for direction in Direction}
-    return _Gains(source=Source.CHECKPOINTS, points=tuple(points), drivers=drivers, skipped=tuple(skipped))
+    return _Gains(
+        source=Source.CHECKPOINTS,
+        points=tuple(points),
+        inputs=" and ".join(sorted({result.inputs for result in results})),
+        drivers=drivers,
+        skipped=tuple(skipped),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,11 +243,11 @@ class _Measured:
     result: "GainResult"
 
 
-def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped:
+def _measured(path: str, step: float, options: TrendOptions) -> _Measured | Skipped:
     from mhcdiag.usecases import gain as api
 
     try:
-        result = api.gain(path, inputs=inputs)
+        result = api.gain(path, inputs=options.inputs, text=options.text)
     except MhcdiagError as error:
         return Skipped(what=shown_path(path), reason=str(error))
     gain = {direction: result.worst[direction, Definition.NORM].value for direction in Direction}
@@ -183,11 +260,6 @@ def _measured(path: str, step: float, inputs: str | None) -> _Measured | Skipped
         sampled=doubt_of_inputs(result),
     )
     return _Measured(point=point, result=result)
-
-
-def _log_of(path: str) -> tuple[LogResult, Sizes]:
-    table = read_table(path, LogOptions())
-    return judge_table(table, LogOptions()), stream_sizes(table)
 
 
 def _direction(
@@ -249,83 +321,3 @@ def _contributions(result: "GainResult", direction: Direction) -> list[float]:
     logs = [log10_of(gain) * math.log(10) for gain in (curve if forward else reversed(curve))]
     steps = [now - before for before, now in zip([0.0, *logs[:-1]], logs, strict=True)]
     return steps if forward else steps[::-1]
-
-
-WORDS = {  # of a column's name beside "gain": `Monitor` and people name theirs differently
-    Direction.FORWARD: frozenset({"forward", "fwd"}),
-    Direction.BACKWARD: frozenset({"backward", "bwd"}),
-}
-STREAM_RMS = "stream_rms"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoggedGains:
-    """Gains and stream sizes of one log."""
-
-    points: tuple[TrendPoint, ...]
-    """Rows with a gain, in order of steps."""
-    sizes: tuple[tuple[float, float], ...]
-    """Step and root mean square of the streams, where it was logged."""
-    notes: tuple[str, ...]
-    """What was left out."""
-
-
-def logged_gains(path: str) -> LoggedGains:
-    """Read the columns whose names say gain and a direction, of the last run in the log.
-
-    Raises
-    ------
-    LogError
-        There is no such column, or fewer than two rows have one.
-    """
-    table = read_table(path, LogOptions())
-    columns = _columns(table)
-    runs = split_runs(table)
-    rows = runs[-1].rows
-    rows = rows[np.any([carries(table, name)[rows] for name in columns.values()], axis=0)]
-    if len(rows) < 2:
-        raise LogError(path, found=f"{len(rows)} rows with a gain", expected="two or more for a trend")
-    step = table.step[rows]
-    if np.any(np.diff(step) <= 0):
-        raise LogError(path, found="equal steps among the rows with a gain", expected="one row per step")
-    points = tuple(
-        TrendPoint(
-            step=float(table.step[row]),
-            source=", ".join(columns.values()),
-            gain={
-                direction: float(table.columns[columns[direction]][row]) if direction in columns else math.nan
-                for direction in Direction
-            },
-        )
-        for row in rows.tolist()
-    )
-    note = (f"{len(runs)} runs in the log: the last one is judged",) if len(runs) > 1 else ()
-    return LoggedGains(points=points, sizes=stream_sizes(table), notes=note)
-
-
-def stream_sizes(table: LogTable) -> tuple[tuple[float, float], ...]:
-    """Step and root mean square of the streams, of the last run in the log; empty where it was not logged."""
-    name = next((name for name in table.columns if plain(name).endswith(STREAM_RMS)), None)
-    if name is None:
-        return ()
-    rows = split_runs(table)[-1].rows
-    rows = rows[np.isfinite(table.columns[name][rows])]
-    return tuple(zip(table.step[rows].astype(float).tolist(), table.columns[name][rows].tolist(), strict=True))
-
-
-def _columns(table: LogTable) -> dict[Direction, str]:
-    found = {}
-    for direction, words in WORDS.items():
-        named = [name for name in table.columns if "gain" in _words(name) and words.intersection(_words(name))]
-        if named:
-            found[direction] = named[0]
-    if not found:
-        have = ", ".join(list(table.columns)[:8]) or "none"
-        raise LogError(
-            table.path, found=f"no gain among its series ({have})", expected="columns like gain_forward, gain_backward"
-        )
-    return found
-
-
-def _words(name: str) -> list[str]:
-    return plain(name).split("_")

@@ -8,7 +8,7 @@ from math import prod
 
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.health import SEVERITIES
-from mhcdiag.results.weights import TensorNumbers, WeightsFinding, WeightsResult
+from mhcdiag.results.weights import TensorNumbers, WeightsResult
 from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles import is_remote, open_checkpoint
 from mhcdiag.tensorfiles.element_types import BITS
@@ -62,7 +62,7 @@ def weights(
 def scan_weights(
     path: str | os.PathLike[str], options: WeightsOptions, *, key: str | None = None, progress: Progress | None = None
 ) -> WeightsResult:
-    """As `weights`, telling how far it is.
+    """Do as `weights` does, and tell how far it is.
 
     Raises
     ------
@@ -139,10 +139,18 @@ def _scanned(path: str, checkpoint: NamedTensors, options: WeightsOptions, progr
     config = checkpoint.config or {}
     found = scan(checkpoint, match=options.match, sample=options.sample, small=smallest_of(config), progress=progress)
     scanned = placed(found.parts)
-    subject = Subject(scanned=scanned, tensors=checkpoint.tensors, config=config, is_sample=options.sample < 1.0)
+    models = [one for one in scanned if one.part.is_models]
+    subject = Subject(
+        scanned=models,
+        beside=[one for one in scanned if not one.part.is_models],
+        tensors=checkpoint.tensors,
+        config=config,
+        is_sample=options.sample < 1.0,
+    )
     every = [one for rule in RULES for one in rule.find(subject)]
     every.sort(key=lambda one: SEVERITIES.index(one.severity), reverse=True)
-    kept = [one for one in every if not _is_allowed(one, options.allow)]
+    allowed = [one for one in every if any(fnmatchcase(one.tensor, pattern) for pattern in options.allow)]
+    left_out = set(map(id, allowed))
     looked_at = {one.part.tensor for one in scanned}
     return WeightsResult(
         path=path,
@@ -159,9 +167,10 @@ def _scanned(path: str, checkpoint: NamedTensors, options: WeightsOptions, progr
         allow=options.allow,
         left_out=found.left_out,
         skipped=tuple(found.skipped),
-        findings=tuple(kept),
-        allowed=tuple(one for one in every if one not in kept),
-        notes=(*_notes(subject, options), *(f"not looked at: {words}" for words in unread_in(checkpoint))),
+        findings=tuple(one for one in every if id(one) not in left_out),
+        allowed=tuple(allowed),
+        notes=tuple(_notes(subject, options)),
+        unread=tuple(unread_in(checkpoint)),
         kernel=found.kernel,
         seconds=time.perf_counter() - begun,
         absmax=max((one.summary.absmax for one in scanned), default=0.0),
@@ -173,10 +182,6 @@ def _nothing(found: Scan, options: WeightsOptions) -> str:
     if found.left_out:
         return f"none of {counted(found.left_out, 'tensor')} matches {' or '.join(options.match)}"
     return "the checkpoint holds no tensors"
-
-
-def _is_allowed(one: WeightsFinding, allow: Sequence[str]) -> bool:
-    return any(fnmatchcase(one.tensor, pattern) for pattern in allow)
 
 
 def _notes(subject: Subject, options: WeightsOptions) -> Iterator[str]:

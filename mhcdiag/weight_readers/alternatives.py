@@ -57,7 +57,7 @@ EPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-12)
 _ORDERS = tuple(order for order in permutations(("pre", "post", "res")) if order != ("pre", "post", "res"))
 
 
-class _Overlaid:
+class Overlaid:
     """A checkpoint of which some tensors are replaced."""
 
     def __init__(self, checkpoint: NamedTensors, values: Mapping[str, Tensor]) -> None:
@@ -116,7 +116,7 @@ def _of_site(
     stored = {name: checkpoint.read(name) for name in site.tensors.values()}
     streams = x.shape[1]
     for name, values in ((OWN, stored), *_reordered(stored, streams)):
-        overlaid = _Overlaid(checkpoint, values)
+        overlaid = Overlaid(checkpoint, values)
         reading = layout.read(overlaid, recognition, overrides, dynamic=False)
         if not isinstance(reading, ParametricReading):
             return

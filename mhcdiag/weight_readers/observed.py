@@ -14,27 +14,16 @@ from mhcdiag.weight_readers.records import SiteActivations
 _BRANCH_SCALE = re.compile(
     r"(?:^|\.)(?:ls\d?(?:\.gamma|\.weight)?|layer_scale\w*(?:\.\w+)?|gamma_\d|res_?weight|re_?zero\w*)$", re.IGNORECASE
 )
-# `resid_lambdas` of nanochat and modded-nanogpt, `residual_multiplier` of Granite.
-_RESIDUAL_SCALE = re.compile(r"(?:^|\.)(?:resid_lambdas?|residual_lambdas?|residual_multiplier)$", re.IGNORECASE)
 _MOST_ELEMENTS = 1_000_000
 """A factor has at most one entry a channel: what is longer only happens to have such a name."""
 
 
 def read_branch_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:
     """LayerScale and ReZero factors by full name; none in most models."""
-    return _read_matching(checkpoint, _BRANCH_SCALE)
-
-
-def read_residual_scales(checkpoint: NamedTensors) -> dict[str, Tensor]:
-    """Factors on the residual stream itself, by full name."""
-    return _read_matching(checkpoint, _RESIDUAL_SCALE)
-
-
-def _read_matching(checkpoint: NamedTensors, pattern: re.Pattern[str]) -> dict[str, Tensor]:
     names = [
         name
         for name, info in checkpoint.tensors.items()
-        if pattern.search(name) and len(info.shape) <= 1 and prod(info.shape) <= _MOST_ELEMENTS
+        if _BRANCH_SCALE.search(name) and len(info.shape) <= 1 and prod(info.shape) <= _MOST_ELEMENTS
     ]
     prefetch(checkpoint, names)
     return {name: read_float(checkpoint, name) for name in sorted(names, key=natural_key)}

@@ -11,12 +11,14 @@ from torch import Tensor
 from mhcdiag.layouts import checks
 from mhcdiag.layouts.checks import read_float
 from mhcdiag.namedtensors import NamedTensors, natural_key, prefetch
-from mhcdiag.weight_readers.plain_attention import FLOATS, norm_offset, read_attention, unread_attention
+from mhcdiag.weight_readers.attention_families import norm_offset
+from mhcdiag.weight_readers.plain_attention import FLOATS, attention_doubts, read_attention, unread_attention
 from mhcdiag.weight_readers.records import DeepNormScales, NormWeight, PlainWeights, Writer
 
-_NORM = re.compile(r"(?:^|\.)(?:\w*(?:layer_?norm|rms_?norm|norm)\w*|ln_?\w+)\.weight$", re.IGNORECASE)
-_GROUPED = re.compile(r"(?:q|k)_(?:layer)?norm\.weight$")
-"""Norms inside the attention: `attention` bounds what they let pass."""
+# Longcat numbers its norms (input_layernorm.0), RWKV says pre_ln, Megatron's BERT ln alone.
+_NORM = re.compile(r"(?:^|\.)(?:\w*norm\w*|ln_?\w+|(?:\w+_)?ln)(?:\.\d+)?\.weight$", re.IGNORECASE)
+_INNER = re.compile(r"(?:^|[._])(?:q|k|qk|query|key)_?(?:layer_?)?norm(?:\.norms\.\d+)?\.weight$", re.IGNORECASE)
+"""Norms of queries and keys: outlier channels and dead ones are usual there, and `attention` bounds what they pass."""
 ATTENTION_WRITERS = (
     "self_attn.o_proj", "self_attn.dense", "self_attn.out_proj", "attn.c_proj", "attn.out_proj", "attention.wo",
     "attention.dense", "self_attention.dense",
@@ -25,6 +27,7 @@ FEED_FORWARD_WRITERS = (
     "mlp.down_proj", "mlp.c_proj", "mlp.fc2", "mlp.fc_out", "mlp.dense_4h_to_h", "fc2", "feed_forward.w2",
     "ffn.down_proj",
 )  # fmt: skip
+WRITERS = {"attention": ATTENTION_WRITERS, "feed-forward": FEED_FORWARD_WRITERS}
 # DeepNorm scales what writes and leaves queries and keys alone: the ratio of the two shows its beta.
 READERS = ("self_attn.q_proj", "self_attn.k_proj", "attention.wq", "attention.wk", "attn.q_proj", "attn.k_proj")
 _DEEPNORM = re.compile(r"^(?:use_)?deep_?(?:norm|net)$", re.IGNORECASE)
@@ -41,29 +44,47 @@ def plain_weights(checkpoint: NamedTensors, blocks: Sequence[str]) -> PlainWeigh
     return PlainWeights(
         attention=lambda: read_attention(checkpoint, blocks),
         unread_attention=unread_attention(checkpoint, blocks),
+        attention_doubts=lambda: attention_doubts(checkpoint, blocks),
         norms=lambda: _norms(checkpoint),
+        unread_norms=lambda: _unread_norms(checkpoint),
         writers=lambda: _writers(checkpoint, blocks),
+        unread_writers=lambda: _unread_writers(checkpoint, blocks),
         deepnorm=lambda: _deepnorm(checkpoint, blocks),
         config_scales=_config_scales(checkpoint, len(blocks)),
     )
 
 
 def _norms(checkpoint: NamedTensors) -> Iterator[NormWeight]:
-    names = [
+    names = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype in FLOATS]
+    biases = {name: name.removesuffix("weight") + "bias" for name in names}
+    prefetch(checkpoint, [*names, *(bias for bias in biases.values() if bias in checkpoint.tensors)])
+    for name in sorted(names, key=natural_key):
+        bias = read_float(checkpoint, biases[name]).flatten() if biases[name] in checkpoint.tensors else None
+        weight = read_float(checkpoint, name).double().flatten() + norm_offset(checkpoint, name)
+        yield NormWeight(name=name, weight=weight, bias=bias, inner=_INNER.search(name) is not None)
+
+
+def _unread_norms(checkpoint: NamedTensors) -> tuple[str, ...]:
+    unread = [name for name in _named_norms(checkpoint) if checkpoint.tensors[name].dtype not in FLOATS]
+    if not unread:
+        return ()
+    kinds = ", ".join(sorted({checkpoint.tensors[name].dtype for name in unread}))
+    return (f"{len(unread)} norm weights stored as {kinds} (first: {unread[0]})",)
+
+
+def _named_norms(checkpoint: NamedTensors) -> list[str]:
+    """Norm weights by name; those of queries and keys may have a row for each head."""
+    return [
         name
         for name, info in checkpoint.tensors.items()
-        if len(info.shape) == 1 and info.dtype in FLOATS and _NORM.search(name) and not _GROUPED.search(name)
+        if _NORM.search(name) and (len(info.shape) == 1 or (len(info.shape) == 2 and _INNER.search(name)))
     ]
-    prefetch(checkpoint, names)
-    offset = norm_offset(checkpoint)
-    for name in sorted(names, key=natural_key):
-        yield NormWeight(name=name, weight=read_float(checkpoint, name).double() + offset)
 
 
 def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer]:
     """One tensor in memory at a time."""
     for block in blocks:
-        for kind, paths in (("attention", ATTENTION_WRITERS), ("feed-forward", FEED_FORWARD_WRITERS)):
+        for kind, paths in WRITERS.items():
             name = _present(checkpoint, block, paths)
             if name is None:
                 continue
@@ -72,6 +93,22 @@ def _writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> Iterator[Writer
             weight = stored.T if _is_input_major(checkpoint, name) else stored
             square = fsum(float(part.double().square().sum()) for part in _parts(weight))
             yield Writer(name=name, kind=kind, rms=sqrt(square / weight.shape[0]), spectral=_spectral(weight))
+
+
+def _unread_writers(checkpoint: NamedTensors, blocks: Sequence[str]) -> tuple[str, ...]:
+    """By kind, how many blocks have none that is read: other names, experts, other element types."""
+    said = []
+    for kind, paths in WRITERS.items():
+        missing = [block for block in blocks if _present(checkpoint, block, paths) is None]
+        names = [f"{block}.{path}.weight" for block in missing for path in paths]
+        odd = sorted({checkpoint.tensors[name].dtype for name in names if name in checkpoint.tensors} - set(FLOATS))
+        stored = f", or stored as {', '.join(odd)}" if odd else ""
+        if missing:
+            said.append(
+                f"{len(missing)} of {len(blocks)} blocks without {kind} output under a known name{stored}; experts are "
+                f"left out (first: {missing[0]})"
+            )
+    return tuple(said)
 
 
 def _present(checkpoint: NamedTensors, block: str, paths: Sequence[str]) -> str | None:

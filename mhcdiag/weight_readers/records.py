@@ -29,6 +29,26 @@ class SiteActivations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GateSpread:
+    """How far inputs of RMS 1 move the logits of one site's H_pre and H_post: standard deviations."""
+
+    pre: Float[Tensor, " stream"]
+    post: Float[Tensor, " stream"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coarse:
+    """Mixing tensors of one checkpoint that are stored in 16 bits."""
+
+    names: tuple[str, ...]
+    """Full names."""
+    dtypes: tuple[str, ...]
+    """Their element types."""
+    unusual: bool
+    """Whether any of them is one that the family keeps in float32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """What weights say of the captured sites under one reading of them."""
 
@@ -45,6 +65,10 @@ class NormWeight:
     name: str
     """Full tensor name."""
     weight: Float[Tensor, " channel"]
+    bias: Float[Tensor, " channel"] | None = None
+    """What it adds; None where it adds nothing."""
+    inner: bool = False
+    """Whether it normalises queries or keys rather than the stream."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +105,17 @@ class PlainWeights:
     attention: Callable[[], Iterator[QueryKey]]
     """Query and key projections, block by block."""
     unread_attention: str
-    """Why there are none, or not of all blocks; empty where there are."""
+    """Why there are none; empty where there are."""
+    attention_doubts: Callable[[], tuple[str, ...]]
+    """What of it was left out or taken for granted."""
     norms: Callable[[], Iterator[NormWeight]]
     """All norms, in depth order."""
+    unread_norms: Callable[[], tuple[str, ...]]
+    """Norm weights that could not be read, and why."""
     writers: Callable[[], Iterator[Writer]]
     """All writers outside experts, in depth order."""
+    unread_writers: Callable[[], tuple[str, ...]]
+    """Blocks that have none that could be read, and why."""
     deepnorm: Callable[[], DeepNormScales | None]
     """None where the configuration does not say DeepNorm."""
     config_scales: dict[str, float]

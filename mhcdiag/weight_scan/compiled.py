@@ -90,7 +90,7 @@ def over_table(
                 few += np.uint32(value < small)
                 total += square
                 columns[byte * parts + part] += square
-        largest[row] = max(largest[row], np.float64(top))
+        largest[row] = np.float64(top)  # no maximum: that of a number and NaN is the number
         squares[row] += np.float64(total)
         zeros[row] += nothing
         smalls[row] += few

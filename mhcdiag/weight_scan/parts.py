@@ -24,6 +24,8 @@ class Part:
     index: tuple[int, ...]
     """Which expert, as index into the first axis; empty for a whole tensor."""
     stream: Stream
+    is_models: bool = True
+    """Whether it is a tensor of the model; else it stands beside it, as the state of an optimizer."""
 
     @property
     def name(self) -> str:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from mhcdiag.errors import ContainerError, MhcdiagError
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.verdict import Skipped
 from mhcdiag.tensorfiles.element_types import BITS
-from mhcdiag.tensorfiles.streams import Block, Stream, streams_of
+from mhcdiag.tensorfiles.streams import Block, Stream, further_in, streams_of
 from mhcdiag.weight_scan.codings import CODINGS
 from mhcdiag.weight_scan.measuring import Pass, PlainPass
 from mhcdiag.weight_scan.parts import Part, parts_of
@@ -109,26 +109,23 @@ def _planned(checkpoint: NamedTensors, match: Sequence[str], found: Scan) -> lis
     """All parts that are to be looked at; what cannot be read is noted."""
     todo = []
     tensors = checkpoint.tensors
-    for name, info in tensors.items():
-        if match and not any(fnmatchcase(name, pattern) for pattern in match):
-            found.left_out += 1
-            found.tensors += 1
-            found.elements += math.prod(info.shape)
-            found.bytes_total += math.prod(info.shape) * BITS.get(info.dtype, 8) // 8
-            continue
+    models = {name: info.shape for name, info in tensors.items()}
+    for name in (*models, *further_in(checkpoint)):
+        is_wanted = not match or any(fnmatchcase(name, pattern) for pattern in match)
+        found.left_out += not is_wanted
         try:
             streams = streams_of(checkpoint, name)
         except MhcdiagError as error:
-            found.skipped.append(Skipped(what=name, reason=str(error)))
             found.tensors += 1
-            found.elements += math.prod(info.shape)
+            found.elements += math.prod(models.get(name, ()))
+            found.skipped += [Skipped(what=name, reason=str(error))] if is_wanted else []
             continue
         for stream in streams:
             found.tensors += 1
             found.bytes_total += stream.bytes
             for part in parts_of(stream, tensors):
                 found.elements += math.prod(part.stream.shape)
-                todo.append(part)
+                todo += [replace(part, is_models=name in models)] if is_wanted else []
     return todo
 
 

@@ -25,6 +25,9 @@ USECASE_HELPERS = {
     "options",  # records of options
     "log_judging",  # what spikes, follow and trend share
     "live_log",  # the state behind following
+    "checkpoint_reading",  # one checkpoint and the scan of its weights, for gain, health and check
+    "logged_gains",  # the columns of gains in a log, for trend
+    "same_runs",  # the same run written twice, for spikes of a folder
 }
 WITHOUT_USECASE = {
     "layouts": "catalogue() in usecases/inspect.py",

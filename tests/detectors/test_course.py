@@ -164,6 +164,13 @@ class TestTails:
     def test_what_was_accepted_is_remembered(self, at: int, piece: int) -> None:
         assert self.high(3, at=at, piece=piece).tail_threshold().height == pytest.approx(self.DEMAND, rel=1e-3)
 
+    def test_points_that_were_judged_elsewhere_fill_a_block_too(self) -> None:
+        values = alternating(100.0, 1.0, 3 * WINDOWS * 16)
+        values[100 :: WINDOWS * 16] = 107.0
+        found = course(values[:-2])
+        found.accept(values[-2:], np.arange(len(values) - 2.0, len(values)))
+        assert found.tail_threshold().height == pytest.approx(self.DEMAND, rel=1e-3)
+
     def test_from_the_third_block_on(self) -> None:
         found = self.high(2)
         assert found.limits is not None

@@ -168,3 +168,11 @@ def test_what_ended_is_not_found_again() -> None:
     tracker.feed(points(step_up(400)))
     assert len(tracker.finish()) == 1
     assert tracker.finish() == []
+
+
+def test_the_first_look_is_at_the_64th_value() -> None:
+    # The median of the first 64 values is low; that of every later stretch of 64 is not.
+    values = alternating(1.0, 2.0**-20, 400)
+    values[33:] += 0.2
+    (event,) = find(values)
+    assert event.baseline == pytest.approx(1.0, abs=1e-3)

@@ -111,12 +111,18 @@ def plain(
     deepnorm: DeepNormScales | None = None,
     config_scales: Mapping[str, float] | None = None,
     unread: str = "",
+    doubts: Sequence[str] = (),
+    unread_norms: Sequence[str] = (),
+    unread_writers: Sequence[str] = (),
 ) -> PlainWeights:
     """What a plain model tells."""
     weights = [NormWeight(name=name, weight=torch.tensor(each).double()) for name, each in (norms or {}).items()]
     return PlainWeights(
         attention=lambda: iter(attention),
         unread_attention=unread,
+        attention_doubts=lambda: tuple(doubts),
+        unread_norms=lambda: tuple(unread_norms),
+        unread_writers=lambda: tuple(unread_writers),
         norms=lambda: iter(weights),
         writers=lambda: iter(writers),
         deepnorm=lambda: deepnorm,

@@ -41,7 +41,7 @@ def test_the_identity_has_no_entropy_and_the_uniform_matrix_all():
     assert outcome.per_site["entropy"] == pytest.approx((0.0, 1.0), abs=1e-12)
     assert outcome.per_site["from_identity"] == pytest.approx((0.0, 1 - 1 / STREAMS), abs=1e-12)
     assert outcome.per_site["from_uniform"] == pytest.approx((1 - 1 / STREAMS, 0.0), abs=1e-12)
-    assert outcome.overall == {"inert_sites": 1.0, "uniform_sites": 1.0}
+    assert outcome.overall == {"inert_sites": 1.0, "permuted_sites": 0.0, "uniform_sites": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,61 @@ def test_half_of_the_sites_make_a_finding(matrices, found):
     assert said(run(frozen, subject(matrices))) == found
 
 
+SWAPPED = IDENTITY[[1, 0, 2]]
+CYCLE = IDENTITY[[1, 2, 0]]
+
+
+def mixed(permutation: np.ndarray, share: float) -> np.ndarray:
+    """A permutation of which a share is spread evenly."""
+    return (1 - share) * permutation + share * UNIFORM
+
+
+@pytest.mark.parametrize(
+    ("matrix", "permuted"),
+    [
+        (SWAPPED, True),
+        (CYCLE, True),
+        (-CYCLE, True),  # a sign turns a stream around and mixes none
+        (mixed(CYCLE, 0.002), True),
+        (mixed(CYCLE, 0.02), False),
+        (IDENTITY, False),  # which counts as inert
+        (IDENTITY[[0, 0, 2]], False),  # two targets read one stream, and one is lost
+        (IDENTITY * 2, False),
+        (CYCLE * 1.02, False),
+        (UNIFORM, False),
+    ],
+)
+def test_a_permutation_swaps_streams_and_mixes_none(matrix, permuted: bool):
+    assert run(frozen, subject([matrix])).overall["permuted_sites"] == float(permuted)
+
+
+def test_a_permutation_that_changes_from_token_to_token_counts():
+    tokens = np.stack([SWAPPED, CYCLE, CYCLE.T, IDENTITY])
+    assert run(frozen, subject([tokens])).overall["permuted_sites"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("matrices", "what"),
+    [
+        ([SWAPPED, CYCLE], "H_res is a permutation that swaps streams at 2 of 2 sites (under 0.01)"),
+        (
+            [IDENTITY, CYCLE, BETWEEN, BETWEEN],
+            "H_res is the identity at 1 of 4 and a permutation that swaps streams at 1 of 4 sites (under 0.01)",
+        ),
+    ],
+)
+def test_locked_permutations_are_named(matrices, what: str):
+    outcome = run(frozen, subject(matrices))
+    assert (whats(outcome), said(outcome)) == ([what], [("warn", "site 0", 2)])
+
+
+def test_permutations_that_have_not_moved_are_stuck():
+    base = np.random.default_rng(0).standard_normal((2, STREAMS, STREAMS))
+    earlier = subject([CYCLE, CYCLE], parameters=parameters(base))
+    outcome = run(frozen, replace(earlier, earlier=earlier))
+    assert said(outcome) == [("fail", "site 0", 2)]
+
+
 def test_no_site_is_no_finding_whatever_the_share():
     assert run(frozen, subject([BETWEEN]), share=0.0).findings == ()
 
@@ -147,6 +202,27 @@ class TestMoving:
         of = replace(of, earlier=subject([IDENTITY], parameters=parameters(base)))
         severities = [said(run(frozen, of, unmoved=limit))[0][0] for limit in (0.499, 0.5, 0.501)]
         assert severities == ["warn", "fail", "fail"]
+
+    @pytest.mark.parametrize(
+        ("what", "found"), [("nothing", [("warn", "", 0)]), ("base", []), ("scale", []), ("projection", [])]
+    )
+    def test_mixers_that_do_not_move_at_all_are_named_wherever_they_stand(self, what: str, found):
+        base = np.random.default_rng(0).standard_normal((2, STREAMS, STREAMS))
+        factors = [np.random.default_rng(at).standard_normal((7, STREAMS)) for at in range(2)]
+
+        def checkpoint(changed: bool):
+            def moved(part: str) -> float:
+                return 1e-3 * (changed and what == part)
+
+            known = parameters(
+                base + moved("base"), factors=[each + moved("projection") for each in factors],
+                scale=[0.5, 0.25 + moved("scale")],
+            )  # fmt: skip
+            return subject([BETWEEN, BETWEEN], parameters=known)
+
+        outcome = run(frozen, replace(checkpoint(True), earlier=checkpoint(False)))
+        assert said(outcome) == found
+        assert not found or whats(outcome) == ["no parameter of any mixer has moved since the earlier checkpoint"]
 
     @pytest.mark.parametrize("known", ["now", "then", "neither"])
     def test_captured_mappings_have_no_logits_that_could_move(self, known: str):

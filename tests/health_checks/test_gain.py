@@ -117,8 +117,8 @@ def test_strict_leaves_a_sample_unjudged_and_the_line_says_what_it_rests_on(tmp_
     for words in (["gain", path, "-q", "--tanh"], ["health", path, "-q"]):
         assert command(words) == 0
         lines[words[0]] = capsys.readouterr().out
-    assert lines["gain"].startswith("PASS on random inputs only: bound ")
-    assert lines["health"].startswith("PASS on random inputs only: bound ")
+    assert lines["gain"].startswith("PASS on aligned inputs only: bound ")
+    assert lines["health"].startswith("PASS on aligned inputs only: bound ")
     assert command(["health", path, "-q", "--strict"]) == 2
     assert "the gain of real tokens" in capsys.readouterr().out
     health = mhcdiag.health(path)

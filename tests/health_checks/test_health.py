@@ -11,8 +11,9 @@ from stacks import CONFIG, deepseek_v4_tensors, write
 
 import mhcdiag
 from mhcdiag.cli.main import run
-from mhcdiag.errors import SettingError
+from mhcdiag.errors import LayoutError, SettingError
 from mhcdiag.health_checks import CHECKS
+from mhcdiag.results.numbers import text
 
 STREAMS, WIDTH, TOKENS = 4, 7, 6
 
@@ -178,12 +179,36 @@ def test_two_iterations_do_not_converge(tmp_path):
     assert not any("sums are off by" in what for what in findings(healthy).get("sinkhorn", []))
 
 
-def test_the_predicted_iterations_are_those_that_it_takes(tmp_path):
-    path = save(tmp_path, v4(spread=1.5, alpha=0.0))
-    (check,) = mhcdiag.health(path, inputs="static", sinkhorn_iters=400, only=["sinkhorn"]).checks
-    needed = [int(value) + 2 for value in check.per_site["iterations_needed"]]
-    (after,) = mhcdiag.health(path, inputs="static", sinkhorn_iters=max(needed), only=["sinkhorn"]).checks
-    assert max(after.per_site["residual"]) < 1e-3
+@pytest.mark.parametrize("inputs", ["random", "static"])
+def test_the_iterations_that_are_said_to_do_are_those_that_it_takes(tmp_path, inputs: str):
+    """Neither fewer nor more than the layout itself needs, in the mean over tokens and for every token."""
+    path = save(tmp_path, v4(spread=3.0, alpha=2.0))
+
+    def sinkhorn(iterations: int, limit: str = "residual_warn"):
+        return mhcdiag.health(path, inputs=inputs, sinkhorn_iters=iterations, only=["sinkhorn"]).checks[0]
+
+    check = sinkhorn(3)
+    mean, every = (max(map(int, check.per_site[key])) for key in ("iterations_needed", "iterations_every_token"))
+    assert f"; {mean} iterations bring the mean over these tokens to 0.001, {every} each of them" in (
+        check.findings[0].what
+    )
+    assert max(sinkhorn(mean).per_site["residual"]) <= 1e-3 < max(sinkhorn(mean - 1).per_site["residual"])
+    assert max(sinkhorn(every).per_site["iterations_every_token"]) == every
+    assert max(sinkhorn(every - 1).per_site["iterations_every_token"]) == every
+    assert (every > mean) is (inputs == "random")
+
+
+def test_the_input_dependent_part_counts_in_the_range_of_logits(tmp_path):
+    """What a token's logits span, by projecting inputs of RMS 1 as the implementation does."""
+    tensors = v4(alpha=40.0)
+    (check,) = mhcdiag.health(save(tmp_path, tensors), only=["sinkhorn"]).checks
+    x = torch.randn(5000, STREAMS, WIDTH, generator=torch.Generator().manual_seed(1)).double()
+    flat = x.flatten(1) / x.flatten(1).square().mean(dim=1, keepdim=True).sqrt()
+    for site, found in enumerate(check.per_site["logit_range"]):
+        path = f"layers.{site // 2}.hc_{('attn', 'ffn')[site % 2]}_"
+        fn, base = (tensors[path + role].double()[2 * STREAMS :] for role in ("fn", "base"))
+        logits = 40.0 * flat @ fn.T + base
+        assert found == pytest.approx(float((logits.amax(dim=1) - logits.amin(dim=1)).mean()), rel=0.15)
 
 
 def test_four_times_the_identity_collapses_over_122_sites(tmp_path):
@@ -262,7 +287,10 @@ def test_branches_of_a_plain_model_that_never_write(tmp_path, name: str, start: 
     for kind, value in (("sick", start), ("healthy", trained)):
         tensors = {name.format(i): torch.full((5,), value) for i in range(11)}
         tensors |= {f"blocks.{i}.mlp.weight": torch.zeros(2, 2) for i in range(11)}
-        result = mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])
+        path = write(tmp_path / kind, tensors)
+        with pytest.raises(LayoutError, match=r"nothing explains what these do to the stream: blocks\.N\."):
+            mhcdiag.health(path)
+        result = mhcdiag.health(path, only=["scales"], assume="plain")
         assert result.layout == "plain"
         found = findings(result).get("scales", [])
         assert any("11 of 11 branch factors are under 0.001 (first: blocks.0." in what for what in found) is (
@@ -272,9 +300,12 @@ def test_branches_of_a_plain_model_that_never_write(tmp_path, name: str, start: 
 
 def test_factors_on_the_residual_stream_multiply(tmp_path):
     for kind, value in (("sick", 0.7), ("healthy", 1.02)):
-        tensors = {"resid_lambdas": torch.full((13,), value), "h.0.w": torch.zeros(2)}
-        found = findings(mhcdiag.health(write(tmp_path / kind, tensors), only=["scales"])).get("scales", [])
-        assert any("multiply to e^-4.64" in what for what in found) is (kind == "sick")
+        tensors = {"resid_lambdas": torch.full((13,), value), "h.0.attn.c_q.weight": torch.zeros(2, 2)}
+        path = write(tmp_path / kind, tensors)
+        found = findings(mhcdiag.health(path, only=["scales"])).get("scales", [])
+        gain = mhcdiag.gain(path).curve("prefix", "forward", "norm")[-1]
+        assert gain == pytest.approx(value**13, rel=1e-6)
+        assert any(f"multiply to {text(gain)}" in what for what in found) is (kind == "sick")
 
 
 def test_thresholds_can_be_set_and_are_shown(tmp_path):

@@ -1,6 +1,7 @@
 """Findings above limits, and which checks are made by which thresholds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf, isnan, log, nan
 
 import numpy as np
@@ -10,7 +11,18 @@ from health_checks.subjects import subject
 from mhcdiag import health_checks
 from mhcdiag.errors import SettingError
 from mhcdiag.health_checks import CHECKS, examine
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, largest, model_above, smallest
+from mhcdiag.health_checks.interface import (
+    HealthCheck,
+    Outcome,
+    Subject,
+    above,
+    largest,
+    model_above,
+    model_finding,
+    over,
+    role_of,
+    smallest,
+)
 from mhcdiag.results.health import Basis, Finding, Severity
 
 LIMITS = {Severity.NOTE: 1.0, Severity.WARN: 2.0, Severity.FAIL: 3.0}
@@ -52,6 +64,30 @@ def test_nan_exceeds_every_limit_and_is_the_worst(values, expected):
     assert found(*values) == [expected]
 
 
+def test_a_ratio_to_zero_is_told_in_words():
+    assert [over(3.0, 2.0), over(3.0, 0.0), over(0.0, 0.0)] == [1.5, inf, 1.0]
+    assert isnan(over(nan, 0.0))
+    assert isnan(over(1.0, nan))
+    limits = {Severity.WARN: 2.0}
+    (finding,) = above(["a", "b"], [inf, 3.0], limits, what="{value} > {limit}", none="no median", advice="x")
+    assert (finding.what, finding.site, finding.sites) == ("no median", "a", 2)
+    assert above(["b"], [3.0], limits, what="{value} > {limit}", none="no median", advice="x")[0].what == "3 > 2"
+    assert above(["b"], [nan], limits, what="{value} > {limit}", none="no median", advice="x")[0].what == "nan > 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("model.layers.11.q_norm.weight", "model.layers.N.q_norm.weight"),
+        ("0.ln1.weight", "N.ln1.weight"),
+        ("h.1.norms.3.weight", "h.N.norms.N.weight"),
+        ("norm.weight", "norm.weight"),
+    ],
+)
+def test_a_role_has_no_number_of_a_layer(name: str, role: str):
+    assert role_of(name) == role
+
+
 def test_limits_count_by_their_size_and_not_by_their_order():
     assert found(2.5, limits={Severity.WARN: 2.0, Severity.NOTE: 1.0})[0][0] == "warn"
 
@@ -75,7 +111,7 @@ def test_one_number_of_the_whole_model_has_no_site():
 
 def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
     assert {check.name: check.thresholds for check in CHECKS} == {
-        "conformance": {"error": 0.02, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
+        "conformance": {"error": 0.02, "scale": 0.005, "exact": 1e-3, "differs": 1e-4, "unexplained": 0.05},
         "gain": {"note": 3, "warn": 30, "fail": 1000},
         "sinkhorn": {
             "residual_note": 1e-3, "residual_warn": 0.05, "residual_fail": 1,
@@ -91,12 +127,16 @@ def test_default_thresholds_change_verdicts_so_they_change_on_purpose():
             "logit": 6, "saturated_warn": 0.05, "tanh": 2, "tanh_warn": 0.25, "alpha_note": 2, "dynamic_note": 0.05,
             "flipped_note": 0.25,
         },
+        "precision": {"change": 1e-6},
         "gauge": {"first_share_note": 0.5},
         "activations": {"headroom_fail_bits": 3, "growth_warn": 1.1, "largest": 65504},
         "scales": {"silent": 1e-3, "share": 0.5, "large": 10, "log_product": log(10)},
         "deepnorm": {"alpha": 0.05, "gain_factor": 2},
         "attention": {"bound_note": 1e4, "bound_warn": 1e6, "growth_warn": 4, "rank_note": 1.5},
-        "norms": {"extreme_note": 50, "extreme_warn": 500, "dead": 1e-3, "dead_warn": 0.1, "negative_note": 0.25},
+        "norms": {
+            "extreme_note": 50, "extreme_warn": 500, "dead": 1e-3, "dead_warn": 0.1, "negative_note": 0.25,
+            "level_note": 100, "level_warn": 1000, "small_warn": 1e-4,
+        },
         "writers": {"spectral_note": 10, "spectral_warn": 100, "silent": 0.01},
     }  # fmt: skip
 
@@ -153,7 +193,37 @@ class TestExamine:
             examine(subject(maps))
         maps[1, 0, 1] = nan
         a, b = examine(subject(maps))
-        assert (a.not_checkable, b.not_checkable) == ("a mapping holds NaN or infinity", "")
+        assert [(f.severity, f.site, f.sites, f.what) for f in a.findings] == [
+            ("fail", "site 1", 1, "a mapping holds NaN or infinity")
+        ]
+        assert (b.not_checkable, b.findings) == ("", ())
+
+    @pytest.mark.parametrize(
+        ("overall", "per_site", "found"),
+        [
+            ({"p": nan}, {}, ("", 0, "p: NaN, since what was read holds NaN or infinity")),
+            ({}, {"one_p": (1.0, nan, nan)}, ("site 1", 2, "one p: NaN, since what was read holds NaN or infinity")),
+            ({"p": nan}, {"p": (nan, 1.0), "q": (1.0, nan)}, ("site 0", 2, "p, q: NaN, since what was read holds NaN")),
+        ],
+    )
+    def test_a_number_that_is_nan_fails_whatever_the_check_says(self, stubs, overall, per_site, found):
+        """NaN is above no limit: a check that only compares would pass it."""
+        outcome = Outcome(overall=overall, per_site=per_site)
+        stubs(replace(stub("a"), run=lambda *_: outcome))
+        (result,) = examine(subject(np.ones((3, 1, 1))))
+        (finding,) = result.findings
+        assert (str(finding.severity), finding.site, finding.sites) == ("fail", *found[:2])
+        assert finding.what.startswith(found[2])
+
+    def test_a_check_that_has_failed_says_no_more_of_its_nan(self, stubs):
+        outcome = replace(Outcome(overall={"p": nan}, per_site={}), findings=(model_finding(Severity.FAIL, "x", "y"),))
+        stubs(replace(stub("a"), run=lambda *_: outcome))
+        (result,) = examine(subject())
+        assert [finding.what for finding in result.findings] == ["x"]
+
+    def test_what_was_skipped_is_handed_on(self, stubs):
+        stubs(replace(stub("a"), run=lambda *_: Outcome(overall={}, per_site={}, skipped=("this: why",))))
+        assert examine(subject())[0].skipped == ("this: why",)
 
     def test_errors_of_another_kind_are_not_hidden(self, stubs):
         stubs(stub("a", error=ValueError("wrong")))

@@ -24,7 +24,8 @@ def model(*weights):
 
 def test_numbers_are_the_worst_over_norms():
     outcome = run(norms, model(weight(-3.0), weight(0.0005, 0.001), weight(2.0)))
-    assert outcome.overall == {"broken": 0.0, "extreme": 3.0, "dead": 0.1, "negative": 0.05}
+    numbers = {"broken": 0.0, "extreme": 3.0, "dead": 0.1, "negative": 0.05, "level_off": 1.0, "smallest_level": 1.0}
+    assert outcome.overall == numbers
     assert outcome.findings == ()
 
 
@@ -76,7 +77,16 @@ def test_exactly_the_limits_pass():
 
 def test_a_norm_of_zeros_is_dead_and_divides_nothing_by_zero():
     outcome = run(norms, model(np.zeros(SIZE)))
-    assert (outcome.overall["extreme"], outcome.overall["dead"]) == (0.0, 1.0)
+    assert (outcome.overall["extreme"], outcome.overall["dead"]) == (1.0, 1.0)
+    assert whats(outcome)[-1] == "its median is 0 (< 0.0001)"
+
+
+def test_a_median_of_zero_is_told_in_words():
+    half = np.zeros(SIZE)
+    half[:9] = 0.5
+    outcome = run(norms, model(half))
+    assert whats(outcome)[0] == "more than half of the weights are zero, others are not"
+    assert outcome.overall["extreme"] == inf
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf])

@@ -8,6 +8,7 @@ import torch
 from stacks import write
 
 import mhcdiag
+from mhcdiag.cli.main import run
 
 LAYERS, HEADS, GROUPS, CHANNELS, WIDTH, HIDDEN = 5, 6, 2, 7, 29, 31
 CONFIG = {
@@ -119,6 +120,20 @@ class TestAttention:
         found = check(tmp_path, "attention", tensors)
         assert said(found) == ["note a head's W_q^T W_k has effective rank 1.00 (< 1.5)"]
 
+    @pytest.mark.parametrize("part", ["q_proj", "k_proj"])
+    def test_a_head_of_zeros_attends_evenly(self, tmp_path, part: str):
+        tensors = llama()
+        tensors[f"model.layers.2.self_attn.{part}.weight"][:CHANNELS] = 0
+        found = check(tmp_path, "attention", tensors)
+        count = 1 if part == "q_proj" else HEADS // GROUPS
+        what = f"W_q or W_k of {count} of its heads is zero: they attend evenly, whatever the inputs"
+        assert said(found) == [f"warn {what}"]
+        assert found.findings[0].site == "model.layers.2"
+        assert found.overall["rank"] > 1.5, "of the heads that have any"
+        tensors["model.layers.2.self_attn.q_proj.bias"] = torch.ones(HEADS * CHANNELS)
+        if part == "q_proj":
+            assert said(check(tmp_path / "biased", "attention", tensors)) == [], "the bias looks at keys"
+
     @pytest.mark.parametrize(
         ("config", "factor"),
         [
@@ -130,15 +145,20 @@ class TestAttention:
         usual = check(tmp_path / "usual", "attention", llama()).overall["bound"]
         assert check(tmp_path / "other", "attention", llama(), config).overall["bound"] == pytest.approx(usual * factor)
 
-    def test_a_cap_of_the_model_is_the_bound(self, tmp_path):
-        assert check(tmp_path, "attention", llama(), {"attn_logit_softcapping": 3.5}).overall["bound"] == 3.5
+    def test_a_cap_is_the_bound_where_the_family_applies_it(self, tmp_path):
+        """Llama's module passes over such a key."""
+        capped = {"attn_logit_softcapping": 3.5}
+        assert (
+            check(tmp_path / "gemma", "attention", llama(), capped | {"model_type": "gemma2"}).overall["bound"] == 3.5
+        )
+        assert check(tmp_path / "llama", "attention", llama(), capped).overall["bound"] > 20
 
     @pytest.mark.parametrize(
         ("config", "tensors", "why"),
         [
             ({"num_attention_heads": None}, llama(), "does not say the number of heads"),
             ({"num_attention_heads": 5}, llama(), "no projection fits the heads"),
-            ({}, {"model.layers.0.w": torch.ones(2, 2)}, "under a known name"),
+            ({}, {"model.layers.0.mlp.w1.weight": torch.ones(2, 2)}, "under a known name"),
             ({}, {name: t.to(torch.float8_e4m3fn) for name, t in llama().items()}, "stored as F8_E4M3"),
         ],
     )
@@ -146,6 +166,74 @@ class TestAttention:
         found = check(tmp_path, "attention", tensors, config)
         assert why in found.not_checkable
         assert found.overall == {}
+
+
+class TestWhatIsTakenForGranted:
+    """What the bounds of the attention do not rest on is said."""
+
+    def skipped(self, tmp_path, tensors=None, config=None) -> tuple[str, ...]:
+        given = llama() if tensors is None else tensors
+        return check(tmp_path, "attention", given, config, assume="plain").skipped
+
+    def test_nothing_of_a_family_that_was_compared(self, tmp_path):
+        assert self.skipped(tmp_path) == ()
+
+    @pytest.mark.parametrize(
+        ("kind", "named"), [("my_llama", "model_type 'my_llama'"), ("", "a model without model_type")]
+    )
+    def test_the_code_of_another_family(self, tmp_path, kind: str, named: str):
+        said = "was not compared with its code: norms without weights and other scales would not show"
+        assert self.skipped(tmp_path, config={"model_type": kind}) == (f"{named} {said}",)
+
+    @pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+    def test_an_unknown_way_to_stretch_positions(self, tmp_path, key: str):
+        found = self.skipped(tmp_path, config={key: {"type": "elastic", "factor": 2.0}})
+        assert found == ("rope type 'elastic' is not known: it may enlarge queries and keys",)
+
+    def test_blocks_of_another_size_and_without_attention(self, tmp_path):
+        tensors = llama()
+        tensors["model.layers.1.self_attn.q_proj.weight"] = torch.ones(HEADS * CHANNELS + 1, WIDTH)
+        del tensors["model.layers.2.self_attn.k_proj.weight"]
+        found = check(tmp_path, "attention", tensors)
+        assert found.skipped == (
+            "1 blocks whose projections do not fit the heads of config.json (first: model.layers.1)",
+            "1 blocks without query and key projections under a known name (first: model.layers.2)",
+        )
+        assert found.per_site == {}
+
+    @pytest.mark.parametrize("name", ["logit_scale", "temperature.weight", "q_conv.weight", "q_proj.lora_A.weight"])
+    def test_tensors_beside_the_projections(self, tmp_path, name: str):
+        found = self.skipped(tmp_path, llama() | {f"model.layers.3.self_attn.{name}": torch.ones(3)})
+        said = f"1 tensors beside the projections that may change the logits (first: model.layers.3.self_attn.{name})"
+        assert found == (said,)
+
+    @pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "sinks", "g_proj.weight", "q_proj.bias"])
+    def test_tensors_that_leave_logits_alone_or_are_read(self, tmp_path, name: str):
+        size = HEADS * CHANNELS if name == "q_proj.bias" else 3
+        assert self.skipped(tmp_path, llama() | {f"model.layers.3.self_attn.{name}": torch.ones(size)}) == ()
+
+    def test_blocks_without_a_norm_before(self, tmp_path):
+        tensors = {name: t for name, t in llama().items() if "layers.2.input_layernorm" not in name}
+        found = self.skipped(tmp_path, tensors)
+        assert found == ("1 blocks without a norm before under a known name: inputs of RMS 1 assumed (model.layers.2)",)
+
+    def test_it_counts_under_strict(self, tmp_path, capsys):
+        path = str(write(tmp_path, llama(), config=CONFIG | {"model_type": "my_llama"}))
+        assert run(["health", path, "--only", "attention"]) == 2  # what its residual stream does is not known
+        capsys.readouterr()
+        assert run(["health", path, "--only", "attention", "--assume", "plain"]) == 0
+        assert "skipped: model_type 'my_llama' was not compared" in capsys.readouterr().out
+        assert run(["health", path, "--only", "attention", "--assume", "plain", "--strict"]) == 2
+
+    @pytest.mark.parametrize(
+        ("name", "rotates"),
+        [("model.embed_positions.weight", False), ("audio_tower.embed_positions.weight", True)],
+    )
+    def test_learned_positions_of_another_tower_say_nothing(self, tmp_path, name: str, rotates: bool):
+        usual = check(tmp_path / "usual", "attention", llama()).overall["bound"]
+        found = check(tmp_path / "other", "attention", llama() | {name: torch.ones(3, 3)}).overall["bound"]
+        assert (found == pytest.approx(usual)) is rotates
+        assert found <= usual
 
 
 class TestNorms:
@@ -167,7 +255,67 @@ class TestNorms:
         change(tensors["model.layers.3.input_layernorm.weight"])
         found = check(tmp_path, "norms", tensors)
         assert re.match(what, said(found)[0])
-        assert [finding.site for finding in found.findings] == ["model.layers.3.input_layernorm.weight"]
+        assert {finding.site for finding in found.findings} == {"model.layers.3.input_layernorm.weight"}
+
+    @pytest.mark.parametrize(
+        ("times", "found"),
+        [
+            (1e-6, "warn its median is a factor of 1e+06 away from that of the same norm in the other layers (> 1000)"),
+            (3e-3, "note its median is a factor of "),
+            (2e3, "warn its median is a factor of "),
+            (0.05, None),
+        ],
+    )
+    def test_a_weight_that_is_scaled_as_a_whole_is_named(self, tmp_path, times: float, found: str | None):
+        tensors = llama()
+        tensors["model.layers.3.post_attention_layernorm.weight"] = torch.full((WIDTH,), times)
+        for layer in (0, 1, 2, 4):
+            tensors[f"model.layers.{layer}.post_attention_layernorm.weight"] = torch.ones(WIDTH)
+        outcome = check(tmp_path, "norms", tensors)
+        sites = {finding.site for finding in outcome.findings}
+        assert sites == ({"model.layers.3.post_attention_layernorm.weight"} if found else set())
+        assert not found or said(outcome)[0].startswith(found)
+        assert outcome.overall["level_off"] == pytest.approx(max(times, 1 / times))
+
+    def test_the_last_norm_has_no_other_layers_to_tell_its_level(self, tmp_path):
+        tensors = llama() | {"model.norm.weight": torch.full((WIDTH,), 1e-6)}
+        found = check(tmp_path, "norms", tensors)
+        assert said(found) == ["warn its median is 1e-06 (< 0.0001)"]
+        assert found.overall["smallest_level"] == pytest.approx(1e-6)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize(
+        "name", ["model.layers.1.input_layernorm.bias", "model.layers.2.self_attn.k_norm.weight", "model.norm.weight"]
+    )
+    def test_norms_of_keys_and_biases_are_read_too(self, tmp_path, name: str, value: float):
+        tensors = llama()
+        shape = CHANNELS if "k_norm" in name else WIDTH
+        tensors[name] = torch.ones(shape).index_fill(0, torch.tensor([2]), value)
+        assert said(check(tmp_path, "norms", tensors)) == ["fail a norm weight holds NaN or infinity"]
+
+    def test_outlier_channels_of_queries_and_keys_are_usual(self, tmp_path):
+        tensors = llama()
+        for layer in range(LAYERS):
+            tensors[f"model.layers.{layer}.self_attn.q_norm.weight"] = torch.ones(CHANNELS).index_fill(
+                0, torch.tensor([0]), 600.0
+            )
+        assert said(check(tmp_path, "norms", tensors)) == []
+        tensors["model.layers.1.self_attn.q_norm.weight"] = torch.full((CHANNELS,), 1e-6)
+        assert [f.site for f in check(tmp_path / "small", "norms", tensors).findings] == [
+            "model.layers.1.self_attn.q_norm.weight"
+        ]
+
+    def test_weights_of_another_type_are_said_to_be_skipped(self, tmp_path):
+        tensors = llama()
+        tensors["model.layers.1.input_layernorm.weight"] = torch.ones(WIDTH).to(torch.float8_e4m3fn)
+        found = check(tmp_path, "norms", tensors)
+        assert found.skipped == ("1 norm weights stored as F8_E4M3 (first: model.layers.1.input_layernorm.weight)",)
+
+    def test_towers_beside_a_gemma_apply_their_weights_as_they_are(self, tmp_path):
+        tensors = {name: t - 1 if "norm" in name else t for name, t in llama().items()}
+        tensors["vision_tower.encoder.layers.0.layer_norm1.weight"] = torch.zeros(WIDTH)
+        found = check(tmp_path, "norms", tensors, {"model_type": "gemma3"})
+        assert {finding.site for finding in found.findings} == {"vision_tower.encoder.layers.0.layer_norm1.weight"}
 
     def test_weights_stored_less_one_are_read_as_they_are_applied(self, tmp_path):
         tensors = {name: t - 1 if "norm" in name else t for name, t in llama().items()}
@@ -202,6 +350,19 @@ class TestWriters:
         found = check(tmp_path, "writers", tensors)
         assert re.match(what, said(found)[0])
         assert [finding.site for finding in found.findings] == ["model.layers.1.mlp.down_proj.weight"]
+
+    def test_blocks_whose_writers_are_not_read_are_said(self, tmp_path):
+        tensors = llama()
+        del tensors["model.layers.1.mlp.down_proj.weight"]
+        name = "model.layers.2.self_attn.o_proj.weight"
+        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+        assert check(tmp_path, "writers", tensors).skipped == (
+            "1 of 5 blocks without attention output under a known name, or stored as F8_E4M3; experts are left out "
+            "(first: model.layers.2)",
+            "1 of 5 blocks without feed-forward output under a known name; experts are left out "
+            "(first: model.layers.1)",
+        )
+        assert check(tmp_path / "whole", "writers", llama()).skipped == ()
 
 
 class TestScales:

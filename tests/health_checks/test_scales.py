@@ -1,20 +1,23 @@
 """Branch factors and factors on the residual stream."""
 
-from math import inf, isnan, log, nan
+from math import exp, inf, isnan, log, nan
 
+import numpy as np
 import pytest
 import torch
 from health_checks.subjects import plain, run, said, speaks_above, subject, whats
 
 from mhcdiag.health_checks.families.scales import CHECK as scales
+from mhcdiag.results.numbers import text
 
 
 def model(*branch: float, residual: tuple[float, ...] = (), stated: dict[str, float] | None = None):
     """Branch factors of which each is a vector of this mean size and of both signs."""
     factors = {f"s{i}": torch.tensor([1.5, -0.5]) * size for i, size in enumerate(branch)}
-    held = {"resid": torch.tensor(residual)} if residual else {}
+    held = torch.tensor(residual)[:, None] if residual else None
+    maps = np.ones((len(residual), 1, 1)) if residual else None
     known = None if stated is None else plain(config_scales=stated)
-    return subject(branch_scales=factors, residual_scales=held, plain=known)
+    return subject(maps, branch_scales=factors, residual_factors=held, plain=known)
 
 
 def test_numbers_are_means_of_sizes():
@@ -65,7 +68,8 @@ def test_a_product_of_ten_either_way_is_too_much(residual, warned: bool):
     outcome = run(scales, model(residual=residual))
     total = sum(log(abs(each)) for each in residual)
     assert outcome.overall == pytest.approx({"branch_scales": 0.0, "log_residual_product": total}, abs=1e-6)
-    assert whats(outcome) == ([f"the factors on the residual stream multiply to e^{total:.2f}"] if warned else [])
+    product = text(exp(total))
+    assert whats(outcome) == ([f"the factors on the residual stream multiply to {product}"] if warned else [])
 
 
 def test_a_product_of_exactly_the_limit_passes():
@@ -73,9 +77,18 @@ def test_a_product_of_exactly_the_limit_passes():
     assert speaks_above(scales, of, "log_product", log(2)) == [True, False, False]
 
 
-def test_several_tensors_of_residual_factors_multiply():
-    of = subject(residual_scales={"a": torch.tensor(2.0), "b": torch.tensor([3.0, 0.0])})
-    assert run(scales, of).overall["log_residual_product"] == pytest.approx(log(6) + log(1e-300))
+def test_channels_multiply_each_on_its_own():
+    """The number is that of the channel that grows most, which is the gain of the model."""
+    factors = torch.tensor([[2.0, 0.5, 1.0], [3.0, 0.1, -1.0]])
+    outcome = run(scales, subject(np.ones((2, 1, 1)), residual_factors=factors), log_product=log(5))
+    assert outcome.overall["log_residual_product"] == pytest.approx(log(6))
+    said = "the factors on the residual stream multiply to {} in one channel"
+    assert whats(outcome) == [said.format("6.000"), said.format("0.05000")]
+
+
+def test_a_factor_of_zero_is_as_small_as_can_be():
+    outcome = run(scales, subject(np.ones((2, 1, 1)), residual_factors=torch.tensor([[2.0], [0.0]])))
+    assert outcome.overall["log_residual_product"] == pytest.approx(log(2) + log(1e-300))
 
 
 @pytest.mark.parametrize("value", [nan, inf])

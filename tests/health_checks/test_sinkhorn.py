@@ -1,10 +1,11 @@
 """Residuals, composite sums, predicted iterations and logit ranges, at their thresholds."""
 
 from dataclasses import replace
-from math import inf, log
+from math import inf
 
 import numpy as np
 import pytest
+import torch
 from health_checks.subjects import (
     SITES,
     TOKENS,
@@ -20,6 +21,9 @@ from health_checks.subjects import (
 from reference import composite
 
 from mhcdiag.health_checks.families.sinkhorn import CHECK as sinkhorn
+from mhcdiag.kernels.sinkhorn.interface import ROWS
+from mhcdiag.mappings.constraints import ExpSinkhorn, LogSinkhorn, SoftmaxSinkhorn
+from mhcdiag.mappings.parametric import Blend, BlendTarget
 from mhcdiag.results.gain import Direction
 
 FORWARD, BACKWARD = frozenset({Direction.FORWARD}), frozenset({Direction.BACKWARD})
@@ -110,48 +114,99 @@ def test_a_log_sum_of_exactly_the_limit_passes(limit: str):
     assert speaks_above(sinkhorn, of, limit, run(sinkhorn, of).overall["log_sum"], **others) == [True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("stay", "needed"),
-    [(0.75, log(1e-3) / (2 * log(0.5))), (0.95, log(1e-3) / (2 * log(0.9))), (1.0, inf), (0.5, 1.0), (0.51, 1.0)],
-)
-def test_iterations_needed_follow_from_the_second_singular_value(stay: float, needed: float):
-    outcome = run(sinkhorn, subject([mixing(stay)], exact=FORWARD))
-    assert outcome.per_site["iterations_needed"] == pytest.approx((needed,), rel=1e-9)
-
-
-def test_the_token_that_converges_slowest_decides():
-    outcome = run(sinkhorn, subject([[mixing(0.6), mixing(0.9), mixing(0.7)]], exact=FORWARD), tolerance=0.01)
-    assert outcome.per_site["iterations_needed"] == pytest.approx((log(0.01) / (2 * log(0.8)),))
-
-
-def test_one_stream_needs_one_iteration():
-    assert run(sinkhorn, subject(np.ones((2, 1, 1)), exact=FORWARD)).per_site["iterations_needed"] == (1.0, 1.0)
-
-
-def test_the_prediction_is_the_rate_at_which_an_iteration_converges():
-    """Both ways: neither more nor fewer iterations than the residual's own decay says."""
-    matrix = np.exp(np.random.default_rng(3).standard_normal((5, 5)) * 1.5)
-    residuals = []
-    for _ in range(60):
+def iterated(matrix: np.ndarray, times: int) -> np.ndarray:
+    """Columns, then rows; `times` iterations of exp(logits)."""
+    for _ in range(times):
         matrix = matrix / matrix.sum(axis=0)
         matrix = matrix / matrix.sum(axis=1, keepdims=True)
-        residuals.append(abs(matrix.sum(axis=0) - 1).max())
-    decays = residuals[20] / residuals[19]
-    (needed,) = run(sinkhorn, subject([matrix], exact=FORWARD)).per_site["iterations_needed"]
-    assert needed * log(decays) == pytest.approx(log(1e-3), rel=0.01)
+    return matrix
 
 
-@pytest.mark.parametrize(
-    ("stays", "words"),
-    [
-        ((0.75, 0.95, 0.6), "; about 33 iterations would do"),
-        ((0.75, 1.0), "; no number of iterations can be predicted to do"),
-    ],
-)
-def test_the_most_iterations_of_any_site_are_advised(stays, words: str):
-    maps = [mixing(stay) for stay in stays]
-    outcome = run(sinkhorn, subject(maps, exact=FORWARD), residual_warn=-1.0)
-    assert outcome.findings[0].what.endswith(words)
+def off(matrix: np.ndarray) -> float:
+    return abs(matrix.sum(axis=0) - 1).max()
+
+
+class TestIterations:
+    """How many iterations do, by iterating on."""
+
+    DRAWN = np.exp(np.random.default_rng(3).standard_normal((2, TOKENS, 4, 4)) * 3)
+
+    def left_by(self, times: int) -> np.ndarray:
+        return np.array([[iterated(matrix, times) for matrix in site] for site in self.DRAWN])
+
+    def expected(self, tolerance: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """By doing all of them from the start."""
+        mean, every = [], []
+        for site in self.DRAWN:
+            residuals, matrices = [], list(site)
+            for _ in range(400):
+                matrices = [iterated(matrix, 1) for matrix in matrices]
+                residuals.append([off(matrix) for matrix in matrices])
+            mean.append(1 + int(np.argmax(np.mean(residuals, axis=1) <= tolerance)))
+            every.append(1 + int(np.argmax(np.max(residuals, axis=1) <= tolerance)))
+        return tuple(mean), tuple(every)
+
+    def known(self, iterations: int):
+        return parameters(np.zeros((2, 4, 4)), constraint=LogSinkhorn(iterations=iterations, first=ROWS))
+
+    def test_they_are_those_that_it_takes_from_the_start(self):
+        of = subject(self.left_by(2), exact=FORWARD, parameters=self.known(2))
+        outcome = run(sinkhorn, of)
+        mean, every = self.expected(1e-3)
+        assert outcome.per_site["iterations_needed"] == mean
+        assert outcome.per_site["iterations_every_token"] == every
+        assert max(every) > max(mean) > 2
+        assert outcome.findings[0].what.endswith(
+            f"; {max(mean)} iterations bring the mean over these tokens to 0.001, {max(every)} each of them"
+        )
+
+    def test_of_captured_mappings_only_further_ones_are_known(self):
+        outcome = run(sinkhorn, subject(self.left_by(2), exact=FORWARD), tolerance=0.01)
+        mean, every = self.expected(0.01)
+        assert outcome.per_site["iterations_needed"] == tuple(each - 2 for each in mean)
+        assert f"; {max(mean) - 2} more iterations bring" in outcome.findings[0].what
+        assert outcome.findings[0].what.endswith(f"to 0.01, {max(every) - 2} each of them")
+
+    def test_where_all_are_made_the_number_is_that(self):
+        _, every = self.expected(1e-3)
+        of = subject(self.left_by(max(every)), exact=FORWARD, parameters=self.known(max(every)))
+        outcome = run(sinkhorn, of, log_sum_note=inf, log_sum_fail=inf)
+        assert outcome.per_site["iterations_needed"] == outcome.per_site["iterations_every_token"] == (max(every),) * 2
+        assert outcome.findings == ()
+
+    @pytest.mark.parametrize("exact", [FORWARD, BACKWARD])
+    def test_either_side_may_be_the_exact_one(self, exact):
+        maps = self.left_by(2)
+        maps = maps if exact == FORWARD else maps.transpose(0, 1, 3, 2)
+        assert run(sinkhorn, subject(maps, exact=exact)).per_site["iterations_needed"] == tuple(
+            each - 2 for each in self.expected(1e-3)[0]
+        )
+
+    def test_what_never_converges_says_where_the_count_ended(self):
+        """Two streams, one of which only sends: no doubly stochastic matrix has its zeros."""
+        outcome = run(sinkhorn, subject([[[1.0, 0.0], [1.0, 0.0]]], exact=FORWARD))
+        assert outcome.per_site["iterations_needed"] == (inf,)
+        assert "; more than 2000 more iterations bring" in outcome.findings[0].what
+
+    def test_a_large_eps_that_keeps_sums_away_from_1_is_seen(self):
+        known = parameters(np.zeros((2, 4, 4)), constraint=SoftmaxSinkhorn(iterations=2, eps=0.01))
+        outcome = run(sinkhorn, subject(self.left_by(2), exact=FORWARD, parameters=known))
+        assert outcome.per_site["iterations_needed"] == (inf, inf)
+
+    @pytest.mark.parametrize("kind", ["proposals", "blend"])
+    def test_nothing_is_said_of_matrices_that_no_iteration_left(self, kind: str):
+        known = self.known(2)
+        if kind == "proposals":
+            known = replace(known, recipe=replace(known.recipe, proposals=2))
+        else:
+            known = replace(known, blend=Blend(weight=torch.zeros(2), target=BlendTarget.IDENTITY))
+        outcome = run(sinkhorn, subject(self.left_by(2), exact=FORWARD, parameters=known))
+        assert "iterations_needed" not in outcome.per_site
+        assert outcome.findings[0].what.endswith("(> 0.05)")
+
+    def test_one_stream_needs_none(self):
+        outcome = run(sinkhorn, subject(np.ones((2, 1, 1)), exact=FORWARD))
+        assert outcome.per_site["iterations_needed"] == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +226,35 @@ def test_logits_are_divided_by_the_temperature():
     logits = parameters([[[0.0, 6.0], [1.0, 2.0]]])
     of = subject([mixing(0.75)], exact=FORWARD, parameters=logits, temperature=0.25)
     assert run(sinkhorn, of).per_site["logit_range"] == (24.0,)
+
+
+class TestRangesOfTokens:
+    """The input-dependent part counts."""
+
+    FACTORS = np.random.default_rng(5).standard_normal((2, 9, 3)) * 8
+    LENGTHS = np.sqrt((FACTORS**2).sum(axis=1))
+
+    def ranges(self, scale: float, **changes) -> tuple[float, ...]:
+        known = parameters(np.zeros((2, 3, 3)), factors=list(self.FACTORS), scale=[scale, 0.0], **changes)
+        maps = np.stack([np.full((TOKENS, 3, 3), 1 / 3)] * 2)
+        outcome = run(sinkhorn, subject(maps, exact=FORWARD, parameters=known, temperature=2.0))
+        return outcome.per_site["logit_range"]
+
+    def test_a_static_part_without_range_does_not_hide_it(self):
+        """By drawing: an input of RMS 1, one for each stream, seen through the projection."""
+        generator = np.random.default_rng(11)
+        drawn = generator.standard_normal((20_000, 3, 9))
+        logits = drawn / np.sqrt((drawn**2).mean(axis=-1, keepdims=True)) @ self.FACTORS[0] / 2
+        expected = np.mean(logits.max(axis=(1, 2)) - logits.min(axis=(1, 2)))
+        found = self.ranges(1.0)
+        assert found[0] == pytest.approx(expected, rel=0.25)  # of seven tokens
+        assert found[1] == 0.0
+
+    def test_it_grows_with_the_factor(self):
+        assert self.ranges(-3.0)[0] == pytest.approx(3 * self.ranges(1.0)[0], rel=1e-6)
+
+    def test_what_the_iteration_cuts_off_is_no_range(self):
+        assert self.ranges(100.0, constraint=ExpSinkhorn(limit=5.0))[0] <= 10.0
 
 
 def test_coefficients_and_captured_mappings_have_no_logit_range():

@@ -1,9 +1,11 @@
 """Saturated gates, grown factors, idle projections and entries that change their sign."""
 
-from math import erfc, inf, sqrt
+from dataclasses import replace
+from math import erfc, inf, isnan, nan, sqrt
 
 import numpy as np
 import pytest
+import torch
 from health_checks.subjects import gates as site_gates
 from health_checks.subjects import parameters, random_maps, run, said, speaks_above, subject, whats
 
@@ -11,6 +13,7 @@ from mhcdiag.health_checks.families.site_gates import CHECK as gates
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation
+from mhcdiag.weight_readers.records import GateSpread
 
 SINKHORN = SoftmaxSinkhorn()
 STREAMS = 3
@@ -47,6 +50,45 @@ class TestLogits:
         outcome = self.examined([(7.0, 0.0), (0.0, 0.0)], [(0.0, 0.0), (0.0, -8.0)])
         assert whats(outcome) == ["25% of pre and post logits are beyond +-6"]
         assert said(outcome) == [("warn", "", 0)]
+
+    def spread(self, pre: float, post: float, logits=((0.5, -2.0), (0.0, 7.0))):
+        """One site whose logits inputs move by these deviations."""
+        of = subject(
+            identities(), parameters=static(), gates=site_gates([logits[0]], [logits[1]], GateActivation.SIGMOID)
+        )
+        wide = (torch.full((2,), pre, dtype=torch.float64), torch.full((2,), post, dtype=torch.float64))
+        return run(gates, replace(of, gate_spreads=(GateSpread(pre=wide[0], post=wide[1]),)))
+
+    def test_inputs_that_carry_logits_away_saturate_open_gates(self):
+        outcome = self.spread(100.0, 100.0)
+        assert outcome.overall["saturated"] == pytest.approx(0.95, abs=0.01)
+        assert whats(outcome) == ["95% of pre and post logits are beyond +-6"]
+
+    @pytest.mark.parametrize("deviation", [0.5, 3.0, 20.0])
+    def test_the_share_is_that_of_a_gaussian(self, deviation: float):
+        drawn = deviation * np.random.default_rng(0).standard_normal(200_000)
+        expected = np.mean([(abs(drawn + logit) > 6).mean() for logit in (0.5, -2.0)] + [0.0, 1.0])
+        outcome = self.spread(deviation, 0.0)
+        assert outcome.per_site["saturated_at_site"][0] == pytest.approx(expected, abs=2e-3)
+
+    def test_nothing_that_moves_them_leaves_the_static_logits(self):
+        assert self.spread(0.0, 0.0).overall["saturated"] == 0.25
+
+    @pytest.mark.parametrize("where", ["logits", "spread"])
+    def test_what_is_not_a_number_fails(self, where: str):
+        of = self.spread(nan, 1.0) if where == "spread" else self.spread(1.0, 1.0, logits=((nan, 0.0), (0.0, 0.0)))
+        assert isnan(of.overall["saturated"])
+        assert said(of) == [("warn", "", 0)]
+
+    def test_what_moves_them_and_could_not_be_read_is_said(self):
+        of = subject(
+            identities(), parameters=static(), gates=site_gates([(0.0, 0.0)], [(0.0, 0.0)], GateActivation.SIGMOID)
+        )
+        assert run(gates, of).skipped == ()
+        (skipped,) = run(gates, replace(of, unread_spreads=True)).skipped
+        assert skipped.startswith("the input-dependent part of pre and post")
+        of = subject(identities(), parameters=static(), gates=site_gates([(0.0, 0.0)], [(0.0, 0.0)]))
+        assert run(gates, replace(of, unread_spreads=True)).skipped == (), "no sigmoid, nothing to saturate"
 
     @pytest.mark.parametrize("gate", [GateActivation.NONE, GateActivation.SOFTMAX])
     def test_other_gates_do_not_saturate(self, gate: GateActivation):
@@ -99,8 +141,6 @@ class TestTanh:
 
 
 def np_tensor(values):
-    import torch
-
     return torch.tensor(values, dtype=torch.float64)
 
 

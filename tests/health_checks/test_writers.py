@@ -70,9 +70,14 @@ def test_exactly_the_limits_pass():
     assert speaks_above(writers, of_rms(1.0, 1.0, 0.5), "silent", 0.5) == [False, False, True]
 
 
-def test_a_kind_of_zeros_divides_nothing_by_zero():
+def test_a_kind_that_is_mostly_zero_is_told_in_words():
     outcome = run(writers, of_rms(0.0, 0.0, 1.0))
     assert outcome.overall["smallest_over_median"] == 0.0
+    assert [(severity, count) for severity, _, count in said(outcome)] == [("note", 2)]
+    assert whats(outcome) == ["writes nothing (all zero), as most of its kind"]
+    outcome = run(writers, of_spectral(0.0, 0.0, 1.0))
+    assert outcome.overall["spectral_over_median"] == inf
+    assert "it writes, where most of its kind are zero" in whats(outcome)
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf])

@@ -1,10 +1,11 @@
 """Checkpoints that could be read in two ways: told apart, or refused with both names, never guessed silently."""
 
+import numpy as np
 import pytest
 import torch
 from layouts.alpha_families import coefficient_model, mhc_lite_mhc
 from layouts.fused_families import gguf, megatron, nanowhale, openpangu
-from layouts.reference_model import Model
+from layouts.reference_model import STREAMS, Model
 from layouts.separate_families import mhc_pytorch
 from stacks import write
 
@@ -61,12 +62,66 @@ def test_megatron_says_that_it_cannot_know(tmp_path, config: dict, side: str, wh
     assert not [line for line in told.assumed if "cannot be known" in line]
 
 
-def test_mhc_lites_mhc_and_tbp_both_fit_where_nothing_tells(tmp_path):
-    path = saved(tmp_path, mhc_lite_mhc(None))
-    with pytest.raises(LayoutError, match="layouts mhc-lite-mhc and tbp-mhc both fit; choose one by --layout"):
+def matrix_logits(**changes) -> Model:
+    """The tensors that mhc-lite's mHC and TBP share, with some roles replaced: a value in all of it, or a change."""
+    model = mhc_lite_mhc(None)
+    for name, value in model.tensors.items():
+        change = changes.get(name.rpartition(".")[2])
+        if change is not None:
+            model.tensors[name] = change(value.copy()) if callable(change) else np.full_like(value, change)
+    return model
+
+
+def inner_static(value):
+    """Residual logits as TBP trains them: the last row and column stay at zero."""
+    value[-1, 1:] = value[:, -1] = 0
+    return value
+
+
+def inner_dynamic(value):
+    entries = value.reshape(-1, STREAMS, 1 + STREAMS)
+    entries[:, -1, 1:] = entries[:, :, -1] = 0
+    return value
+
+
+@pytest.mark.parametrize(
+    ("changes", "layout"),
+    [
+        ({}, "mhc-lite-mhc"),
+        ({"static_alpha": inner_static}, "tbp-mhc"),
+        ({"static_alpha": inner_static, "dynamic_alpha_fn": inner_dynamic}, "tbp-mhc"),
+        ({"static_alpha": 0, "dynamic_alpha_fn": inner_dynamic}, "tbp-mhc"),
+        ({"static_alpha": 0}, "mhc-lite-mhc"),
+    ],
+)
+def test_values_tell_mhc_lites_mhc_from_tbp(tmp_path, changes, layout: str):
+    assert mhcdiag.gain(saved(tmp_path, matrix_logits(**changes)), inputs="static").layout == layout
+
+
+@pytest.mark.parametrize("place", [(STREAMS - 1, 1), (0, STREAMS)])
+def test_one_value_in_the_last_row_or_column_of_one_site_is_mhc(tmp_path, place):
+    model = matrix_logits(static_alpha=inner_static)
+    next(reversed([value for name, value in model.tensors.items() if name.endswith("static_alpha")]))[place] = 1e-8
+    assert mhcdiag.gain(saved(tmp_path, model), inputs="static").layout == "mhc-lite-mhc"
+
+
+def test_mhc_lites_mhc_and_tbp_both_fit_where_no_value_tells(tmp_path):
+    path = saved(tmp_path, matrix_logits(static_alpha=0, dynamic_alpha_fn=0))
+    with pytest.raises(LayoutError, match="layouts mhc-lite-mhc and tbp-mhc both fit") as refused:
         mhcdiag.gain(path)
-    assert mhcdiag.gain(path, layout="tbp-mhc", inputs="static").layout == "tbp-mhc"
-    assert mhcdiag.gain(path, layout="mhc-lite-mhc", inputs="static").layout == "mhc-lite-mhc"
+    uniform, chart = (
+        mhcdiag.gain(path, layout=layout, inputs="static").curve("prefix", "forward", "norm")[-1]
+        for layout in ("mhc-lite-mhc", "tbp-mhc")
+    )
+    assert f"{uniform:.4g} / 1 as mhc-lite-mhc, {chart:.4g} / 1 as tbp-mhc" in str(refused.value)
+    assert "choose one by --layout" in str(refused.value)
+
+
+def test_a_layout_that_values_rule_out_is_refused(tmp_path):
+    with pytest.raises(
+        LayoutError, match="tensors of layout mhc-lite-mhc; expected one of tbp-mhc; leave out --layout"
+    ):
+        mhcdiag.gain(saved(tmp_path, matrix_logits()), layout="tbp-mhc")
 
 
 def test_two_coefficients_per_pair_and_two_permutations_are_the_same_for_two_streams(tmp_path):
@@ -113,7 +168,7 @@ def test_a_missing_tensor_is_named(tmp_path, role: str):
         ("branch_alpha", (2,), r"\[2\]; expected \[3\]"),
         ("branch_beta", (8,), r"\[8\]; expected the shape of 3 streams"),
         ("phi.weight", (15, 16), r"\[15, 16\]; expected \[15, 15\]"),
-        ("norm_gamma", (12,), r"\[12\]; expected \[15\]"),
+        ("norm_gamma", (12,), r"\[12\]; expected \[21\]"),
     ],
 )
 def test_a_wrong_shape_is_named_with_the_right_one(tmp_path, role: str, shape: tuple[int, ...], expected: str):

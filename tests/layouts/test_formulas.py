@@ -24,7 +24,12 @@ ELSEWHERE = {
     "qwen4-exp",
     "captured",
     "toy",
+    "altup",
+    "residual-scalars",
+    "cross-layer",
+    "post-norm",
     "plain",
+    "x-transformers",
 }
 """Layouts that other tests hold against their packages, and our own."""
 
@@ -81,6 +86,23 @@ def test_random_inputs_go_through_the_formulas(model: Model, path):
         for token in range(TOKENS):
             z = drawn[:, :, token] if model.per_stream else drawn[0, :, token]
             np.testing.assert_allclose(found[site, :, :, token], model.mapping(site, z), atol=3e-5, rtol=3e-5)
+
+
+def test_aligned_inputs_go_through_the_formulas(model: Model, path):
+    """Streams that begin as copies of a vector, normalised as the implementation does, through its own mixing."""
+    reading = read(path, model, dynamic=True)
+    if "aligned" not in reading.inputs:
+        assert model.layout != "bytedance-hc"
+        return
+    source = reading.maps("aligned", tokens=TOKENS, seed=3)
+    found = source.chunk(0, TOKENS).numpy()
+    for token, x in enumerate(source.inputs(0, TOKENS).numpy()):
+        streams = np.tile(x, (model.streams, 1))
+        for site, weight in enumerate(model.projections):
+            normed = streams - streams.mean(axis=1, keepdims=True)
+            z = normed / normed.std(axis=1, keepdims=True) @ weight
+            np.testing.assert_allclose(found[site, :, :, token], model.mapping(site, z), atol=1e-5, rtol=1e-5)
+            streams = model.mixes[site](z, streams)
 
 
 def test_projections_are_cut_and_weighted_as_the_formulas_have_it(model: Model, path):

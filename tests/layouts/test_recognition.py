@@ -61,14 +61,17 @@ def test_an_ordinary_model_with_a_mixing_config_is_refused(tmp_path):
 
 
 def test_tensors_without_blocks_are_no_model(tmp_path):
-    with pytest.raises(LayoutError, match=r"no numbered blocks among 1 tensors \(weight\)"):
+    with pytest.raises(LayoutError, match=r"no blocks of a model that is known among 1 tensors \(weight\)"):
         mhcdiag.gain(write(tmp_path, {"weight": torch.zeros(2)}))
 
 
 def test_two_layouts_in_one_file_are_both_named(tmp_path):
     tensors = deepseek_v4_tensors() | hyper_connections_tensors()
-    with pytest.raises(LayoutError, match="layouts deepseek-v4 and hyper-connections both fit; choose one by --layout"):
+    with pytest.raises(LayoutError, match="layouts deepseek-v4 and hyper-connections both fit") as refused:
         mhcdiag.gain(write(tmp_path, tensors, config=CONFIG))
+    result = mhcdiag.gain(tmp_path, layout="hyper-connections", inputs="static")
+    gains = [result.curve("prefix", direction, "norm")[-1] for direction in ("forward", "backward")]
+    assert f"{gains[0]:.4g} / {gains[1]:.4g} as hyper-connections); choose one by --layout" in str(refused.value)
     assert mhcdiag.gain(tmp_path, layout="hyper-connections").layout == "hyper-connections"
 
 

@@ -108,6 +108,27 @@ def test_each_token_is_mapped_as_described(tmp_path: Path, topology: str):
             np.testing.assert_allclose(found[site, :, :, token], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_aligned_inputs_are_what_the_toy_itself_makes_of_the_same_directions(tmp_path: Path):
+    from mhcdiag.toy.topologies.hyper import HC
+
+    path = written(tmp_path, "hc")
+    tensors = load_file(path)
+    checkpoint = open_checkpoint(path)
+    layout, recognition = recognise(checkpoint)
+    source = layout.read(checkpoint, recognition, Overrides(), dynamic=True).maps("aligned", tokens=5, seed=1)
+    found = source.chunk(0, 5)
+    roles = [f"{part}_{role}" for part in ("theta", "alpha", "b") for role in ("pre", "post", "res")]
+    sites = [f"blocks.{site // 2}.{('attn', 'ffn')[site % 2]}.hc" for site in range(len(found))]
+    packed = HC.pack({role: torch.stack([tensors[f"{site}.{role}"] for site in sites]) for role in roles})
+    streams = source.inputs(0, 5).float()[:, None].expand(-1, 3, -1)
+    streams = 1e3 * streams / streams.square().mean(dim=-1, keepdim=True).sqrt()  # large against the eps of the norm
+    for site, maps in enumerate(found):
+        res = HC.maps(streams, tuple(part[site] for part in packed)).res
+        np.testing.assert_allclose(maps.permute(2, 0, 1), res, rtol=1e-4, atol=1e-5)
+        streams = torch.bmm(res, streams)
+        streams = 1e3 * streams / streams.abs().amax(dim=(1, 2), keepdim=True)
+
+
 @pytest.mark.parametrize(("topology", "role"), [("hc", "theta_res"), ("mhc", "phi_res"), ("mhc-lite", "phi_res")])
 def test_projections_are_drawn_in_the_order_of_the_stored_matrix(tmp_path: Path, topology: str, role: str):
     path = written(tmp_path, topology)

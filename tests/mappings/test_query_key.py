@@ -88,21 +88,36 @@ def test_no_input_exceeds_the_bound(rotated: bool):
     assert max(logits) <= logit_bound(block(rotated=rotated)).largest
 
 
-@pytest.mark.parametrize(
-    ("changes", "largest"),
-    [
-        ({"query_limit": 2.0, "key_limit": 3.0}, 2.0 * 3.0 * SCALE),
-        ({"query_limit": 1e9, "key_limit": 1e9}, None),
-        ({"query_limit": 2.0}, None),  # the other side may be of any size
-        ({"key_limit": 2.0}, None),
-        ({"cap": 0.125}, 0.125),
-        ({"cap": 1e9}, None),
-        ({"query_limit": 2.0, "key_limit": 3.0, "cap": 0.5}, 0.5),
-    ],
-)
-def test_norms_behind_the_projections_and_caps_limit_the_bound(changes, largest: float | None):
+def lengths(side: str) -> list[float]:
+    """The largest |q| or |k| of each head, without a norm behind the projections."""
+    at = {"query": (0, 2), "key": (1, 3)}[side]
+    return [sqrt(INPUTS) * norm(pair[at[0]]) + np.linalg.norm(pair[at[1]]) for pair in pairs()]
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("query", [None, [2.0, 1.0, 1.0, 1.0, 1.0, 5.0]])
+@pytest.mark.parametrize("key", [None, [3.0, 0.5]])
+def test_behind_a_norm_only_what_it_lets_pass_counts(query, key, rotated: bool):
+    """A norm makes short queries long: what the projection would bound says nothing then (Qwen3, Gemma 3, OLMo 2)."""
+    limits = {
+        f"{side}_limit": torch.tensor(values, dtype=torch.float64)
+        for side, values in (("query", query), ("key", key))
+        if values is not None
+    }
+    found = logit_bound(block(rotated=rotated, **limits))
+    if not limits:
+        assert found == logit_bound(block(rotated=rotated))
+        return
+    of_query = lengths("query") if query is None else query
+    of_key = lengths("key") if key is None else [key[head // 3] for head in range(HEADS)]
+    bounds = [q * k * SCALE for q, k in zip(of_query, of_key, strict=True)]
+    assert (found.largest, found.head) == (pytest.approx(max(bounds)), int(np.argmax(bounds)))
+
+
+@pytest.mark.parametrize(("cap", "largest"), [(0.125, 0.125), (1e9, None)])
+def test_a_cap_limits_the_bound(cap: float, largest: float | None):
     without = logit_bound(block(rotated=True)).largest
-    found = logit_bound(block(rotated=True, **changes)).largest
+    found = logit_bound(block(rotated=True, cap=cap)).largest
     assert found == pytest.approx(without if largest is None else largest)
 
 

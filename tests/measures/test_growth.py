@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mhcdiag.measures.growth import NORMAL, STUDENT, fit_growth, project
+from mhcdiag.measures.growth import fit_growth, project
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.trend import Growth
 
@@ -34,16 +34,6 @@ def test_the_planted_crossing_is_recovered():
     assert project(STEPS, gains, growth, name="30", limit=30.0).passed == 917.0
 
 
-def test_the_interval_holds_the_rate_as_often_as_it_says():
-    """95 % of 400 intervals; between 91 and 99 % with a probability of 0.9997."""
-    inside = sum(
-        growth.low <= 0.004 <= growth.high
-        for seed in range(400)
-        if (growth := fit_growth(STEPS, planted(0.004, noise=0.3, seed=seed), fit_from=400.0))
-    )
-    assert 364 <= inside <= 396
-
-
 def test_scaling_all_gains_changes_no_rate():
     gains = planted(0.002, noise=0.1)
     scaled = [7 * gain for gain in gains]
@@ -57,11 +47,18 @@ def test_stretching_the_steps_divides_the_rate():
 
 
 def test_the_fit_takes_the_later_half():
-    gains = [1.0] * 5 + [math.exp(0.01 * (step - STEPS[5])) for step in STEPS[5:]]
-    growth = fit_growth(STEPS, gains)
-    assert growth.first_step == STEPS[5]
+    steps = [float(step) for step in range(0, 1310, 100)]
+    gains = [1.0] * 7 + [math.exp(0.01 * (step - steps[7])) for step in steps[7:]]
+    growth = fit_growth(steps, gains)
+    assert growth.first_step == steps[7]
     assert growth.rate == pytest.approx(0.01)
-    assert fit_growth(STEPS, gains, fit_from=0.0).rate < 0.01
+    assert fit_growth(steps, gains, fit_from=0.0).rate < 0.01
+
+
+def test_gains_that_double_from_checkpoint_to_checkpoint_stand_out():
+    """Six checkpoints of a run that explodes, with deviations of a factor of two."""
+    gains = [2.0**at * factor for at, factor in enumerate((1.0, 2.0, 0.7, 1.6, 1.0, 1.9))]
+    assert fit_growth([50.0 * at for at in range(1, 7)], gains).grows()
 
 
 def test_numbers_beyond_float64_are_fitted():
@@ -97,95 +94,11 @@ def test_one_usable_point_gives_no_rate():
     assert math.isnan(fit_growth([1.0, 2.0], [math.nan, 3.0]).rate)
 
 
-def test_correlated_residuals_widen_the_interval():
-    steps = [float(step) for step in range(40)]
-    wave = [math.exp(0.1 * step + math.sin(step / 6)) for step in steps]
-    noise = np.random.default_rng(1).permutation([math.sin(step / 6) for step in steps])
-    shuffled = [math.exp(0.1 * step + float(d)) for step, d in zip(steps, noise, strict=True)]
-    widths = [(g := fit_growth(steps, gains, fit_from=0.0)).high - g.low for gains in (wave, shuffled)]
-    assert widths[0] > 2 * widths[1]
-
-
 # Exact numbers
 
 
 def exp(*logs: float) -> list[float]:
     return [math.exp(each) for each in logs]
-
-
-@pytest.mark.parametrize(
-    ("logs", "half_width"),
-    [
-        ([0.0, 1.0, 0.0], 12.706 * math.sqrt((2 / 3) / 1 / 2)),
-        ([0.0, 1.0, 1.0, 0.0], 4.303 * math.sqrt(1 / 2 / 5)),
-    ],
-)
-def test_the_interval_of_a_few_points_by_hand(logs: list[float], half_width: float):
-    growth = fit_growth([float(at) for at in range(len(logs))], exp(*logs), fit_from=0.0)
-    assert growth.rate == pytest.approx(0, abs=1e-15)
-    assert growth.high == pytest.approx(half_width)
-    assert growth.low == pytest.approx(-half_width)
-    assert growth.points == len(logs)
-
-
-def by_the_book(logs: list[float], *, student: float, correlation: float) -> float:
-    """Half of the interval's width, by numpy's own fit."""
-    steps = np.arange(len(logs))
-    residuals = np.array(logs) - np.polyval(np.polyfit(steps, logs, 1), steps)
-    variance = (residuals**2).sum() / (len(logs) - 2)
-    widening = math.sqrt((1 + correlation) / (1 - correlation))
-    return student * widening * math.sqrt(variance / ((steps - steps.mean()) ** 2).sum())
-
-
-def neighbours(logs: list[float]) -> float:
-    steps = np.arange(len(logs))
-    residuals = np.array(logs) - np.polyval(np.polyfit(steps, logs, 1), steps)
-    return float((residuals[1:] * residuals[:-1]).sum() / (residuals**2).sum())
-
-
-def half_width(logs: list[float]) -> float:
-    growth = fit_growth([float(at) for at in range(len(logs))], exp(*logs), fit_from=0.0)
-    return (growth.high - growth.low) / 2
-
-
-def bumps(count: int) -> list[float]:
-    """Logarithms that rise, with residuals whose neighbours correlate by some 0.5."""
-    return [0.1 * at + math.sin(at) for at in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("count", "student", "is_widened"),
-    [(9, 2.365, False), (10, 2.306, True), (11, 2.262, True), (31, 2.045, True), (32, 2.042, True), (33, 1.96, True)],
-)
-def test_the_interval_is_student_s_and_widened_from_ten_points_on(count: int, student: float, is_widened: bool):
-    logs = bumps(count)
-    correlation = neighbours(logs)
-    assert 0.3 < correlation < 0.9
-    expected = by_the_book(logs, student=student, correlation=correlation if is_widened else 0.0)
-    assert half_width(logs) == pytest.approx(expected, rel=1e-9)
-
-
-def test_residuals_that_alternate_do_not_narrow_the_interval():
-    logs = [0.1 * at + (-1) ** at for at in range(20)]
-    assert neighbours(logs) < -0.5
-    assert half_width(logs) == pytest.approx(by_the_book(logs, student=2.101, correlation=0.0), rel=1e-9)
-
-
-def test_the_widening_ends_at_a_correlation_of_0_95():
-    logs = [math.sin(at / 30) for at in range(200)]
-    assert neighbours(logs) > 0.96
-    assert half_width(logs) == pytest.approx(by_the_book(logs, student=1.96, correlation=0.95), rel=1e-9)
-
-
-def test_the_table_is_student_s():
-    """Recomputed by integrating the density: each entry leaves 2.5 % above it."""
-    for freedom, entry in enumerate(STUDENT, 1):
-        scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
-        t = np.linspace(0.0, entry, 20001)
-        density = scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
-        inside = ((density[1:] + density[:-1]) / 2 * np.diff(t)).sum()
-        assert inside == pytest.approx(0.475, abs=3e-5)
-    assert (len(STUDENT), NORMAL) == (30, 1.96)
 
 
 @pytest.mark.parametrize("count", [3, 10, 12, 40])
@@ -197,12 +110,13 @@ def test_gains_without_any_deviation_have_an_interval_of_no_width(count: int):
 @pytest.mark.parametrize(
     ("steps", "fit_from", "first", "points"),
     [
-        ([0, 100, 200, 300, 400, 500, 600, 700, 800], None, 400, 5),  # the middle belongs to the later half
-        ([0, 100, 200, 300, 399, 500, 600, 700, 800], None, 500, 4),
-        ([0, 100, 200, 300, 350, 399, 600, 700, 800], None, 399, 4),  # at least four
-        ([0, 100, 200, 300, 800], None, 100, 4),
+        ([*range(0, 1300, 100)], None, 600, 7),  # the middle belongs to the later half
+        ([*range(0, 600, 100), 599, *range(700, 1300, 100)], None, 700, 6),
+        ([*range(0, 700, 100), 1000, 1100, 1200], None, 400, 6),  # at least six
+        ([0, 100, 200, 300, 400, 500, 800], None, 100, 6),
+        ([0, 100, 200, 300, 800], None, 0, 5),
         ([100, 200, 300], None, 100, 3),
-        ([1000, 1100, 1200, 1300, 1400, 1500, 1600, 1700, 1800], None, 1400, 5),
+        ([*range(1000, 2300, 100)], None, 1600, 7),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 600.0, 600, 3),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 601.0, 700, 2),
         ([0, 100, 200, 300, 400, 500, 600, 700, 800], 0.0, 0, 9),

@@ -81,7 +81,7 @@ def test_every_metric_is_explained(name):
     metric = METRICS[name]
     words = metric.explanation
     assert all((metric.unit, words.measures, words.source, words.false_alarms, words.action))
-    assert name.startswith(("gain.", "health.") if metric.family is Family.CHECKPOINT else "spikes.")
+    assert name.startswith(("gain.", "health.", "weights.") if metric.family is Family.CHECKPOINT else "spikes.")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from mhcdiag.results.health import Finding, Severity
 from mhcdiag.results.numbers import Huge, Number
 from mhcdiag.results.spikes import Event, EventKind, RunSpan
 from mhcdiag.results.verdict import Relation, Skipped
+from mhcdiag.results.weights import WeightsKind
 
 LOW = Relation.AT_LEAST
 
@@ -205,9 +206,12 @@ def test_units() -> None:
     for one in METRICS.values():
         by_unit.setdefault(one.unit, set()).add(one.name)
     fractions = {f"health.{check}.{key}" for check, numbers in NUMBERS.items() for key in numbers.fractions}
-    assert by_unit["fraction"] == fractions | {"spikes.spike_score.olmo2", "spikes.spike_score.olmo_core"}
+    scores = {"spikes.spike_score.olmo2", "spikes.spike_score.olmo_core"}
+    assert by_unit["fraction"] == fractions | scores | {"weights.scanned"}
     counts = {"gain.nonfinite", "gain.assumed", "gain.skipped", *(f"health.{one}" for one in (*FINDINGS, "unchecked"))}
-    assert by_unit["count"] == counts
+    of_weights = {f"weights.{one}" for one in ("nonfinite", "warned", "noted", "skipped")}
+    of_weights |= {f"weights.count.{kind}" for kind in WeightsKind}
+    assert by_unit["count"] == counts | of_weights
     assert by_unit["events"] == {"spikes.new", *(f"spikes.count.{kind}" for kind in EventKind)}
     assert (by_unit["points"], by_unit["lines"]) == ({"spikes.points"}, {"spikes.unreadable_lines"})
     assert set(by_unit) == {"factor", "fraction", "count", "events", "points", "lines"}

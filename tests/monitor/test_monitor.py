@@ -94,8 +94,12 @@ def test_reports_are_the_gains_of_what_ran(tmp_path: Path):
         assert largest == pytest.approx(max(max(expected.gain[k, direction, "norm", "mean"]) for k in kinds), rel=1e-4)
         assert worst == pytest.approx(max(max(expected.gain[k, direction, "norm", "max"]) for k in kinds), rel=1e-4)
     line = json.loads((tmp_path / "gains.jsonl").read_text())
-    assert line["forward"] == found.forward
+    assert line["gain_forward"] == found.forward
+    assert line["gain_backward_max"] == found.backward_max
+    assert list(line)[:3] == ["step", "gain_forward", "gain_backward"]
+    assert "forward" not in line
     assert line["sites"] == [name for name, _ in model.wrappers()]
+    assert line["stack"] == "layers"
 
 
 def test_every_so_many_steps():
@@ -222,7 +226,7 @@ def test_an_alarm_names_step_gain_and_limit(
 def test_nan_is_written_as_text(tmp_path: Path):
     with Monitor(jsonl=tmp_path / "gains.jsonl") as monitor:
         observed(monitor, math.nan)
-    assert json.loads((tmp_path / "gains.jsonl").read_text())["forward"] == "nan"
+    assert json.loads((tmp_path / "gains.jsonl").read_text())["gain_forward"] == "nan"
 
 
 def test_scalars_go_to_the_writers_of_the_user():

@@ -99,5 +99,107 @@ def test_options_that_tensors_do_not_tell_are_named(kind: str, found: str):
 
 
 def test_a_layout_without_projection_is_refused(mixer):
+    blocks = torch.nn.ModuleList([torch.nn.ModuleDict({"mlp": torch.nn.Linear(2, 2)})])
+    model = torch.nn.ModuleDict({"layers": blocks})
     with pytest.raises(SettingError, match="layout plain has no projection to compare"):
-        mhcdiag.conformance(torch.nn.ModuleDict({"0": torch.nn.ModuleDict({"0": torch.nn.Linear(2, 2)})}), "plain")
+        mhcdiag.conformance(model, "plain", config={"model_type": "llama"})
+
+
+class TestWholeModels:
+    """Every site of a model, as it runs."""
+
+    def test_a_model_of_transformers_conforms(self):
+        model = transformers_models.deepseek_v4(layers=3, hidden=20, seed=1)
+        modes = [module.training for module in model.modules()]
+        result = mhcdiag.conformance(model, "deepseek-v4")
+        assert result.findings == ()
+        assert len(result.per_site["as it is"]) == 6
+        assert result.overall["as it is"] < 1e-5
+        assert result.overall["scale"] < 1e-5
+        assert [module.training for module in model.modules()] == modes
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+    def test_its_own_configuration_is_read(self):
+        model = transformers_models.deepseek_v4(layers=2, hidden=20, iterations=3, seed=1)
+        assert mhcdiag.conformance(model, "deepseek-v4").findings == ()
+        other = model.config.to_dict() | {"hc_sinkhorn_iters": 20}
+        found = mhcdiag.conformance(model, "deepseek-v4", config=other).findings
+        assert "follows 3 Sinkhorn iterations" in found[0].what
+
+    def test_another_family_conforms(self):
+        model = transformers_models.glm5_next(layers=2, hidden=16, seed=1).float()
+        assert mhcdiag.conformance(model, "glm5-next").findings == ()
+
+    @pytest.mark.parametrize(
+        ("applied", "found"),
+        [
+            (lambda comb: comb, "H is applied transposed at all 3 ffn_hc sites of 6 (model.layers.0.ffn_hc, "),
+            (lambda comb: 1.01 * comb.mT, "x_out is H x times 1.01 at all 3 ffn_hc sites of 6 "),
+        ],
+    )
+    def test_what_half_of_the_sites_do_is_named(self, applied, found: str):
+        model = transformers_models.deepseek_v4(layers=3, hidden=20, seed=1)
+        for layer in model.model.layers:
+            layer.forward = port(layer, applied)
+        findings = mhcdiag.conformance(model, "deepseek-v4").findings
+        assert [finding.severity for finding in findings] == ["fail"]
+        assert findings[0].what.startswith(found)
+
+    @pytest.mark.parametrize("kind", ["hc", "mhc"])
+    def test_two_stacks_of_wrappers_conform(self, kind: str):
+        from packages.live_models import Towers
+
+        model = Towers()
+        model.encoder, model.decoder = (
+            lucidrains_stacks.stack(kind, sites=4, streams=3, dim=11, seed=seed) for seed in (1, 2)
+        )
+        ids = lucidrains_stacks.token_ids(0)
+        result = mhcdiag.conformance(model, LUCIDRAINS[kind], run=lambda: model(ids))
+        assert result.findings == ()
+        assert len(result.per_site["as it is"]) == 8
+
+    def test_a_model_that_cannot_be_run_is_one_of_our_errors(self):
+        model = lucidrains_stacks.stack("hc", sites=4, streams=3, dim=11, seed=1)
+        with pytest.raises(SettingError, match="does not say how many tokens it knows; give run="):
+            mhcdiag.conformance(model, "hyper-connections")
+        with pytest.raises(mhcdiag.MhcdiagError, match=r"cannot be run .*: ZeroDivisionError"):
+            mhcdiag.conformance(model, "hyper-connections", run=lambda: 1 / 0)
+
+
+def port(layer: torch.nn.Module, applied):
+    """A decoder layer that applies `comb` of its second site in some way."""
+
+    def forward(hidden_states, input_ids=None, **kwargs):
+        post, comb, read = layer.attn_hc(hidden_states)
+        added = layer.self_attn(layer.input_layernorm(read), **kwargs)[0]
+        hidden_states = post[..., None] * added[..., None, :] + comb.mT @ hidden_states
+        post, comb, read = layer.ffn_hc(hidden_states)
+        added = layer.mlp(layer.post_attention_layernorm(read), input_ids=input_ids)
+        return post[..., None] * added[..., None, :] + applied(comb) @ hidden_states
+
+    return forward
+
+
+class Broken(torch.nn.Module):
+    def state_dict(self, *_args, **_kwargs):
+        raise RuntimeError("sharded")
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        (lambda: 7, {}, "modules of torch; this is int"),
+        (Broken, {}, "gives no state_dict: sharded"),
+        (lambda: torch.nn.Linear(2, 2), {}, "no mixer|no known|nothing"),
+        (lambda: wrapper("hc"), {"layout": "no such layout"}, "no such layout"),
+        (lambda: wrapper("hc"), {"config": 3}, "config is int"),
+        (lambda: wrapper("hc"), {"apply": lambda _: None}, "returned NoneType for streams"),
+        (lambda: wrapper("hc"), {"apply": lambda x: x / "a"}, "the module raised TypeError"),
+        (lambda: wrapper("hc"), {"apply": lambda x: x.to("meta")}, "give apply="),
+        (lambda: wrapper("mhc"), {}, "hyper-connections"),
+    ],
+)
+def test_whatever_is_handed_over_errors_are_ours(module, options: dict, said: str):
+    options = {"layout": "hyper-connections"} | options
+    with pytest.raises(mhcdiag.MhcdiagError, match=said):
+        mhcdiag.conformance(module(), **options)

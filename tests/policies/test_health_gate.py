@@ -10,15 +10,24 @@ PASS, FAIL, UNJUDGED = Verdict.PASS, Verdict.FAIL, Verdict.UNJUDGED
 NOTE, WARN, FAILED = Severity.NOTE, Severity.WARN, Severity.FAIL
 
 
-def a_check(*severities: Severity, name: str = "frozen", not_checkable: str = "") -> CheckResult:
+def a_check(
+    *severities: Severity, name: str = "frozen", not_checkable: str = "", skipped: tuple[str, ...] = ()
+) -> CheckResult:
     findings = tuple(
         Finding(severity=each, what=f"{name} {each} {at}", site="", sites=0, advice="")
         for at, each in enumerate(severities)
     )
     return CheckResult(
         name=name, formula="", source="", basis=next(iter(Basis)), thresholds={}, overall={}, per_site={},
-        findings=findings, not_checkable=not_checkable,
+        findings=findings, not_checkable=not_checkable, skipped=skipped,
     )  # fmt: skip
+
+
+def test_what_a_check_skipped_is_doubt_under_strict():
+    result = examined(a_check(skipped=("one tensor: why",)), a_check(name="sound"))
+    assert judge_health(result).verdict is PASS
+    judged = judge_health(result, strict=True)
+    assert (judged.verdict, judged.reason) == (UNJUDGED, "--strict, and not checked: frozen")
 
 
 def examined(*checks: CheckResult, assumed: tuple[str, ...] = ()) -> HealthResult:

@@ -58,7 +58,8 @@ def test_the_contract(judged: JudgedGain):
                 assert list(reductions) == ["mean", "p50", "p99", "max", "of_mean"]
                 assert all(len(curve) == 6 for curve in reductions.values())
     assert result["worst"]["forward"]["amax"].keys() == {"value", "from_site", "to_site"}
-    assert result["bound"]["backward"].keys() == {"single", "prefix", "suffix", "worst", "why", "by_layout"}
+    keys = {"single", "prefix", "suffix", "worst", "reached", "why", "by_layout"}
+    assert result["bound"]["backward"].keys() == keys
 
 
 def test_the_same_input_gives_the_same_bytes(judged: JudgedGain):

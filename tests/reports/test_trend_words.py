@@ -2,12 +2,14 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mhcdiag.reports import trend_console
 from mhcdiag.reports.trend_console import crossing_words, growth_words, risk_words
-from mhcdiag.results.bands import RISK, risk_of
+from mhcdiag.results.bands import LEAST_RUNS, RISK, risk_of
 from mhcdiag.results.trend import Crossing, Growth
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "toy_study.csv"
@@ -37,11 +39,20 @@ def test_growth_that_does_not_stand_out_has_no_doubling_time():
         ({}, "not at this rate"),
         ({"expected": 5000.0}, "step 5,000"),
         ({"expected": 5000.0, "earliest": 4000.0, "latest": 7000.0}, "step 5,000 (4,000 to 7,000)"),
-        ({"expected": 5000.0, "earliest": 4000.0}, "step 5,000 (4,000 to never)"),
+        ({"expected": 5000.0, "earliest": 4000.0}, "no growth that stands out"),
     ],
 )
 def test_crossings(steps: dict, words: str):
-    assert crossing_words(crossing(**steps)) == words
+    assert crossing_words(crossing(**steps), growth(1e-3, 1e-4)) == words
+
+
+@pytest.mark.parametrize("still", [growth(1e-3, 2e-3), growth(-1e-3), growth(0.0)])
+def test_no_step_stands_beside_a_growth_that_does_not_stand_out(still: Growth):
+    """Though the size of the streams, whose growth decides about fp16 and fp32, may grow by itself."""
+    overflow = crossing(expected=5000.0, earliest=4000.0, latest=7000.0)
+    assert "no growth" in growth_words(still)
+    assert crossing_words(overflow, still) == "no growth of the gain that stands out, though the streams grow"
+    assert crossing_words(crossing(passed=1200.0), still) == "passed at step 1,200"
 
 
 def test_the_risk_bands_are_those_of_the_study():
@@ -62,8 +73,12 @@ def test_a_gain_has_one_band(gain: float, upto: float):
     assert risk_of(gain).upto == upto
 
 
-def test_the_counts_are_quoted():
+def test_bands_of_few_runs_say_nothing():
     for band in RISK:
-        words = risk_words(min(band.upto, 1e12))
-        expected = f"{band.events} of {band.runs} runs" if band.runs else "has no run"
-        assert expected in words
+        assert band.runs < LEAST_RUNS
+        assert f"not known: {band.runs} run" in risk_words(min(band.upto, 1e12))
+
+
+def test_the_counts_of_enough_runs_are_quoted(monkeypatch):
+    monkeypatch.setattr(trend_console, "risk_of", lambda _: replace(RISK[-1], runs=5, events=4))
+    assert "in our toy study 4 of 5 runs in the band" in risk_words(1e12)

@@ -26,6 +26,7 @@ from mhcdiag.results.documents.check import check_document, check_of
 from mhcdiag.results.documents.gain import gain_document, gain_of
 from mhcdiag.results.documents.health import health_document, health_of
 from mhcdiag.results.documents.spikes import spikes_document, spikes_of
+from mhcdiag.results.documents.weights import weights_document, weights_of
 from mhcdiag.results.gain import (
     Bound,
     Definition,
@@ -41,6 +42,7 @@ from mhcdiag.results.health import Basis, CheckResult, Finding, HealthResult, Se
 from mhcdiag.results.numbers import Huge
 from mhcdiag.results.spikes import Companion, Event, EventKind, LogResult, RunSpan, SeriesResult, SpikeScore
 from mhcdiag.results.verdict import Relation, Skipped, Verdict
+from mhcdiag.results.weights import TensorNumbers, WeightsFinding, WeightsKind, WeightsResult
 from mhcdiag.usecases.spikes import spikes
 
 SITES = ("0.attn", "0.ffn", "1.attn")
@@ -147,6 +149,7 @@ health = st.builds(
                 max_size=2,
             ).map(tuple),
             not_checkable=texts,
+            skipped=words,
         ),
         max_size=3,
     ).map(tuple),
@@ -213,9 +216,57 @@ outcomes = st.builds(
     reason=texts,
     place=st.none() | st.builds(ValuePlace, text=texts, line=st.none() | counts),
 )
+found_in_weights = st.builds(
+    WeightsFinding,
+    kind=st.sampled_from(list(WeightsKind)),
+    severity=st.sampled_from(list(Severity)),
+    tensor=texts,
+    position=st.none() | st.lists(counts, max_size=3).map(tuple),
+    count=counts,
+    value=floats,
+    limit=floats,
+    what=texts,
+    why=texts,
+    beside=words,
+)
+weights = st.builds(
+    WeightsResult,
+    path=texts,
+    unscanned=texts,
+    expected_seconds=floats,
+    tensors=counts,
+    tensors_scanned=counts,
+    elements=counts,
+    elements_scanned=counts,
+    bytes_total=counts,
+    bytes_scanned=counts,
+    sample=floats,
+    match=words,
+    allow=words,
+    left_out=counts,
+    skipped=st.lists(st.builds(Skipped, what=texts, reason=texts), max_size=2).map(tuple),
+    findings=st.lists(found_in_weights, max_size=3).map(tuple),
+    allowed=st.lists(found_in_weights, max_size=2).map(tuple),
+    notes=words,
+    kernel=st.sampled_from(["", "numpy", "numba"]),
+    seconds=st.just(0.0),
+    unread=words,
+    absmax=floats,
+)
+numbers_of_tensors = st.builds(
+    TensorNumbers, name=texts, dtype=texts, shape=st.lists(counts, max_size=3).map(tuple), elements=counts,
+    scanned=counts, nan=counts, infinite=counts, zeros=counts, absmax=floats, rms=floats,
+)  # fmt: skip
 common = {"path": texts, "verdict": st.sampled_from(list(Verdict)), "error": texts, "sha256": texts}
 inputs = st.one_of(
-    st.builds(CheckedInput, family=st.just(Family.CHECKPOINT), result=gains, health=st.none() | health, **common),
+    st.builds(
+        CheckedInput,
+        family=st.just(Family.CHECKPOINT),
+        result=gains,
+        health=st.none() | health,
+        weights=st.none() | weights,
+        **common,
+    ),
     st.builds(CheckedInput, family=st.just(Family.LOG), result=logs, health=st.none(), **common),
     st.builds(CheckedInput, family=st.sampled_from(list(Family)), result=st.none(), health=st.none(), **common),
 )
@@ -246,6 +297,14 @@ def test_a_measurement_comes_back(result: GainResult) -> None:
 @given(result=health)
 def test_an_examination_comes_back(result: HealthResult) -> None:
     assert alike(health_of(through_json(health_document(result))), result)
+
+
+@few
+@given(result=weights, numbers=st.lists(numbers_of_tensors, max_size=3).map(tuple))
+def test_a_scan_of_weights_comes_back(result: WeightsResult, numbers: tuple[TensorNumbers, ...]) -> None:
+    assert alike(weights_of(through_json(weights_document(result))), result)
+    whole = replace(result, numbers=numbers)
+    assert alike(weights_of(through_json(weights_document(whole, numbers=True))), whole)
 
 
 @few

@@ -80,3 +80,27 @@ def test_a_thousand_series_are_kept(monkeypatch: pytest.MonkeyPatch):
     table.add_block([3], {"e": array("d", [1.0]), "b": array("d", [2.0])})
     assert (list(table.series), table.dropped_series, list(table.strange)) == (["a", "b"], 3, ["b"])
     np.testing.assert_array_equal(table.column("b"), [NAN, NAN, 2.0])
+
+
+def test_what_can_be_a_loss_a_norm_the_step_or_is_asked_for_is_kept_beyond_that(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MOST_SERIES", 1)
+    table = TableBuilder(lambda name: name == "gain")
+    for line in (1, 2):
+        table.add(LogRecord(line=line, values=dict.fromkeys(["a", "b", "train/loss", "gnorm", "it", "gain", "c"], 1.0)))
+    table.add_block([3], {"loss": array("d", [1.0]), "d": array("d", [2.0])})
+    assert list(table.series) == ["a", "train/loss", "gnorm", "it", "gain", "loss"]
+    assert table.dropped_series == 5
+    whole = TableBuilder()
+    rows = np.arange(2)
+    whole.fill(line=rows, step=rows * 1.0, series=[(name, rows, rows * 1.0) for name in ("a", "b", "val_loss")])
+    assert (list(whole.series), whole.dropped_series) == (["a", "val_loss"], 2)
+
+
+def test_labels_are_counted():
+    table = filled(
+        LogRecord(line=1, values={"a": 1.0}, label="x"),
+        LogRecord(line=2, values={"a": 1.0}, label="x"),
+        LogRecord(line=3, values={"a": 1.0}),
+        LogRecord(line=4, values={}, label="y"),
+    )
+    assert (table.labels, table.labelled) == ({"x"}, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mhcdiag.runlogs.documents import objects_of_list, opens_document
+from mhcdiag.runlogs.documents import objects_in_a_row, objects_of_list, opens_document
 from mhcdiag.runlogs.interface import LogSample
 
 
@@ -21,6 +21,11 @@ from mhcdiag.runlogs.interface import LogSample
         (b"", False),
         (b'{"step": 1, "loss": 2.5}', False),
         (b'{"loss": 2.5}\n  \n', False),
+        (b'{"log_history": [{"step": 1, "loss": 2.5}], "global_step": 200, "epoch": 2.0}', True),
+        (b'{"log_history": [{"step": 1, "loss": 2.5}], "global_step": 200}\n', True),
+        (b'{"step": 3, "groups": [{"lr": 0.1}], "loss": 2.5}', False),
+        (b'{"step": 3, "groups": [{"size": 1}], "loss": 2.5}', False),
+        (b'{"step": 3, "layers": [1, 2], "loss": 2.5}', False),
         (b'{"vocab": 97}', True),
         (b'{"vocab": 97}\n', True),
         (b'{"vocab": 97}\n{"a": 1}', False),
@@ -49,3 +54,22 @@ def test_a_document_does_not_end_on_its_first_line(head: bytes, document: bool):
 )
 def test_objects_before_a_cut(data: bytes, opening: str, found: list[int]):
     assert [one["a"] for one in objects_of_list(data, opening)] == found
+
+
+@pytest.mark.parametrize(
+    ("data", "found", "lost"),
+    [
+        (b'{"a": 1}\n{"a": 2}, {"a":\n 3}', [1, 2, 3], 0),
+        (b'{"a": 1}\n{"a": 2, "loss": inf}\n{"a": 3}\n', [1, 2, 3], 0),
+        (b'{"a": 1}\n{"a": 2, "loss": #}\n{"a": 3}\n', [1, 3], 1),
+        (b'{"a": 1}\n{"a": 2, "loss"', [1], 1),
+        (b'{"a": 1}\n{"a": 2, "x": #}\n{"a": 3}', [1, 3], 0),
+        (b'{"a": 1}{"a": 2', [1], 0),
+        (b'["a"]', [], 0),
+        (b'{"loss": #}\nx\n{"loss": #}\n{"a": 1}', [1], 2),
+    ],
+)
+def test_objects_one_behind_the_other(data: bytes, found: list[int], lost: int):
+    objects, count = objects_in_a_row(data)
+    assert [one["a"] for one in objects] == found
+    assert count == lost

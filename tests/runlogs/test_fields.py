@@ -7,11 +7,14 @@ import pytest
 from mhcdiag.runlogs.grammar import (
     LONGEST_TEXT,
     comma_fields,
+    dashed_fields,
     json_fields,
     loose_fields,
     piped_fields,
     quoted_fields,
+    semicolon_fields,
     spaced_fields,
+    unwrapped,
 )
 
 
@@ -41,7 +44,50 @@ def test_objects():
 
 
 def test_printed_dictionaries():
-    assert dict(quoted_fields("{'loss': '2.5', 'lr': 1e-05, 'x': None, 'y': [1]}")) == {"loss": 2.5, "lr": 1e-5}
+    assert dict(quoted_fields("{'loss': '2.5', 'lr': 1e-05, 'x': None, 'y': [a]}")) == {"loss": 2.5, "lr": 1e-5}
+    assert dict(quoted_fields('{"loss": 2.5, \'a (GiB)\': "3"}')) == {"loss": 2.5, "a (GiB)": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("grad_norm: [0.73] |", "grad_norm: 0.73 |"),
+        ("'grad_norm': [nan], 'x': 1", "'grad_norm': nan, 'x': 1"),
+        ("loss:[2.046/2.047], step:[    2/ 5630]", "loss:2.046, step:2"),
+        ("lr=[8.91e-06, 8.9e-06], mom=[[0.9, 0.95]]", "lr=8.91e-06, mom=0.9"),
+        ("loss: tensor(0.73, device='cuda:0', grad_fn=<NllLossBackward0>)", "loss: 0.73"),
+        ("'loss': np.float64(nan), 'lr': numpy.float32(1e-3)", "'loss': nan, 'lr': 1e-3"),
+        ("loss=Array(2.5, dtype=float32) x", "loss=2.5 x"),
+        ("loss: tensor([2.5])", "loss: 2.5"),
+        (
+            "memory: 2.49GiB(3.14%) time (ms): 12 loss: 2.5 (2.6)",
+            "memory: 2.49GiB(3.14%) time (ms): 12 loss: 2.5 (2.6)",
+        ),
+        ("shape: [a, 2] f(3) x[1]", "shape: [a, 2] f(3) x[1]"),
+    ],
+)
+def test_numbers_that_a_library_wraps(text: str, plain: str):
+    assert unwrapped(text) == plain
+
+
+@pytest.mark.parametrize("fields", [piped_fields, comma_fields, quoted_fields, spaced_fields, loose_fields])
+def test_every_way_of_writing_fields_reads_a_norm_in_brackets(fields):
+    found = dict(fields("'grad_norm': [0.73]" if fields is quoted_fields else "grad_norm: [0.73]"))
+    assert found == {"grad_norm": 0.73}
+
+
+def test_a_loss_that_is_a_number_is_no_prose():
+    assert dict(loose_fields("loss is 3.1, lr is 0.1")) == {"loss": 3.1, "lr": 0.1}
+    assert dict(loose_fields("the loss was 3.1")) == {"the loss was": 3.1}
+
+
+def test_between_semicolons_and_dashes():
+    assert dict(semicolon_fields("acc:  51.25; ppl: 8.43; xent: 2.13; 1320/1445 tok/s;  50 sec;")) == {
+        "acc": 51.25,
+        "ppl": 8.43,
+        "xent": 2.13,
+    }
+    assert dict(dashed_fields("loss 2.5 - time (sec): 2.1 - lr: 0.1")) == {"loss": 2.5, "time (sec)": 2.1, "lr": 0.1}
 
 
 def test_names_before_colons_and_equal_signs():

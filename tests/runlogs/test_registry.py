@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from document_blocks import DOCS, formats_table
 
 from mhcdiag.runlogs import FORMATS, formats
 from mhcdiag.runlogs.interface import FileFormat
@@ -52,6 +53,14 @@ def test_a_format_is_named_in_the_readme(one):
     assert f"`{one.name}`" in listed, (
         f"{one.name} is missing in docs/logs.md: python tests/document_blocks.py writes the list"
     )
+
+
+def test_the_document_on_formats_has_a_row_for_each():
+    text = (DOCS / "logs-formats.md").read_text(encoding="utf-8")
+    assert f"<!-- log_formats -->\n{formats_table()}<!-- /log_formats -->" in text, (
+        "python tests/document_blocks.py writes the table"
+    )
+    assert text.count("\n| `") == len(FORMATS)
 
 
 @pytest.mark.parametrize("one", FORMATS, ids=NAMES)

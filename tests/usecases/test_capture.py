@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from packages import transformers_hooks
 from packages.transformers_models import DEEPSEEK_V4, VOCABULARY, deepseek_v4, hy_v4
 from reference import reference
@@ -20,6 +21,12 @@ import mhcdiag
 from mhcdiag.cli.main import run
 from mhcdiag.errors import InputError, LayoutError, MissingExtraError, OutputError, SettingError
 from mhcdiag.usecases.capture import MapShape, MapWriter, capture
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="np") as file:
+        return file.metadata()
+
 
 WORDS = " ".join(f"w{3 + 7 * i % 50}" for i in range(53))
 
@@ -46,7 +53,6 @@ def text(tmp_path: Path) -> Path:
 
 
 def test_the_gain_of_captured_maps_is_that_of_hooked_ones(model_path: Path, text: Path, tmp_path: Path):
-    import torch
     from transformers import DeepseekV4ForCausalLM
 
     out = tmp_path / "maps.safetensors"
@@ -83,7 +89,11 @@ def test_a_model_that_is_loaded_gives_the_same_and_keeps_its_modes(model_path: P
     capture(model_path, text, read, length=23)
     found = mhcdiag.capture(model, text, loaded, length=23)
     assert isinstance(found, mhcdiag.Captured)
-    assert read.read_bytes() == loaded.read_bytes()
+    of_file, of_module = load_file(read), load_file(loaded)
+    assert of_file.keys() == of_module.keys()
+    assert all(torch.equal(of_file[name], of_module[name]) for name in of_file)
+    # The names of the weights differ: transformers gives them its own.
+    assert found.tied_to == metadata_of(loaded)["tied_to"] != metadata_of(read)["tied_to"]
     assert [module.training for module in model.modules()] == before
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -193,4 +203,125 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_captured_is_what_health_compares(model_path: Path, text: Path, tmp_path: Path):
+    """The running model conforms to its weights; where H is applied the other way in one block, that is said."""
+    from transformers import DeepseekV4ForCausalLM
+
+    right, wrong = tmp_path / "right.safetensors", tmp_path / "wrong.safetensors"
+    model = DeepseekV4ForCausalLM.from_pretrained(model_path)
+    capture(model, text, right)
+    found = load_file(right)
+    assert {name.split(".")[-1] for name in found} == {"h_res", "x_in", "x_out", "branch", "post"}
+    assert found["layers.5.x_out"].shape == (8, 3, 20)
+    checked = mhcdiag.health(model_path, captured=right, only=("conformance",)).checks[0]
+    assert (checked.findings, checked.not_checkable) == ((), "")
+    assert checked.overall["as it is"] < 1e-6
+    assert checked.overall["from weights"] < 1e-5
+    layer = model.model.layers[1]
+
+    def port(hidden_states, input_ids=None, **kwargs):
+        post, comb, read = layer.attn_hc(hidden_states)
+        added = layer.self_attn(layer.input_layernorm(read), **kwargs)[0]
+        hidden_states = post[..., None] * added[..., None, :] + comb.transpose(-1, -2) @ hidden_states
+        post, comb, read = layer.ffn_hc(hidden_states)
+        added = layer.mlp(layer.post_attention_layernorm(read), input_ids=input_ids)
+        return post[..., None] * added[..., None, :] + comb @ hidden_states
+
+    layer.forward = port
+    capture(model, text, wrong)
+    checked = mhcdiag.health(model_path, captured=wrong, only=("conformance",)).checks[0]
+    off = checked.per_site["as it is"]
+    assert off[3] > 0.02
+    assert max(off[:3] + off[4:]) < 1e-6
+    assert checked.per_site["transposed"][3] < 1e-6
+    assert [finding.severity for finding in checked.findings] == ["fail"]
+
+
+def test_a_file_is_tied_to_the_weights_it_came_from(model_path: Path, text: Path, tmp_path: Path):
+    from mhcdiag.tensorfiles import open_checkpoint
+    from mhcdiag.tensorfiles.fingerprint import fingerprint
+
+    out = tmp_path / "maps.safetensors"
+    found = capture(model_path, text, out, step=160)
+    assert found.tied_to == fingerprint(open_checkpoint(model_path))
+    assert (metadata_of(out)["tied_to"], metadata_of(out)["step"]) == (found.tied_to, "160")
+
+
+def bytes_of(words: str) -> list[int]:
+    return [byte % VOCABULARY for byte in words.encode()]
+
+
+def test_any_model_that_is_called_with_ids_is_captured(tmp_path: Path):
+    """The wrappers of hyper-connections in a model of one's own, with a tokenizer of one's own and the text shipped."""
+    from packages import lucidrains_stacks
+
+    out = tmp_path / "maps.safetensors"
+    model = lucidrains_stacks.stack("hc", sites=6, streams=3, dim=11, seed=0)
+    found = capture(model, None, out, tokenizer=bytes_of, tokens=50, length=20)
+    assert (found.sites, found.tokens, found.sequences, found.stack) == (6, 50, 3, "layers")
+    from mhcdiag.tokenruns.text import read_text
+
+    ids = torch.tensor(bytes_of(read_text(None))[:50])
+    hooked = [lucidrains_stacks.captured_maps(model, part[None]) for part in ids.split(20)]
+    measured = mhcdiag.gain(out)
+    expected = reference(np.concatenate(hooked, axis=1))
+    np.testing.assert_allclose(
+        measured.curve("prefix", "forward", "norm"), expected.gain["prefix", "forward", "norm", "mean"], rtol=1e-5
+    )
+    details = load_file(out)
+    mixed = details["layers.2.h_res"][:8] @ details["layers.2.x_in"]
+    written = details["layers.2.post"][..., None] * details["layers.2.branch"][:, None]
+    torch.testing.assert_close(details["layers.2.x_out"], mixed + written, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loop_is_captured_call_by_call(tmp_path: Path):
+    from packages.live_models import Looped, calls_of
+
+    model = Looped().eval()
+    found = capture(model, None, tmp_path / "maps.safetensors", tokenizer=bytes_of, tokens=19, length=19)
+    assert found.sites == 10
+    measured = mhcdiag.gain(tmp_path / "maps.safetensors")
+    assert measured.sites[2:8:2] == tuple(f"stack.layers.1.attn{end}" for end in ("", "@2", "@3"))
+    from mhcdiag.tokenruns.text import read_text
+
+    ids = torch.tensor(bytes_of(read_text(None))[:19])[None]
+    expected = reference(calls_of(model.stack, lambda: model(ids))).gain["prefix", "forward", "norm", "mean"]
+    np.testing.assert_allclose(measured.curve("prefix", "forward", "norm"), expected, rtol=1e-5)
+
+
+def test_of_several_stacks_one_is_chosen(tmp_path: Path):
+    from packages.live_models import Towers
+
+    model, out = Towers(shorter=None).eval(), tmp_path / "maps.safetensors"
+    with pytest.raises(SettingError, match=r"2 stacks of streams, 'encoder.layers', 'decoder.layers': choose one"):
+        capture(model, None, out, tokenizer=bytes_of, tokens=19)
+    assert not out.exists()
+    assert capture(model, None, out, tokenizer=bytes_of, tokens=19, stack="decoder").stack == "decoder.layers"
+    assert mhcdiag.gain(out).sites[0] == "decoder.layers.0.attn"
+
+
+def test_sites_that_did_not_run_are_named(tmp_path: Path):
+    from packages import lucidrains_stacks
+
+    model = lucidrains_stacks.stack("hc", sites=4, streams=3, dim=11, seed=0)
+    model.spare = lucidrains_stacks.stack("hc", sites=2, streams=3, dim=11, seed=0).layers
+    found = capture(model, None, tmp_path / "maps.safetensors", tokenizer=bytes_of, tokens=19)
+    assert (found.sites, found.idle) == (4, ("spare.0.ff", "spare.0.attn"))
+
+
+def test_a_model_that_raises_is_named_with_what_it_said(tmp_path: Path):
+    from packages import lucidrains_stacks
+
+    model = lucidrains_stacks.stack("hc", sites=4, streams=3, dim=11, seed=0)
+
+    def run(_ids):
+        raise ValueError("no mask was given\nand more")
+
+    with pytest.raises(InputError, match=r"Stack: the model cannot be run on \[1, 19\] tokens: ValueError: no mask"):
+        capture(model, None, tmp_path / "maps.safetensors", tokenizer=bytes_of, tokens=19, run=run)
+    with pytest.raises(InputError, match="the tokenizer failed: KeyError"):
+        capture(model, None, tmp_path / "maps.safetensors", tokenizer={}.__getitem__)
     assert list(tmp_path.iterdir()) == []

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from layouts.formulas import CASES
-from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, write
+from stacks import CONFIG, captured_tensors, deepseek_v4_tensors, hyper_connections_tensors, write
 
 import mhcdiag
 from mhcdiag.errors import SettingError
 
-KINDS = ("dependent", "static", "captured", "identity", "plain")
+KINDS = ("dependent", "unconstrained", "static", "captured", "identity", "plain")
 RANDOM_NOTE = "random inputs are standard Gaussian and independent at every site; real tokens may amplify more or less"
 STATIC_NOTE = (
     "static inputs set the input-dependent part to zero: no token sees these mappings, and they can understate the "
@@ -22,6 +22,8 @@ STATIC_NOTE = (
 def path(tmp_path: Path, kind: str) -> Path:
     if kind == "dependent":
         return write(tmp_path, deepseek_v4_tensors(), config=CONFIG)
+    if kind == "unconstrained":
+        return write(tmp_path, hyper_connections_tensors())
     if kind == "static":
         model = CASES["bytedance_static"]()
         return write(tmp_path, {name: torch.tensor(each).float() for name, each in model.tensors.items()})
@@ -35,22 +37,29 @@ def path(tmp_path: Path, kind: str) -> Path:
         tensors = {f"{site}hc_base": torch.zeros(6) for site in sites}
         tensors |= {f"{site}hc_scale": torch.zeros(2) for site in sites}
         return write(tmp_path, tensors, config={"model_type": "hy_v4", "num_hidden_layers": 1, "hc_mult": 3})
-    return write(tmp_path, {f"layers.{i}.mlp.weight": torch.zeros(2, 2) for i in range(2)})
+    tensors = {f"layers.{i}.mlp.weight": torch.zeros(2, 2) for i in range(2)}
+    return write(tmp_path, tensors, config={"model_type": "llama"})
 
 
 CHOSEN = {
     "dependent": {None: "random", "random": "random", "static": "static"},
+    "unconstrained": {None: "aligned", "aligned": "aligned", "random": "random", "static": "static"},
     "static": {None: "static", "static": "static"},
     "captured": {None: "captured", "captured": "captured"},
-    "identity": {None: "static", "random": "static", "static": "static"},
-    "plain": {None: "static", "random": "static", "static": "static"},
+    "identity": {None: "static", "aligned": "static", "random": "static", "static": "static"},
+    "plain": {None: "static", "aligned": "static", "random": "static", "static": "static"},
 }
 """By kind: what a wish comes to in `gain`; every other wish is refused."""
-POSSIBLE = {"dependent": "random, static", "captured": "captured"}
-LAYOUT = {"dependent": "deepseek-v4", "static": "bytedance-shc", "identity": "hy-v4"}
+POSSIBLE = {"dependent": "random, static", "unconstrained": "aligned, random, static", "captured": "captured"}
+LAYOUT = {
+    "dependent": "deepseek-v4",
+    "unconstrained": "hyper-connections",
+    "static": "bytedance-shc",
+    "identity": "hy-v4",
+}
 
 
-@pytest.mark.parametrize("wanted", [None, "random", "static", "captured"])
+@pytest.mark.parametrize("wanted", [None, "aligned", "random", "static", "captured"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gain_takes_the_inputs_that_a_reading_has(path: Path, kind: str, wanted: str | None):
     if wanted in CHOSEN[kind]:
@@ -64,17 +73,17 @@ def test_gain_takes_the_inputs_that_a_reading_has(path: Path, kind: str, wanted:
     assert str(caught.value) == said
 
 
-@pytest.mark.parametrize("wanted", [None, "random", "static", "captured", "embedding"])
+@pytest.mark.parametrize("wanted", [None, "aligned", "random", "static", "captured", "embedding"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_health_refuses_inputs_only_where_there_is_a_choice(path: Path, kind: str, wanted: str | None):
-    if kind != "dependent":
+    if kind not in POSSIBLE or kind == "captured":
         assert mhcdiag.health(path, inputs=wanted, tokens=7).inputs == CHOSEN[kind][None]
     elif wanted in CHOSEN[kind]:
         assert mhcdiag.health(path, inputs=wanted, tokens=7).inputs == CHOSEN[kind][wanted]
     else:
         with pytest.raises(SettingError) as caught:
             mhcdiag.health(path, inputs=wanted, tokens=7)
-        assert str(caught.value) == f"inputs '{wanted}' do not exist here; possible: random, static"
+        assert str(caught.value) == f"inputs '{wanted}' do not exist here; possible: {POSSIBLE[kind]}"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +91,7 @@ def test_health_refuses_inputs_only_where_there_is_a_choice(path: Path, kind: st
     [
         ("dependent", "random", "deepseek-v4", 7, "torch"),
         ("dependent", "static", "deepseek-v4", 1, "torch"),
+        ("unconstrained", "aligned", "hyper-connections", 7, "torch"),
         ("static", "static", "bytedance-shc", 1, "torch"),
         ("captured", "captured", "captured", 5, "torch"),
         ("identity", "static", "identity", 1, "none"),
@@ -102,7 +112,8 @@ def test_gain_reports_each_kind_as_what_it_is(path: Path, inputs: str, layout: s
         ("captured", "captured", ()),
         ("identity", "static", ("hy_v4 never mixes its streams: every H_res is the identity, so the gain is 1 by "
                                 "construction",)),
-        ("plain", "static", ("one residual stream, nothing is mixed: the gain is 1 by construction",)),
+        ("plain", "static", ("one residual stream, nothing is mixed: the gain is 1 by construction (by model_type "
+                             "llama)",)),
     ],
 )  # fmt: skip
 def test_notes_tell_what_inputs_leave_out(path: Path, inputs: str, notes: tuple[str, ...]):

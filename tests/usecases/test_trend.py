@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import mhcdiag
 from mhcdiag.errors import InputError, LogError, SettingError
 from mhcdiag.policies.verdicts import TrendGate, judge_trend
-from mhcdiag.results.gain import Direction
+from mhcdiag.results.gain import Definition, Direction
 from mhcdiag.results.trend import FP16_LARGEST, Source
 from mhcdiag.results.verdict import Verdict
 from mhcdiag.usecases.trend import ASSUMED_RMS, trend
@@ -236,3 +237,101 @@ def test_the_log_of_checkpoints_tells_the_size_and_its_events(tmp_path: Path):
     assert result.log is not None
     assert (result.log.path, result.stream_rms) == (str(path), 15.0)
     assert (result.path, [point.step for point in result.points]) == (run, list(range(100, 1500, 200)))
+
+
+class TestLikeWithLike:
+    """Gains in a log are of real tokens: they win over checkpoints on made-up inputs, and neither is lost."""
+
+    @pytest.fixture(scope="class", name="run")
+    @classmethod
+    def toy_run(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        from mhcdiag.toy.settings import ToySettings
+        from mhcdiag.toy.training import train
+
+        folder = tmp_path_factory.mktemp("toy") / "run"
+        train(ToySettings(topology="hc", depth=2, width=16, steps=12, checkpoints=3, context=16, log_every=3), folder)
+        return folder
+
+    def test_the_log_wins_over_random_inputs(self, run: Path):
+        result = trend([str(run)], log=run / "train.jsonl")
+        logged = trend([str(run / "train.jsonl")])
+        aligned = trend([str(run)], inputs="aligned")
+        assert (result.source, result.inputs, result.is_of_study) == (Source.LOG, "", True)
+        assert result.points == logged.points
+        assert result.trends[Direction.FORWARD].growth == logged.trends[Direction.FORWARD].growth
+        assert (result.beside.source, result.beside.points) == (Source.CHECKPOINTS, aligned.points)
+        assert result.beside.measured.endswith("aligned inputs")
+        assert any(
+            "those of the checkpoints are on aligned inputs and stand beside it" in each for each in result.notes
+        )
+
+    def test_checkpoints_on_real_tokens_keep_the_trend(self, run: Path):
+        result = trend([str(run)], log=run / "train.jsonl", inputs="text")
+        assert (result.source, result.inputs, result.is_of_study) == (Source.CHECKPOINTS, "text", False)
+        assert result.measured == "worst composite, norm, token mean, text inputs"
+        assert [point.step for point in result.points] == [4, 8, 12]
+        assert result.beside.points == trend([str(run / "train.jsonl")]).points
+        found = mhcdiag.gain(run / "step_000012.safetensors", inputs="text")
+        assert result.points[-1].gain[Direction.FORWARD] == found.worst[Direction.FORWARD, Definition.NORM].value
+
+    def test_a_text_can_be_named(self, run: Path, tmp_path: Path):
+        (tmp_path / "page.txt").write_text("import os\n" * 30)
+        named, shipped = (trend([str(run)], inputs="text", text=text) for text in (tmp_path / "page.txt", None))
+        assert named.points[-1].gain != shipped.points[-1].gain
+        with pytest.raises(SettingError, match="needs inputs 'text'"):
+            trend([str(run)], text=tmp_path / "page.txt")
+
+    def test_a_log_without_gains_changes_nothing(self, run: Path, tmp_path: Path):
+        (tmp_path / "train.jsonl").write_text("".join(f'{{"step": {at}, "loss": 2.5}}\n' for at in range(1, 9)))
+        result = trend([str(run)], log=tmp_path / "train.jsonl")
+        assert (result.source, result.beside) == (Source.CHECKPOINTS, None)
+
+    def test_one_row_with_a_gain_is_no_trend_of_its_own(self, run: Path, tmp_path: Path):
+        rows = "".join(f'{{"step": {at}, "loss": 2.5}}\n' for at in range(1, 9))
+        (tmp_path / "train.jsonl").write_text(rows + '{"step": 9, "loss": 2.5, "gain_forward": 3.0}\n')
+        result = trend([str(run)], log=tmp_path / "train.jsonl")
+        assert (result.source, result.beside) == (Source.CHECKPOINTS, None)
+        assert any(note.startswith("gains of the log are left out: ") for note in result.notes)
+        assert any("1 rows with a gain" in note for note in result.notes)
+
+    def test_reports_show_both(self, run: Path):
+        from mhcdiag.reports.html.trend_page import trend_page
+        from mhcdiag.reports.json_documents import trend_json
+        from mhcdiag.reports.trend_console import OTHER_MEASURE, worst_risk
+
+        result = trend([str(run)], log=run / "train.jsonl")
+        judged_now = judge_trend(result, TrendGate())
+        document = json.loads(trend_json(judged_now))
+        assert [each["step"] for each in document["beside"]["points"]] == [4, 8, 12]
+        assert (document["source"], document["risk"]) == ("log", [])
+        assert "Beside it: worst composite, norm, token mean, aligned inputs" in trend_page(judged_now)
+        assert "too few" in worst_risk(result)
+        assert worst_risk(trend([str(run)])) == OTHER_MEASURE
+
+
+def test_the_largest_token_is_no_gain_of_the_mean(tmp_path: Path):
+    """What `Monitor` writes: the columns of means are taken, whatever comes first."""
+    rows = [
+        {
+            "step": at,
+            "gain_forward_max": 50.0 + at,
+            "gain_forward": 2.0 + at,
+            "gain_backward_max": 9.0,
+            "gain_backward": 1,
+        }
+        for at in range(1, 5)
+    ]
+    (tmp_path / "gains.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = trend([str(tmp_path / "gains.jsonl")])
+    assert [point.gain[Direction.FORWARD] for point in result.points] == [3.0, 4.0, 5.0, 6.0]
+    assert result.points[0].source == "gain_forward, gain_backward"
+
+
+def test_what_monitor_writes_is_a_trend(tmp_path: Path):
+    with mhcdiag.Monitor(every=1, jsonl=tmp_path / "gains.jsonl") as monitor:
+        for step in range(1, 7):
+            monitor.observe("a", torch.eye(2) * 2.0**step, stack="encoder")
+            monitor.observe("b", torch.eye(2) * 1.5, stack="decoder")
+            monitor.step()
+    result = trend([str(tmp_path / "gains.jsonl")])
+    assert result.trends[Direction.FORWARD].growth.doubling_steps() == pytest.approx(1.0)

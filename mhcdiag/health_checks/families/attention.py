@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isnan
 
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, largest, not_checkable, smallest
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, largest, not_checkable, over, smallest
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.query_key import LogitBound, logit_bound
 
@@ -14,12 +14,13 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         return not_checkable("read for models with one residual stream only")
     if subject.plain.unread_attention:
         return not_checkable(subject.plain.unread_attention)
+    doubts = subject.plain.attention_doubts()
     found = [logit_bound(block) for block in subject.plain.attention()]
     blocks = [each.block for each in found]
     bounds = [each.largest for each in found]
     # NaN is the worst; `max` would drop it unless it came first.
     worst = max(range(len(found)), key=lambda i: bounds[i] if bounds[i] == bounds[i] else float("inf"))
-    broken = [each.block for each in found if isnan(each.spectral)]
+    broken = [each.block for each in found if isnan(each.largest)]
     if broken:
         findings = [_broken(broken)]
     else:
@@ -28,18 +29,13 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             what=f"logits of head {found[worst].head} are bounded by {{value}} only (> {{limit}}), for inputs of RMS 1",
             advice="measure the largest logit on real tokens; QK norms or QK-clip keep it small",
         )  # fmt: skip
-    flat = [i for i, each in enumerate(found) if each.rank < limits["rank_note"]]
-    if flat:
-        what = f"a head's W_q^T W_k has effective rank {found[flat[0]].rank:.2f} (< {limits['rank_note']:g})"
-        advice = "it attends by one feature: compare with an earlier checkpoint"
-        findings.append(
-            Finding(severity=Severity.NOTE, what=what, site=blocks[flat[0]], sites=len(flat), advice=advice)
-        )
+    findings += _of_low_rank(found, limits["rank_note"])
     growth = _growth(subject, found)
     if growth:
         findings += above(
             list(growth), list(growth.values()), {Severity.WARN: limits["growth_warn"]},
             what="the bound is {value} times that of the earlier checkpoint (> {limit})",
+            none="the bound was zero at the earlier checkpoint and is not",
             advice="attention logits are growing: watch the largest one, lower the learning rate or add QK norms",
         )  # fmt: skip
     # Hybrid models have blocks without attention: numbers per site are only those of all sites.
@@ -54,11 +50,29 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         },
         per_site=per_site if whole else {},
         findings=tuple(findings),
+        skipped=doubts,
     )
 
 
+def _of_low_rank(found: list[LogitBound], limit: float) -> list[Finding]:
+    silent = [each for each in found if each.silent]
+    if silent:
+        what = f"W_q or W_k of {silent[0].silent} of its heads is zero: they attend evenly, whatever the inputs"
+        advice = "never trained, or zeroed: compare with an earlier checkpoint"
+        return [Finding(severity=Severity.WARN, what=what, site=silent[0].block, sites=len(silent), advice=advice)]
+    flat = [each for each in found if each.rank < limit]
+    if not flat:
+        return []
+    what = f"a head's W_q^T W_k has effective rank {flat[0].rank:.2f} (< {limit:g})"
+    advice = "it attends by one feature: compare with an earlier checkpoint"
+    return [Finding(severity=Severity.NOTE, what=what, site=flat[0].block, sites=len(flat), advice=advice)]
+
+
 def _broken(blocks: list[str]) -> Finding:
-    what, advice = "the query or key projection holds NaN or infinity", "go back to a sound checkpoint"
+    what, advice = (
+        "the query or key projection, or a norm beside it, holds NaN or infinity",
+        "go back to a sound checkpoint",
+    )
     return Finding(severity=Severity.FAIL, what=what, site=blocks[0], sites=len(blocks), advice=advice)
 
 
@@ -67,15 +81,15 @@ def _growth(subject: Subject, found: list[LogitBound]) -> dict[str, float]:
     if subject.earlier is None or subject.earlier.plain is None:
         return {}
     earlier = {bound.block: bound.largest for bound in map(logit_bound, subject.earlier.plain.attention())}
-    return {each.block: each.largest / max(earlier[each.block], TINY) for each in found if each.block in earlier}
+    return {each.block: over(each.largest, earlier[each.block]) for each in found if each.block in earlier}
 
 
 CHECK = HealthCheck(
     name="attention",
     formula=(
         "per head s = sigma1(W_q^T W_k) / sqrt(d_head), the norm before folded in; |logit| <= d s for inputs of RMS "
-        "1, d sigma1(W_q) sigma1(W_k) / sqrt(d_head) where positions rotate q and k, sqrt(d_head) max |g_q| max |g_k| "
-        "behind QK norms of weights g; effective rank exp(entropy of singular values)"
+        "1, d sigma1(W_q) sigma1(W_k) / sqrt(d_head) where positions rotate q and k; behind QK norms of weights g only "
+        "sqrt(d_head) max |g_q| max |g_k|, whatever the projections; effective rank exp(entropy of singular values)"
     ),
     source="arXiv 2309.14322 (runs above 1e4 diverged), 2507.20534 (QK-clip), 2606.28116 (spectrum of W_q^T W_k)",
     basis=Basis.BOUND,

@@ -5,10 +5,18 @@ from math import sqrt
 
 import torch
 
-from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, model_finding, not_checkable
+from mhcdiag.health_checks.interface import (
+    UNREAD_SPREADS,
+    HealthCheck,
+    Outcome,
+    Subject,
+    above,
+    model_finding,
+    not_checkable,
+)
 from mhcdiag.mappings.interface import GateActivation
 from mhcdiag.mappings.parametric import Activation, ParametricStack
-from mhcdiag.results.health import Basis, Severity
+from mhcdiag.results.health import Basis, Finding, Severity
 
 
 def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
@@ -19,11 +27,11 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     findings, overall, per_site = [], {}, {}
     squashed = [site for site in subject.gates or () if site.gate is GateActivation.SIGMOID]
     if squashed:
-        logits = torch.stack([torch.cat([site.pre, site.post]) for site in squashed])
-        saturated = float((logits.abs() > limits["logit"]).double().mean())
-        overall["saturated"] = saturated
-        if saturated > limits["saturated_warn"]:
-            what = f"{saturated:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
+        saturated = _saturated(subject, limits["logit"])
+        per_site["saturated_at_site"] = tuple(saturated)
+        overall["saturated"] = sum(saturated) / len(saturated)
+        if not overall["saturated"] <= limits["saturated_warn"]:
+            what = f"{overall['saturated']:.0%} of pre and post logits are beyond +-{limits['logit']:g}"
             findings.append(model_finding(Severity.WARN, what, "their gradients vanish: lower them or decay them"))
     if parameters.factors is not None and parameters.recipe.activation is Activation.TANH:
         saturation = _tanh_saturation(parameters, limits["tanh"])
@@ -46,15 +54,44 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
             what = f"the input-dependent part is less than {limits['dynamic_note']:g} of the static one"
             findings.append(model_finding(Severity.NOTE, what, "a static mixer would do; the projection is idle"))
     if parameters.recipe.constraint is None:
-        negative = (subject.maps < 0).double().mean(dim=(1, 2, 3)).tolist()
-        flipped = (subject.maps.sum(dim=2) < 0).double().mean(dim=(1, 2)).tolist()
-        per_site |= {"negative_entries": tuple(negative), "negative_row_sums": tuple(flipped)}
-        findings += above(
-            subject.sites, flipped, {Severity.NOTE: limits["flipped_note"]},
-            what="{value} of the row sums are negative (> {limit}): streams change their sign",
-            advice="signed sums cancel over depth: read the gain in the definition norm",
-        )  # fmt: skip
-    return Outcome(overall=overall, per_site=per_site, findings=tuple(findings))
+        signs, of_signs = _signs(subject, limits)
+        per_site |= signs
+        findings += of_signs
+    return Outcome(
+        overall=overall,
+        per_site=per_site,
+        findings=tuple(findings),
+        skipped=(UNREAD_SPREADS,) if squashed and subject.unread_spreads else (),
+    )
+
+
+def _signs(subject: Subject, limits: Mapping[str, float]) -> tuple[dict[str, tuple[float, ...]], list[Finding]]:
+    """What only unconstrained mappings have: entries and row sums below zero."""
+    negative = (subject.maps < 0).double().mean(dim=(1, 2, 3)).tolist()
+    flipped = (subject.maps.sum(dim=2) < 0).double().mean(dim=(1, 2)).tolist()
+    findings = above(
+        subject.sites, flipped, {Severity.NOTE: limits["flipped_note"]},
+        what="{value} of the row sums are negative (> {limit}): streams change their sign",
+        advice="signed sums cancel over depth: read the gain in the definition norm",
+    )  # fmt: skip
+    return {"negative_entries": tuple(negative), "negative_row_sums": tuple(flipped)}, findings
+
+
+def _saturated(subject: Subject, bound: float) -> list[float]:
+    """Per site the probability over pre and post logits that an input of RMS 1 carries one beyond the bound."""
+    # Such an input moves a logit as N(0, deviation^2): no token is needed, as under tanh.
+    found = []
+    for site, gates in enumerate(subject.gates or ()):
+        logits = torch.cat([gates.pre, gates.post]).double()
+        beyond = (logits.abs() > bound).double() + 0 * logits  # NaN stays NaN
+        if subject.gate_spreads is not None:
+            spread = subject.gate_spreads[site]
+            deviation = torch.cat([spread.pre, spread.post]).double()
+            wide = deviation.clamp(min=1e-12) * sqrt(2)
+            moved = (torch.erfc((bound - logits) / wide) + torch.erfc((bound + logits) / wide)) / 2
+            beyond = torch.where(deviation > 0, moved, beyond) + 0 * deviation
+        found.append(float(beyond.mean()))
+    return found
 
 
 def _tanh_saturation(parameters: ParametricStack, bound: float) -> list[float]:
@@ -87,9 +124,10 @@ def _shares(subject: Subject) -> list[float]:
 CHECK = HealthCheck(
     name="gates",
     formula=(
-        "share of pre and post logits beyond +-6 (where a sigmoid follows) and of inputs of tanh beyond +-2 (for "
-        "inputs of RMS 1, P(|N(bias, |W column|^2)| > 2)); |alpha|; sd of the input-dependent logits |alpha| |W "
-        "column| over the sd of the static ones; for HC the share of entries below 0 and of negative row sums"
+        "for inputs of RMS 1, share of pre and post logits beyond +-6 where a sigmoid follows, P(|N(static, alpha^2 |W "
+        "column|^2)| > 6), and of inputs of tanh beyond +-2, P(|N(bias, |W column|^2)| > 2); |alpha|; sd of the "
+        "input-dependent logits |alpha| |W column| over the sd of the static ones; for HC the share of entries below 0 "
+        "and of negative row sums"
     ),
     source="mHC alpha init 0.01; 0.01 to about 2 in a 1.7B run; tanh and sigmoid saturation by definition",
     basis=Basis.HEURISTIC,

@@ -7,10 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, model_finding, not_checkable
-from mhcdiag.mappings.interface import SiteGates
+from mhcdiag.health_checks.interface import (
+    TINY,
+    UNREAD_SPREADS,
+    HealthCheck,
+    Outcome,
+    Subject,
+    model_finding,
+    not_checkable,
+)
+from mhcdiag.mappings.interface import GateActivation, SiteGates
 from mhcdiag.results.health import Basis, Finding, Severity
-from mhcdiag.weight_readers.records import SiteActivations
+from mhcdiag.weight_readers.records import GateSpread, SiteActivations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,18 +36,23 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         return not_checkable("there is one stream")
     if subject.gates is None and not subject.activations:
         return not_checkable("the layout does not tell pre and post weights, and no activations were captured")
-    weights = _Part() if subject.gates is None else _weights(subject.gates, limits)
+    weights = _Part() if subject.gates is None else _weights(subject.gates, subject.gate_spreads, limits)
     copies = _copies(subject.sites, subject.activations, limits) if subject.activations else _Part()
     return Outcome(
         overall=weights.overall | copies.overall,
         per_site=weights.per_site | copies.per_site,
         findings=(*weights.findings, *copies.findings),
+        skipped=(UNREAD_SPREADS,) if subject.gates is not None and subject.unread_spreads else (),
     )
 
 
-def _weights(gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
-    pre = torch.stack([site.reads() for site in gates])
-    post = torch.stack([site.writes() for site in gates])
+def _weights(gates: Sequence[SiteGates], spreads: Sequence[GateSpread] | None, limits: Mapping[str, float]) -> _Part:
+    if spreads is not None and all(site.gate is GateActivation.SIGMOID for site in gates):
+        pre = torch.stack([_mean_sigmoid(site.pre, spread.pre) for site, spread in zip(gates, spreads, strict=True)])
+        post = torch.stack([_mean_sigmoid(site.post, spread.post) for site, spread in zip(gates, spreads, strict=True)])
+    else:
+        pre = torch.stack([site.reads() for site in gates])
+        post = torch.stack([site.writes() for site in gates])
     unread = (pre < limits["dead"] * pre.sum(dim=1, keepdim=True)).all(dim=0)
     unwritten = (post < limits["dead"] * post.mean()).all(dim=0)
     share = pre.square().sum(dim=0) / pre.square().sum().clamp(min=TINY)
@@ -61,6 +74,15 @@ def _weights(gates: Sequence[SiteGates], limits: Mapping[str, float]) -> _Part:
         per_site={"largest_pre": tuple(pre.amax(dim=1).tolist()), "largest_post": tuple(post.amax(dim=1).tolist())},
         findings=tuple(findings),
     )
+
+
+def _mean_sigmoid(logits: Tensor, deviation: Tensor) -> Float[Tensor, " stream"]:
+    """Mean of sigmoid(N(logit, deviation^2)), by the trapezoidal rule over eight deviations to either side."""
+    at = torch.linspace(-8.0, 8.0, 641, dtype=torch.float64)
+    weight = torch.exp(-(at**2) / 2)
+    moved = torch.sigmoid(logits.double()[:, None] + deviation.double()[:, None] * at)
+    found: Tensor = (moved * weight).sum(dim=-1) / weight.sum()
+    return found
 
 
 def _copies(sites: Sequence[str], activations: Sequence[SiteActivations], limits: Mapping[str, float]) -> _Part:
@@ -100,8 +122,9 @@ CHECK = HealthCheck(
     name="streams",
     formula=(
         "dead read: H_pre of a stream < 0.01 of the site's sum at every site; dead write: H_post < 0.01 of the mean; "
-        "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; input-independent "
-        "parts; mean cosine of pairs of streams per depth, where they were captured"
+        "effective number exp(-sum p ln p), p the share of a stream in sum over sites of H_pre^2; means over inputs of "
+        "RMS 1, or the input-independent parts where no others are read; mean cosine of pairs of streams per depth, "
+        "where they were captured"
     ),
     source="arXiv 2609.05309 (DeepSeek-V4-Flash uses about 2 of 4 streams); 2606.03483 (stream collapse)",
     basis=Basis.HEURISTIC,

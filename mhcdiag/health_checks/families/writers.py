@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import median
 
-from mhcdiag.health_checks.interface import TINY, HealthCheck, Outcome, Subject, above, not_checkable
+from mhcdiag.health_checks.interface import HealthCheck, Outcome, Subject, above, not_checkable, over
 from mhcdiag.results.health import Basis, Finding, Severity
 from mhcdiag.weight_readers.records import Writer
 
@@ -16,26 +16,22 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
     writers = list(subject.plain.writers())
     if not writers:
         return not_checkable("no output projections under a known name (o_proj, down_proj, c_proj, ...)")
+    skipped = subject.plain.unread_writers()
     names = [writer.name for writer in writers]
     broken = [writer.name for writer in writers if not isfinite(writer.rms) or not isfinite(writer.spectral)]
     if broken:
         what, advice = "the output projection holds NaN or infinity", "go back to a sound checkpoint"
         finding = Finding(severity=Severity.FAIL, what=what, site=broken[0], sites=len(broken), advice=advice)
-        return Outcome(overall={"broken": float(len(broken))}, per_site={}, findings=(finding,))
+        return Outcome(overall={"broken": float(len(broken))}, per_site={}, findings=(finding,), skipped=skipped)
     spectral = _over_median(writers, [writer.spectral for writer in writers])
     size = _over_median(writers, [writer.rms for writer in writers])
     findings = above(
         names, spectral, {Severity.NOTE: limits["spectral_note"], Severity.WARN: limits["spectral_warn"]},
         what="its largest singular value is {value} times the median of its kind (> {limit})",
+        none="it writes, where most of its kind are zero",
         advice="one direction dominates what is written: a source of massive activations",
     )  # fmt: skip
-    silent = [i for i, value in enumerate(size) if value < limits["silent"]]
-    if silent:
-        what = f"writes {size[silent[0]]:.2g} of the median of its kind (< {limits['silent']:g})"
-        advice = "this branch hardly writes: removed, never trained, or decayed away"
-        findings.append(
-            Finding(severity=Severity.WARN, what=what, site=names[silent[0]], sites=len(silent), advice=advice)
-        )
+    findings += _silent(writers, size, limits)
     return Outcome(
         overall={
             "broken": 0.0,
@@ -45,15 +41,39 @@ def _run(subject: Subject, limits: Mapping[str, float]) -> Outcome:
         },
         per_site=_by_kind(writers, len(subject.sites)),
         findings=tuple(findings),
+        skipped=skipped,
     )
 
 
-def _over_median(writers: Sequence[Writer], values: Sequence[float]) -> list[float]:
-    middle = {
+def _silent(writers: Sequence[Writer], size: Sequence[float], limits: Mapping[str, float]) -> list[Finding]:
+    """Writers far below their kind; a kind that is zero for the most part is a start of several recipes."""
+    middles = _medians(writers, [writer.rms for writer in writers])
+    zeros = [writer.name for writer in writers if writer.rms == 0 == middles[writer.kind]]
+    silent = [i for i, value in enumerate(size) if value < limits["silent"] and middles[writers[i].kind] > 0]
+    findings = []
+    if silent:
+        what = f"writes {size[silent[0]]:.2g} of the median of its kind (< {limits['silent']:g})"
+        advice = "this branch hardly writes: removed, never trained, or decayed away"
+        site = writers[silent[0]].name
+        findings.append(Finding(severity=Severity.WARN, what=what, site=site, sites=len(silent), advice=advice))
+    if zeros:
+        what, advice = "writes nothing (all zero), as most of its kind", "fresh from the start, or never trained"
+        findings.append(Finding(severity=Severity.NOTE, what=what, site=zeros[0], sites=len(zeros), advice=advice))
+    return findings
+
+
+def _medians(writers: Sequence[Writer], values: Sequence[float]) -> dict[str, float]:
+    kinds = {writer.kind for writer in writers}
+    return {
         kind: median(value for writer, value in zip(writers, values, strict=True) if writer.kind == kind)
-        for kind in {writer.kind for writer in writers}
+        for kind in kinds
     }
-    return [value / max(middle[writer.kind], TINY) for writer, value in zip(writers, values, strict=True)]
+
+
+def _over_median(writers: Sequence[Writer], values: Sequence[float]) -> list[float]:
+    """Nothing is 0 of whatever median, so that a gate on the smallest fails."""
+    middle = _medians(writers, values)
+    return [over(value, middle[writer.kind]) if value else 0.0 for writer, value in zip(writers, values, strict=True)]
 
 
 def _by_kind(writers: Sequence[Writer], sites: int) -> dict[str, tuple[float, ...]]:

@@ -1,7 +1,9 @@
 """The layouts, one family of implementations a file; `layouts/interface.py` states the rules for an entry."""
 
+from mhcdiag.layouts.families.altup import ALTUP
 from mhcdiag.layouts.families.bytedance import BYTEDANCE, BYTEDANCE_STATIC
 from mhcdiag.layouts.families.captured import CAPTURED
+from mhcdiag.layouts.families.cross_layer import CROSS_LAYER
 from mhcdiag.layouts.families.deepseek_v4 import DEEPSEEK_V4, DEEPSEEK_V41, GGUF_V4, GLM5_NEXT, NANOWHALE
 from mhcdiag.layouts.families.identity import HY_V4, QWEN4_EXP
 from mhcdiag.layouts.families.liger import LIGER
@@ -14,9 +16,12 @@ from mhcdiag.layouts.families.mhc_pytorch import MHC_PYTORCH
 from mhcdiag.layouts.families.motif import MOTIF
 from mhcdiag.layouts.families.openpangu import OPENPANGU
 from mhcdiag.layouts.families.plain import PLAIN
+from mhcdiag.layouts.families.post_norm import POST_NORM_LAYOUT
+from mhcdiag.layouts.families.residual_scalars import RESIDUAL_SCALARS
 from mhcdiag.layouts.families.telechat import TELECHAT
 from mhcdiag.layouts.families.tokenbender import TOKENBENDER
 from mhcdiag.layouts.families.toy import TOY
+from mhcdiag.layouts.families.x_transformers import X_TRANSFORMERS
 from mhcdiag.layouts.interface import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -35,6 +40,7 @@ LAYOUTS: tuple[Layout, ...] = (
     MANIFOLD_HYPER_CONNECTIONS,
     BYTEDANCE,
     BYTEDANCE_STATIC,
+    X_TRANSFORMERS,
     MHC_LITE_MHC,
     TBP_MHC,
     MHC_LITE,
@@ -47,6 +53,10 @@ LAYOUTS: tuple[Layout, ...] = (
     QWEN4_EXP,
     CAPTURED,
     TOY,
+    ALTUP,
+    RESIDUAL_SCALARS,
+    CROSS_LAYER,
+    POST_NORM_LAYOUT,
     PLAIN,
 )
 """In the order of tables and messages; which one fits does not depend on it."""

@@ -3,9 +3,10 @@
 A safetensors file with `layers.{i}.h_res`, i counting sites from 0, of shape [token, n, n] (or [n, n] where it is the
 same for every token), in the convention x_new = H x: row = target stream. String metadata, all optional: `sites`, a
 JSON list of site names (without it, sites 0 and 1 are attention and FFN of block 0, and so on), and `first_tokens`, a
-JSON list of the positions that begin a sequence; and `tied_to`, the checkpoint that ran: "sha256:..." of its bytes, or
-"step 160". Per site there may be, for the first tokens, `x_in` and `x_out`
-[token, n, C], `branch` [token, C] and `post` [token, n]; the gain does not need them.
+JSON list of the positions that begin a sequence; `tied_to`, the checkpoint that ran: "sha256:..." (see
+`mhcdiag.tensorfiles.fingerprint`) or "step 160", or `step` alone; and `left_out`, a JSON list of sites of the model
+that are not in the file. Per site there may be, for the first tokens, `x_in` and `x_out` [token, n, C], `branch`
+[token, C] and `post` [token, n]; the gain does not need them.
 """
 
 import json
@@ -21,8 +22,9 @@ from mhcdiag.layouts.checks import refuse_overrides, require_layers, require_sha
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.readings import CapturedReading, Reading
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, tie_of
 from mhcdiag.results.inspection import Evidence
+from mhcdiag.results.verdict import Skipped
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -72,6 +74,7 @@ class CapturedFormat:
         return Recognition(
             model="",
             sites=tuple(Site(name=names[i], tensors={"h_res": found[i]}, depth=i) for i in range(len(found))),
+            skipped=_left_out(checkpoint),
         )
 
     def read(
@@ -99,7 +102,7 @@ class CapturedFormat:
         return CapturedReading(
             source=CapturedMaps(checkpoint=checkpoint, stack=stack, tokens=tokens),
             first_tokens=_first_tokens(checkpoint, tokens),
-            tied_to=checkpoint.metadata.get("tied_to", ""),
+            tied_to=tie_of(checkpoint.metadata),
         )
 
 
@@ -114,6 +117,12 @@ def _site_names(checkpoint: NamedTensors, count: int) -> list[str]:
             expected=f"a JSON list of {count} different names, one for each h_res",
         )
     return [str(name) for name in names]
+
+
+def _left_out(checkpoint: NamedTensors) -> tuple[Skipped, ...]:
+    """Sites of the model that are not in the file."""
+    names = _json_list(checkpoint, "left_out") or []
+    return tuple(Skipped(what=str(name), reason="it is not among the captured mappings") for name in names)
 
 
 def _first_tokens(checkpoint: NamedTensors, tokens: int) -> tuple[int, ...]:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from mhcdiag.errors import LayoutError
 from mhcdiag.layouts import checks
-from mhcdiag.layouts.checks import describe_nonfinite, read_float, refuse_overrides, require_shape
+from mhcdiag.layouts.checks import describe_nonfinite, model_type, read_float, refuse_overrides, require_shape
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
 from mhcdiag.layouts.parametric_layout import INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.layouts.readings import ParametricReading, Reading
-from mhcdiag.layouts.spellings import Blocks, BlockSpelling, SiteIndex, group_blocks, model_type, recognise_blocks
+from mhcdiag.layouts.spellings import Blocks, BlockSpelling, SiteIndex, group_blocks, recognise_blocks
 from mhcdiag.layouts.stored_parts import FusedGates, fused_rows, residual_block, residual_columns, streams_of_fused
 from mhcdiag.mappings.constraints import SoftmaxSinkhorn
 from mhcdiag.mappings.inputs import InputNorm, logit_factor

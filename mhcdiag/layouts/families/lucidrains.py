@@ -33,14 +33,16 @@ ROLES = (
 WORDS = ("static_alpha", "dynamic_alpha", "static_beta", "dynamic_beta", "residual_scale")
 NORM = InputNorm(per_stream=True, eps=1e-12, clamped=True)
 SOURCE = "package hyper-connections 0.4.11"
-FOREIGN = {"layer_norm.weight", "H_res_logits"}
-"""What the original hyper-connections and tokenbender's mHC have beside parameters of the same names."""
+FOREIGN = {"layer_norm.weight", "H_res_logits", "norm.weight"}
+"""What other families (ByteDance, tokenbender, x-transformers) have beside parameters of the same names."""
 
 
 def _sites(checkpoint: NamedTensors, mixers: MixerNames) -> Modules:
     """The modules that hold any of a site's own tensors; none where they belong to another family."""
     modules = find_modules(checkpoint, mixers, probes=ROLES, roles=(*ROLES, *FOREIGN))
-    return {} if any(FOREIGN & set(roles) for roles in modules.values()) else modules
+    # Zaya and x-transformers scale their stream by a `residual_scale`, and have nothing else of these.
+    alone = all(set(roles) <= {"residual_scale", *FOREIGN} for roles in modules.values())
+    return {} if alone or any(FOREIGN & set(roles) for roles in modules.values()) else modules
 
 
 def _streams(checkpoint: NamedTensors, site: Site) -> int:
@@ -96,7 +98,8 @@ def _assemble(
         base.append(values["static_alpha"][:, -streams:])
         scales.append(values[scale_role].reshape(()))
         if dynamic:
-            factors.append(logit_factor(_residual_columns(values["dynamic_alpha_fn"], values["norm.gamma"], streams)))
+            columns = _residual_columns(values["dynamic_alpha_fn"], values["norm.gamma"], streams)
+            factors.append(logit_factor(columns, keep=recipe.unconstrained))
     parameters = ParametricStack(
         stack=_stack(recognition, streams),
         depths=tuple(site.depth for site in recognition.sites),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from mhcdiag.layouts import checks
+from mhcdiag.layouts.checks import read_float
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site
 from mhcdiag.layouts.parametric_layout import ANY, INPUTS, ParametricLayout, ResidualPart
 from mhcdiag.layouts.spellings import Modules, find_modules, recognise_modules
@@ -19,7 +20,7 @@ from mhcdiag.mappings.constraints import COLUMNS, LogSinkhorn
 from mhcdiag.mappings.inputs import InputNorm
 from mhcdiag.mappings.interface import Constraint, Orientation
 from mhcdiag.mappings.parametric import Activation, BlendTarget, Recipe
-from mhcdiag.namedtensors import NamedTensors
+from mhcdiag.namedtensors import NamedTensors, prefetch
 from mhcdiag.results.inspection import Evidence
 
 CoefficientConstraint = type[PermutationMixture] | type[KroneckerPairs]
@@ -197,12 +198,38 @@ def _find(checkpoint: NamedTensors, mixers: MixerNames, *, transport: bool) -> R
         return None
     known = _configured_type(checkpoint)
     has_delta = any("delta_logit" in roles for roles in modules.values())
-    # TBP-mHC has the same shapes and writes `delta_logit` by default; without it the configuration decides, and where
-    # neither is there both layouts fit, so that the user is asked.
-    is_said = has_delta or bool(known)
-    if is_said and (has_delta or "tbp" in known) is not transport:
-        return None
-    return _recognise(checkpoint, modules, model="TBP-mHC" if transport else "mHC")
+    # TBP-mHC has the same shapes and writes `delta_logit` by default; without it the configuration decides, then the
+    # values. Where all of them are silent both layouts fit, so that the user is asked.
+    said = (has_delta or "tbp" in known) if has_delta or known else None
+    recognition = _recognise(checkpoint, modules, model="TBP-mHC" if transport else "mHC")
+    if said is None:
+        said = _shown_transport(checkpoint, recognition)
+    return None if said is not None and said is not transport else recognition
+
+
+def _shown_transport(checkpoint: NamedTensors, recognition: Recognition) -> bool | None:
+    """Whether the logits are those of a transportation polytope; None where they show nothing.
+
+    TBP (arXiv 2605.21724) uses the logits [:n-1, :n-1] only. Its last row and column start at exactly zero and get no
+    gradient, so that one non-zero value there belongs to mHC, and zeros beside trained logits belong to TBP. The static
+    logits come first: mHC starts its off-diagonal ones at -8.
+    """
+    for role in ("static_alpha", "dynamic_alpha_fn"):
+        names = [site.tensors[role] for site in recognition.sites if role in site.tensors]
+        prefetch(checkpoint, names)
+        is_used = False
+        for site in recognition.sites:
+            streams = _sinkhorn_streams(checkpoint, site)
+            if not streams:
+                return None  # reading it will say what is wrong with the shapes
+            views = checkpoint.tensors[site.tensors["static_alpha"]].shape[1]
+            logits = read_float(checkpoint, site.tensors[role]).reshape(-1, streams, views)[..., -streams:]
+            if bool(logits[:, -1].any() | logits[:, :, -1].any()):
+                return False
+            is_used = is_used or bool(logits.any())
+        if is_used:
+            return True
+    return None
 
 
 def _find_mhc(checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
@@ -271,7 +298,7 @@ MHC_LITE_MHC = ParametricLayout(
 TBP_MHC = ParametricLayout(
     name="tbp-mhc",
     source="alyubinin/tbp-mHC, hyper_conn/tbp_mhc.py; arXiv 2605.21724",
-    tensors="as `mhc-lite-mhc`; told by `*.delta_logit` or `hyper_conn_type`, else `--layout`",
+    tensors="as `mhc-lite-mhc`; by `*.delta_logit`, `hyper_conn_type`, or zeros in the last row and column of logits",
     mixing="transportation polytope, blended with 1/n by `delta_logit`; exact; applied transposed",
     evidence=Evidence.SOURCE,
     find=_find_tbp,

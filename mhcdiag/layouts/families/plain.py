@@ -1,21 +1,16 @@
-"""An ordinary residual model: one stream, H_res = 1, gain 1 by construction.
+"""An ordinary residual model: one stream, H_res = 1, gain 1 by construction. That is only said with a proof."""
 
-That is only said on a positive sign: numbered blocks, and no tensor name and no configuration key that looks like
-mixing.
-"""
-
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mhcdiag.layouts.checks import refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.plain_names import blocks_of
+from mhcdiag.layouts.plain_proof import SHOWN, normalised_by, prove
 from mhcdiag.layouts.readings import Reading, UnmixedReading
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import NamedTensors, natural_key
+from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.inspection import Evidence
-
-_BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +18,55 @@ class Plain:
     """The ordinary residual stream."""
 
     name: ClassVar[str] = "plain"
-    source: ClassVar[str] = "x_new = x + F(x)"
-    tensors: ClassVar[str] = "numbered blocks, and nothing that smells of a mixer"
+    source: ClassVar[str] = "x_new = x + F(x); docs/plain-models.md"
+    tensors: ClassVar[str] = "a tested `model_type`, or the names of one known family, and nothing beside them"
     mixing: ClassVar[str] = "none: gain 1 by construction"
-    evidence: ClassVar[Evidence] = Evidence.OWN
+    evidence: ClassVar[Evidence] = Evidence.PACKAGE
     words: ClassVar[tuple[str, ...]] = ()
     gates: ClassVar[tuple[StoredGates, ...]] = ()
     module_paths: ClassVar[tuple[str, ...]] = ("",)
 
     def recognise(self, checkpoint: NamedTensors, mixers: MixerNames) -> Recognition | None:
-        """See `Layout`; one site per numbered block."""
-        if mixers.tensors or mixers.config_keys:
+        """See `Layout`; one site per block, where a proof or the user says that the stream is an ordinary one."""
+        suspicious = (*mixers.tensors, *mixers.config_keys)
+        if (suspicious and not mixers.assume_plain) or normalised_by(checkpoint):
             return None
-        blocks: dict[str, str] = {}
-        for name in checkpoint.tensors:
-            match = _BLOCK.match(name)
-            if match is not None:
-                blocks.setdefault(match["path"], name)
-        if not blocks:
+        proof = prove(checkpoint)
+        blocks = blocks_of(proof.explained)
+        if not blocks or (proof.doubt and not mixers.assume_plain):
             return None
-        paths = sorted(blocks, key=natural_key)
-        model = str((checkpoint.config or {}).get("model_type", ""))
+        assumed = _assumed(proof.doubt, suspicious) if suspicious or proof.doubt else ()
         return Recognition(
-            model=model,
-            sites=tuple(Site(name=path, tensors={"first": blocks[path]}, depth=i) for i, path in enumerate(paths)),
+            model=proof.model,
+            sites=tuple(Site(name=path, tensors={"first": name}, depth=i) for i, (path, name) in enumerate(blocks)),
+            excluded=proof.explained.towers,
+            assumed=assumed,
         )
 
     def read(
         self, checkpoint: NamedTensors, recognition: Recognition, overrides: Overrides, *, dynamic: bool
     ) -> Reading:
         """See `Layout`; there is nothing to read."""
-        del checkpoint, dynamic
+        del dynamic
         refuse_overrides(overrides, self.name, "orientation", "sinkhorn_iters", "sinkhorn_eps", "tanh")
         stack = Stack(
             sites=tuple(site.name for site in recognition.sites),
             tensors=tuple(site.tensors["first"] for site in recognition.sites),
             streams=1,
         )
-        note = "one residual stream, nothing is mixed: the gain is 1 by construction"
-        return UnmixedReading(stack=stack, is_plain=True, notes=(note,))
+        note = "one residual stream, assumed to be an ordinary one (--assume plain): its gain would be 1"
+        if not recognition.assumed:
+            by = prove(checkpoint).by
+            note = f"one residual stream, nothing is mixed: the gain is 1 by construction (by {by})"
+        return UnmixedReading(stack=stack, is_plain=True, blocks=stack.sites, notes=(note,))
+
+
+def _assumed(doubt: str, suspicious: tuple[str, ...]) -> tuple[str, ...]:
+    reasons = [doubt] if doubt else []
+    if suspicious:
+        shown = ", ".join(suspicious[:SHOWN]) + (f" and {len(suspicious) - SHOWN} more" if suspicious[SHOWN:] else "")
+        reasons.append(f"what looks like a mixer is left aside: {shown}")
+    return (f"an ordinary residual stream (--assume plain), although {'; '.join(reasons)}",)
 
 
 PLAIN = Plain()

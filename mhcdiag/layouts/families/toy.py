@@ -162,7 +162,8 @@ def _assemble(
         base.append(_stored_base(values["b_res"], recognition.model))
         scales.append(values["alpha_res"])
         if dynamic:
-            factors.append(logit_factor(_columns(values[projection_role], recognition.model, streams)))
+            columns = _columns(values[projection_role], recognition.model, streams)
+            factors.append(logit_factor(columns, keep=recipe.unconstrained))
     stack = Stack(
         sites=tuple(site.name for site in recognition.sites),
         tensors=tuple(site.tensors["b_res"] for site in recognition.sites),

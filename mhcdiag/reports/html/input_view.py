@@ -16,6 +16,7 @@ from mhcdiag.reports.html.tables import (
     site_means,
     worst_spans,
 )
+from mhcdiag.reports.html.weights_view import weights_fact, weights_table, weights_warnings
 from mhcdiag.results.bands import reading, reading_of
 from mhcdiag.results.check import CheckedInput, CheckReport
 from mhcdiag.results.gain import Definition, Direction, GainResult, Kind
@@ -96,6 +97,8 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         tables = (gain_summary(result),)
         spans = tuple((str(each), worst_spans(result, each)) for each in Direction) if full and result.spans else ()
         folded = (site_means(result), *(per_site(result, kind) for kind in Kind)) if full else ()
+        if one.weights is not None and one.weights.findings:
+            tables = (*tables, weights_table(one.weights))
     elif isinstance(result, LogResult):
         events = events_table(result, report.allowed)
         tables = tuple(table for table in (events, series_table(result)) if table.rows)
@@ -108,7 +111,7 @@ def input_view(report: CheckReport, place: int, pictures: Sequence[Picture], *, 
         pill=verdict_pill(one.verdict, report.outcomes_of(one)),
         measured=_measured(one),
         gates_text=f"{sum(each == 'pass' for each in verdicts)} of {len(verdicts)}" if verdicts else "none ran",
-        facts=(*_key_facts(result), ("path", one.path)),
+        facts=(*_key_facts(result), *_of_weights(one), ("path", one.path)),
         callouts=_callouts(one, checked=bool(verdicts)),
         gates=gates_of(one, report),
         pictures=tuple(pictures),
@@ -151,6 +154,10 @@ def _key_facts(result: GainResult | LogResult | None) -> tuple[tuple[str, str], 
     return ()
 
 
+def _of_weights(one: CheckedInput) -> tuple[tuple[str, str], ...]:
+    return () if one.weights is None else (("weights", weights_fact(one.weights)),)
+
+
 def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
     found: list[Callout] = []
     if one.error:
@@ -163,6 +170,8 @@ def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
             Callout(tone="fail", label="broken", text=f"site {each.site}: {each.found} ({', '.join(each.tensors)})")
             for each in result.nonfinite
         ]
+        if one.weights is not None:
+            found += [Callout(tone=tone, label=label, text=said) for tone, label, said in weights_warnings(one.weights)]
         found += [
             Callout(tone="warning", label="skipped", text=f"{each.what}: {each.reason}") for each in result.skipped
         ]

@@ -1,5 +1,6 @@
 """The HTML report of a trend, on the same templates as that of a check."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mhcdiag.reports.check_words import SAMPLED
@@ -19,7 +20,7 @@ from mhcdiag.results.bands import DIRECTION_WORDS
 from mhcdiag.results.evidence import bound_words
 from mhcdiag.results.gain import Direction
 from mhcdiag.results.numbers import text, text_beside
-from mhcdiag.results.trend import MEASURED, JudgedTrend, TrendResult
+from mhcdiag.results.trend import JudgedTrend, TrendPoint, TrendResult
 from mhcdiag.results.verdict import EXIT_CODES, Limit
 from mhcdiag.version import __version__
 
@@ -58,7 +59,10 @@ def trend_page(judged: JudgedTrend) -> str:
             limits=_limits(judged),
             picture=draw_trend(result),
             growth=_growth(result),
-            points=_points(result),
+            points=_points(result.points, "Gain by step"),
+            beside=None
+            if result.beside is None
+            else _points(result.beside.points, f"Beside it: {result.beside.measured}"),
             risk=worst_risk(result),
             events=_events(result),
             remarks=_remarks(result),
@@ -102,7 +106,8 @@ def _growth(result: TrendResult) -> Table:
     ]
     for name in (crossing.name for crossing in ways[0].crossings):
         found = [next(each for each in way.crossings if each.name == name) for way in ways]
-        rows.append((limit_words(name), *(crossing_words(each) for each in found)))
+        words = (crossing_words(each, way.growth) for each, way in zip(found, ways, strict=True))
+        rows.append((limit_words(name), *words))
     if any(result.drivers.values()):
         rows.append(("driven by", *(driver_words(result.drivers.get(way, ())) for way in Direction)))
     fit = ways[0].growth
@@ -110,17 +115,17 @@ def _growth(result: TrendResult) -> Table:
         caption="Growth and projection",
         columns=columns("", *(f"{way} ({DIRECTION_WORDS[way]})" for way in Direction)),
         rows=tuple(rows),
-        note=f"Gain: {MEASURED[result.source]}. A line through ln(gain) over steps {fit.first_step:,.0f} to "
+        note=f"Gain: {result.measured}. A line through ln(gain) over steps {fit.first_step:,.0f} to "
         f"{fit.last_step:,.0f}, with its 95 % interval; crossings if it goes on like that.",
     )
 
 
-def _points(result: TrendResult) -> Table:
+def _points(points: Sequence[TrendPoint], caption: str) -> Table:
     rows = tuple(
-        (f"{point.step:,.0f}", point.source, *(text(point.gain[way]) for way in Direction)) for point in result.points
+        (f"{point.step:,.0f}", point.source, *(text(point.gain[way]) for way in Direction)) for point in points
     )
     labels = ("step", "from", *map(str, Direction))
-    return Table(caption="Gain by step", columns=columns(*labels, numeric=("step", *map(str, Direction))), rows=rows)
+    return Table(caption=caption, columns=columns(*labels, numeric=("step", *map(str, Direction))), rows=rows)
 
 
 def _events(result: TrendResult) -> Table:

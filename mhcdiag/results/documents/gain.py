@@ -104,6 +104,7 @@ def _bound(bound: Bound) -> Json:
         "prefix": _curve(bound.prefix),
         "suffix": _curve(bound.suffix),
         "worst": number(bound.worst),
+        "reached": number(bound.reached),
         "why": bound.why,
         "by_layout": bound.by_layout,
     }
@@ -212,12 +213,14 @@ def _bound_of(document: object, sites: tuple[str, ...]) -> Bound:
     single, prefix, suffix = (
         None if bound[part] is None else _curve_of(bound[part], sites) for part in ("single", "prefix", "suffix")
     )
-    worst = bound["worst"]
+    # `reached` came with the default inputs `aligned`.
+    worst, reached = bound["worst"], bound.get("reached")
     return Bound(
         single=single,
         prefix=prefix,
         suffix=suffix,
         worst=None if worst is None else read_number(worst),
+        reached=None if reached is None else read_number(reached),
         why=read_text(bound["why"]),
         by_layout=read_flag(bound.get("by_layout", False)),
     )

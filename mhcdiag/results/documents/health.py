@@ -46,6 +46,7 @@ def _check(check: CheckResult) -> Json:
         "per_site": {name: [number(value) for value in values] for name, values in check.per_site.items()},
         "findings": [_finding(finding) for finding in check.findings],
         "not_checkable": check.not_checkable or None,
+        "skipped": list(check.skipped),
         "evidence": None if check.evidence is None else str(check.evidence),
         "qualification": check.qualification or None,
     }
@@ -108,6 +109,8 @@ def _check_of(document: object, sites: tuple[str, ...]) -> CheckResult:
         per_site=per_site,
         findings=tuple(_finding_of(one) for one in read_list(check["findings"])),
         not_checkable=_text_or_empty(check["not_checkable"]),
+        # Records of earlier versions do not have it.
+        skipped=read_texts(check.get("skipped", [])),
         # Reports from before have no check of the gain.
         evidence=None if check.get("evidence") is None else GainEvidence(check["evidence"]),
         qualification=_text_or_empty(check.get("qualification")),

@@ -5,7 +5,7 @@ import re
 
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord
 from mhcdiag.runlogs.names import STEPS, canonical_rank, plain
-from mhcdiag.runlogs.records import parse_decimal_comma, parse_number
+from mhcdiag.runlogs.records import label_of, parse_decimal_comma, parse_number
 
 # Tried in this order: a table in tabs or semicolons may have decimal commas in its cells.
 _DELIMITERS = ("\t", ";", ",")
@@ -36,16 +36,20 @@ class CsvParser:
         if not any(cell[:1] in "0123456789+-." for cell in cells if cell):
             return self._without_digits(line, text, cells)
         values: dict[str, float] = {}
+        texts: dict[str, str] = {}
         garbled = False
         for name, cell in zip(self._header, cells, strict=True):
             # Lightning's logger leaves cells empty: training, epoch and validation losses stand in rows of their own.
-            if not cell or cell in {"-", "NA", "None", "null"}:
+            # The Trainer's table in a notebook says "No log" until the first loss.
+            if not cell or cell in {"-", "NA", "None", "null", "No log"}:
                 continue
             number = self._number(cell)
             if number is not None:
                 values[name] = number
+            else:
+                texts[name] = cell
             garbled = garbled or (number is None and name in self._losses)
-        return LogRecord(line=line, values=values, garbled=garbled)
+        return LogRecord(line=line, values=values, garbled=garbled, label=label_of(texts) if texts else "")
 
     def finish(self) -> LogRecord | None:
         """Return None: no record is longer than its line."""
@@ -57,7 +61,7 @@ class CsvParser:
             # A chart that W&B exports names its columns "RUN - train/loss".
             short = [cell.rpartition(" - ")[2] for cell in full]
             cells = short if len(set(short)) == len(short) else full  # a chart of several runs needs their names
-            if len(cells) > 1 and all(_NAME.match(cell) or not cell for cell in cells) and self._known(cells):
+            if len(cells) > 1 and all(map(_may_be_name, cells)) and self._known(cells):
                 self._header, self._delimiter = cells, delimiter
                 self._losses = {cell for cell in cells if self._is_loss(cell)}
                 return
@@ -86,6 +90,11 @@ class CsvParser:
         # "2,5" is two and a half in a table in semicolons; in tabs, "1,234" is a thousand and some.
         comma = self._delimiter == ";" or (self._delimiter == "\t" and not _THOUSANDS.match(cell))
         return parse_decimal_comma(cell) if comma and _DECIMAL_COMMA.match(cell) else parse_number(cell)
+
+
+def _may_be_name(cell: str) -> bool:
+    # darknet's "nan, nan avg loss, 0.001 rate" is no header: a name is no number, whatever stands behind it.
+    return not cell or (_NAME.match(cell) is not None and parse_number(cell) is None)
 
 
 def _cells(text: str, delimiter: str) -> list[str]:

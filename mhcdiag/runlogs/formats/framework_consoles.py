@@ -82,7 +82,10 @@ DEEPSPEED = Grammar(
             fields=spaced_fields,
             garbled=re.compile(r"\bloss:"),
         ),
-        LineRule(mark=re.compile(r".*\bstep=(?P<step>\d+), skipped=(?P<skipped>\d+), lr=\[(?P<lr>[^,\]]+)")),
+        LineRule(
+            needle=", skipped=",
+            mark=re.compile(r".*\bstep=(?P<step>\d+), skipped=(?P<skipped>\d+), lr=\[(?P<lr>[^,\]]+)"),
+        ),
         LineRule(mark=re.compile(rf"average reward score: (?P<reward>{NUMBER})"), same_step=True),
         LineRule(mark=re.compile(rf"ppl: (?P<ppl>{NUMBER})$"), same_step=True),
     ),
@@ -134,11 +137,13 @@ TORCHTITAN = Grammar(
     title="torchtitan",
     rules=(
         LineRule(
+            needle="validate step:",
             mark=re.compile(r".*?\bvalidate step:\s*(?P<step>\d+)\s+(?=loss:)"),
             fields=spaced_fields,
             prefix="validation_",
         ),
         LineRule(
+            needle="step:",
             mark=re.compile(r".*?\bstep:\s*(?P<step>\d+)\s+(?=loss:)"),
             fields=spaced_fields,
             garbled=re.compile(r"\bloss:"),
@@ -242,11 +247,16 @@ NEMO = Grammar(
     title="NeMo 2",
     rules=(
         LineRule(
+            needle="Training epoch ",
             mark=re.compile(r".*?\bTraining epoch (?P<epoch>\d+), iteration (?P<iteration>\d+)/\d+ \|"),
             fields=piped_fields,
             garbled=re.compile(r"\breduced_train_loss:"),
         ),
-        LineRule(mark=re.compile(r".*?\bValidation epoch \d+, iteration \d+/\d+ \|"), fields=piped_fields),
+        LineRule(
+            needle="Validation epoch ",
+            mark=re.compile(r".*?\bValidation epoch \d+, iteration \d+/\d+ \|"),
+            fields=piped_fields,
+        ),
     ),
     preferred={"loss": ("reduced_train_loss", "loss"), "eval_loss": ("val_loss",)},
     step_fields=("global_step", "iteration"),
@@ -259,11 +269,13 @@ MAXTEXT = Grammar(
     title="MaxText",
     rules=(
         LineRule(
+            needle="completed step: ",
             mark=re.compile(r".*?\bcompleted step: (?P<step>\d+), "),
             fields=comma_fields,
             garbled=re.compile(r"\bloss:"),
         ),
         LineRule(
+            needle="eval metrics after step: ",
             mark=re.compile(r".*?\beval metrics after step: (?P<step>\d+), "),
             fields=comma_fields,
             prefix="eval_",

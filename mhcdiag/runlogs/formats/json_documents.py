@@ -4,9 +4,15 @@ import re
 from typing import Any
 
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.documents import load_document, objects_of_list, opens_document, read_document
+from mhcdiag.runlogs.documents import (
+    load_document,
+    objects_in_a_row,
+    objects_of_list,
+    opens_document,
+    read_document,
+)
 from mhcdiag.runlogs.interface import FileFormat, LogRecord, LogSample, RecordTable
-from mhcdiag.runlogs.records import lost_loss, numbers_of, parse_json
+from mhcdiag.runlogs.records import label_of, lost_loss, numbers_of, parse_json
 from mhcdiag.runlogs.sources import LogSource
 
 
@@ -120,7 +126,7 @@ def _read_records(source: LogSource, table: RecordTable) -> None:
         table.notes.append(f"the JSON is cut short: {len(rescued):,} records before that are read")
         records = rescued
     else:
-        records = _largest_list(load_document(source, data))
+        records = _largest_list(_document_of(source, data, table))
     if not records:
         raise LogError(
             source.path,
@@ -128,8 +134,23 @@ def _read_records(source: LogSource, table: RecordTable) -> None:
             expected="a list of records, or a trainer_state.json",
         )
     for number, record in enumerate(records, start=1):
-        table.add(LogRecord(line=number, values=numbers_of(record), garbled=lost_loss(record)))
+        lost = lost_loss(record)
+        table.add(LogRecord(line=number, values=numbers_of(record), garbled=lost, label=label_of(record)))
     table.lines = len(records)
+
+
+def _document_of(source: LogSource, data: bytes, table: RecordTable) -> Any:
+    """Return the value of a document; of a file with one object behind the other, the list of them."""
+    try:
+        return load_document(source, data)
+    except LogError:
+        objects, lost = objects_in_a_row(data) if data[:1] == b"{" else ([], 0)
+        if len(objects) < 2:
+            raise
+        if lost:
+            table.notes.append(f"{lost:,} objects are damaged or cut short")
+        table.garbled += lost
+        return objects
 
 
 def _largest_list(document: Any) -> list[dict[str, Any]]:
@@ -147,7 +168,8 @@ def _largest_list(document: Any) -> list[dict[str, Any]]:
     return [{key: values[row] for key, values in columns.items()} for row in range(length)]
 
 
-# Whatever else a script dumps: [{"step": 3, "loss": 2.5}, ...], the same inside an object, or columns by name.
+# Whatever else a script dumps: [{"step": 3, "loss": 2.5}, ...], the same inside an object, columns by name, or one
+# indented object behind the other (json.dump with an indent, once a step).
 JSON_RECORDS = FileFormat(
     name="json",
     title="a JSON document with a list of records",

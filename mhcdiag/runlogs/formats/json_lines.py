@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from mhcdiag.runlogs.interface import Keys, LineFormat, LogRecord, RecordTable
-from mhcdiag.runlogs.records import loads_strictly, lost_loss, numbers_of, parse_json
+from mhcdiag.runlogs.records import label_of, loads_strictly, lost_loss, numbers_of, parse_json
 
 
 class JsonLineParser:
@@ -27,7 +27,8 @@ class JsonLineParser:
             found = None
         if not isinstance(found, dict):
             return LogRecord(line=line, values={}, garbled=self._names_loss(text))
-        return LogRecord(line=line, values=numbers_of(found), garbled=lost_loss(found, self._loss))
+        lost = lost_loss(found, self._loss)
+        return LogRecord(line=line, values=numbers_of(found), garbled=lost, label=label_of(found))
 
     def finish(self) -> LogRecord | None:
         """Return None: no record is longer than its line."""
@@ -35,7 +36,7 @@ class JsonLineParser:
 
     def feed_block(self, numbers: Sequence[int], texts: list[bytes], table: RecordTable) -> bool:
         """Read many lines in one go, if all are objects with the same keys and finite values."""
-        columns = _columns(texts)
+        columns = _columns(texts, first=not table.rows)
         if columns is None:
             return False
         table.add_block(numbers, columns)
@@ -45,7 +46,7 @@ class JsonLineParser:
         return (f'"{self._loss}"' if self._loss else 'loss"') in text
 
 
-def _columns(texts: list[bytes]) -> dict[str, array[float]] | None:
+def _columns(texts: list[bytes], *, first: bool) -> dict[str, array[float]] | None:
     # One call of the parser for the whole block, as if it were one list, takes half the time of a loop over lines.
     # It knows neither NaN nor raw control characters: blocks with those are read line by line.
     try:
@@ -54,7 +55,9 @@ def _columns(texts: list[bytes]) -> dict[str, array[float]] | None:
         same = len(records) == len(texts) and set(map(tuple, records)) == {keys}
     except (ValueError, TypeError, IndexError, RecursionError):
         return None
-    return _float_columns(keys, records) if same and isinstance(records[0], dict) else None
+    if not same or not isinstance(records[0], dict) or (first and len(set(map(label_of, records))) == len(records)):
+        return None  # records that each bear a name of their own are read one by one, with their names
+    return _float_columns(keys, records)
 
 
 def _float_columns(keys: tuple[str, ...], records: list[dict[str, Any]]) -> dict[str, array[float]] | None:
@@ -66,11 +69,12 @@ def _float_columns(keys: tuple[str, ...], records: list[dict[str, Any]]) -> dict
                 columns[key] = array("d", values)
             except OverflowError:  # an integer of more than 308 digits
                 return None
-        elif kinds == {str}:
-            # "25.2" is a number for `numbers_of`, and a loss of "#?#" has to be counted: both need the slow way.
+        elif kinds in ({str}, {list}):
+            # "25.2" and [25.2] are numbers for `numbers_of`, and a loss of "#?#" has to be counted: these need the slow
+            # way.
             if any(numbers_of({key: value}) for value in values):
                 return None
-        elif kinds not in ({list}, {type(None)}):
+        elif kinds != {type(None)}:
             return None
     return columns if all(isfinite(sum(column)) for column in columns.values()) else None
 

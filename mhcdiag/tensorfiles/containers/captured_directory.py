@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
-from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range
+from mhcdiag.namedtensors import CAPTURED_MAP, NamedTensors, TensorInfo, row_range, tie_of
 from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.interface import Container, refuse_key
 from mhcdiag.tensorfiles.names import listed
@@ -86,10 +86,12 @@ class JoinedTokens:
                 raise ContainerError(
                     file.path, found="metadata key 'first_tokens' is no list of positions", expected="a JSON list"
                 ) from error
-        ties = {file.metadata.get("tied_to", "") for file in self._files}
-        tie = ties.pop() if len(ties) == 1 else ""
-        own = {"tied_to": tie} | ({"first_tokens": json.dumps(positions)} if positions else {})
-        return self._files[0].metadata | own
+        ties = {tie_of(file.metadata) for file in self._files}
+        own = {"tied_to": ties.pop() if len(ties) == 1 else ""}
+        own |= {"first_tokens": json.dumps(positions)} if positions else {}
+        # A step of one file would name a checkpoint for all.
+        shared = {key: value for key, value in self._files[0].metadata.items() if key != "step"}
+        return shared | own
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -128,6 +130,8 @@ class JoinedTokens:
             if name in file.tensors
             for one in file.streams(name)
         ]
+
+    further = ()
 
     @property
     def unread(self) -> list[str]:

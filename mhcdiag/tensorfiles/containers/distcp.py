@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from mhcdiag.errors import ContainerError
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, row_range
-from mhcdiag.results.wording import counted
 from mhcdiag.tensorfiles.distcp_chunks import lies_within, place_in_archive, what_is_wrong
 from mhcdiag.tensorfiles.distcp_metadata import Chunk, StoredTensor, read_metadata
 from mhcdiag.tensorfiles.element_types import BITS, spelling_named
@@ -81,6 +80,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
         )
     every = read_metadata(path)
     stored = _chosen(place.path, every, key)
+    kept = {id(one) for one in stored.values()}
     files = sorted({chunk.file for tensor in stored.values() for chunk in tensor.chunks})
     config = config_beside(place)
     return _DistributedTensors(
@@ -90,7 +90,7 @@ def _open(place: Place, *, key: str | None) -> NamedTensors:
         metadata=LocalFile(path),
         config=config,
         common=_common(place),
-        others=len(every) - len(stored),
+        others={name: one for name, one in every.items() if id(one) not in kept},
     )
 
 
@@ -145,12 +145,13 @@ class _DistributedTensors:
         metadata: LocalFile,
         config: LocalFile | None,
         common: Mapping[str, Any] | None,
-        others: int,
+        others: Mapping[str, StoredTensor],
     ) -> None:
         self.path = place.path
         self.config: Mapping[str, Any] | None = read_object(config) if config else common
         self.metadata: Mapping[str, str] = {}
-        self.unread = [f"{counted(others, 'tensor')} beside the model's (optimizer state)"] if others else []
+        self._place = place
+        self._others = {name: _Entry(stored=one, layer=None) for name, one in others.items()}
         self._files = files
         self._sizes = metadata.size + (config.size if config else 0)
         full_name_of = clean_names(stored, path=place.path)
@@ -209,6 +210,13 @@ class _DistributedTensors:
             return result
         return result[0] if rows is None else result[0][rows].clone()
 
+    unread = ()
+
+    @property
+    def further(self) -> list[str]:
+        """The state of an optimizer, and whatever else stands beside the model."""
+        return [name for name in self._others if name not in self._entries]
+
     def streams(self, name: str) -> list[Stream]:
         """The values of one tensor, chunk by chunk.
 
@@ -217,7 +225,7 @@ class _DistributedTensors:
         ContainerError
             A chunk is broken, or the chunks do not cover each element of the tensor once.
         """
-        entry = self._entries[name]
+        entry = self._entries[name] if name in self._entries else self._others[name]
         chunks = entry.stored.chunks
         if (wrong := what_is_wrong(chunks, entry.stored.shape)) is not None:
             found = f"tensor {shown(name)}: {wrong}"
@@ -236,10 +244,11 @@ class _DistributedTensors:
         """A chunk, or the one layer of it that is wanted."""
         sizes = (*chunk.sizes, *axis)
         skipped = 0 if layer is None else (layer - chunk.offsets[0]) * prod(sizes[1:])
-        file = self._files[chunk.file]
+        # A shard with nothing but the state of an optimizer may have been left behind: only who asks for it misses it.
+        file = self._files.get(chunk.file) or _shard(self._place, chunk.file)
         start = place_in_archive(file, chunk, dtype)
         if start is None:
-            whole = tensor_reader(lambda _rows: self._load(chunk), sizes, size=0)
+            whole = tensor_reader(lambda _rows: _load(file, chunk), sizes, size=0)
         else:
             whole = file_reader(file, start=start, dtype="F32" if axis else dtype)
 
@@ -268,25 +277,25 @@ class _DistributedTensors:
             place = (slice(first - wanted.start, last - wanted.start), *rest)
         if covered[place].any():
             return f"at {list(chunk.offsets)} overlaps another"
-        into[place] = self._load(chunk)[taken]
+        into[place] = _load(self._files[chunk.file], chunk)[taken]
         covered[place] = True
         return None
 
-    def _load(self, chunk: Chunk) -> "Tensor":
-        import torch
 
-        file = self._files[chunk.file]
-        data = file.read(chunk.start, chunk.length)
-        # FileSystemWriter gives each tensor to torch.save, one archive behind the other in the file.
-        try:
-            tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged pickle is a random program: it can raise anything
-            found = f"bytes {chunk.start} to {chunk.start + chunk.length} are no tensor: {error!s:.80}"
-            raise ContainerError(file.name, found=found, hint="copy the shard again") from error
-        if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != chunk.sizes:
-            found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
-            raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
-        return tensor
+def _load(file: LocalFile, chunk: Chunk) -> "Tensor":
+    import torch
+
+    data = file.read(chunk.start, chunk.length)
+    # FileSystemWriter gives each tensor to torch.save, one archive behind the other in the file.
+    try:
+        tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle is a random program: it can raise anything
+        found = f"bytes {chunk.start} to {chunk.start + chunk.length} are no tensor: {error!s:.80}"
+        raise ContainerError(file.name, found=found, hint="copy the shard again") from error
+    if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != chunk.sizes:
+        found = f"bytes {chunk.start} to {chunk.start + chunk.length} hold something else than the metadata say"
+        raise ContainerError(file.name, found=found, hint="shards and metadata come from different checkpoints")
+    return tensor
 
 
 def _holds(chunk: Chunk, layer: int | None) -> bool:

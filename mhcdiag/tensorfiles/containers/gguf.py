@@ -136,10 +136,8 @@ class _GgufTensors:
         dtype = kind.name if plain else "F32"
         return [Stream(name=name, dtype=dtype, stored=kind.name, shape=tensor.shape, bytes=size, blocks=(block,))]
 
-    @property
-    def unread(self) -> Sequence[str]:
-        """Nothing: such a file holds the model alone."""
-        return ()
+    further = unread = ()
+    """Such files hold a model alone."""
 
     def _size_and_type(self, name: str) -> tuple[int, GgmlType]:
         file, tensor = self._home[name]

@@ -183,10 +183,8 @@ class _NpzTensors:
         block = Block(offsets=(0,) * len(array.shape), shape=array.shape, read=read)
         return [Stream(name=name, dtype=dtype, stored=dtype, shape=array.shape, bytes=size, blocks=(block,))]
 
-    @property
-    def unread(self) -> tuple[str, ...]:
-        """Nothing: all arrays are listed."""
-        return ()
+    further = unread = ()
+    """All arrays are listed."""
 
     def _reader(self, array: _Array, size: int, dtype: str) -> Reader:
         """Reads on through the member of the archive; what is not stored plainly is read as a whole."""

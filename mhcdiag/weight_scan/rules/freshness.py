@@ -28,6 +28,8 @@ TRAINED_DEVIATIONS = 10.0
 MOST_TRAINED = 0.8
 """Share of the others that must look trained: a run that has hardly begun looks fresh here and there."""
 FEWEST_OTHERS = 2
+LEAST_KURTOSIS = 1.5
+"""Values of one size, as signs and constants, have 1: they do not scatter, whatever happened to them."""
 SHORTEST = 32
 """Rows and columns below which scatter says nothing."""
 
@@ -76,7 +78,7 @@ def _scatter(one: Scanned) -> float | None:
     is_float = one.summary.stream.dtype not in WHOLE_NUMBERS
     if not is_float or rows is None or columns is None or min(rows.count, columns.count) < SHORTEST:
         return None
-    if not math.isfinite(kurtosis) or not math.isfinite(rows.spread + columns.spread):
+    if not kurtosis > LEAST_KURTOSIS or not math.isfinite(rows.spread + columns.spread):
         return None
     found = []
     for lines, other in ((rows, columns), (columns, rows)):

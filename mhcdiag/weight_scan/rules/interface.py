@@ -28,7 +28,9 @@ class Subject:
     """All that rules look at."""
 
     scanned: Sequence[Scanned]
-    """In the order of the checkpoint."""
+    """The model's tensors, in the order of the checkpoint."""
+    beside: Sequence[Scanned]
+    """Tensors beside the model: the state of an optimizer, averages. Only NaN and infinity are looked for there."""
     tensors: Mapping[str, TensorInfo]
     """All tensors of the checkpoint, those among them that were not looked at."""
     config: Mapping[str, Any]

@@ -73,7 +73,8 @@ _WAYS = (
 def _find(subject: Subject) -> Iterator[WeightsFinding]:
     for one in subject.scanned:
         summary = one.summary
-        if not summary.is_matrix or summary.is_zero or summary.stream.dtype in WHOLE_NUMBERS:
+        is_odd = summary.is_zero or not summary.is_finite  # which says enough
+        if not summary.is_matrix or is_odd or summary.stream.dtype in WHOLE_NUMBERS:
             continue
         for way in _WAYS:
             # A column of a sample is only known where rows were read; one of zeros may be none.

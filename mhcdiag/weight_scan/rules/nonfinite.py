@@ -18,7 +18,7 @@ _WHY = "whatever this tensor takes part in gives NaN or infinity, in every forwa
 
 
 def _find(subject: Subject) -> Iterator[WeightsFinding]:
-    for one in subject.scanned:
+    for one in (*subject.scanned, *subject.beside):
         summary = one.summary
         if summary.nan:
             yield _finding(one, WeightsKind.NAN, "NaN", summary.nan, summary.first_nan)
@@ -30,14 +30,16 @@ def _find(subject: Subject) -> Iterator[WeightsFinding]:
 def _finding(
     one: Scanned, kind: WeightsKind, word: str, count: int, first: tuple[int, ...] | None, *, mask: bool = False
 ) -> WeightsFinding:
+    # The best loss so far is infinite before the first one, and trainers save it as a tensor beside the model.
+    is_score = not one.part.is_models and one.summary.elements == 1
     verb = "is" if count == 1 else "are"
     place = f", {'' if count == 1 else 'the first '}at {list(first)}" if first else ""
     what = f"{count:,} of {one.summary.scanned:,} values {verb} {word}{place} (limit 0)"
     return finding(
         one,
         kind,
-        Severity.NOTE if mask else Severity.FAIL,
-        what=f"{what}: a mask" if mask else what,
+        Severity.NOTE if mask or is_score else Severity.FAIL,
+        what=f"{what}: a mask" if mask else f"{what}: one number beside the model" if is_score else what,
         why="minus infinity in a mask keeps tokens from being looked at" if mask else _WHY,
         value=float(count),
         limit=0.0,

@@ -27,7 +27,7 @@ _WHY = "the layer drowns the others, or does nothing beside them; a wrong unit, 
 def _find(subject: Subject) -> Iterator[WeightsFinding]:
     for one in subject.scanned:
         summary = one.summary
-        if summary.stream.dtype in WHOLE_NUMBERS or summary.is_zero or not summary.scanned:
+        if summary.stream.dtype in WHOLE_NUMBERS or summary.is_zero or not summary.scanned or not summary.is_finite:
             continue
         if summary.absmax > LARGEST and not _STATISTIC.search(one.part.tensor):
             what = f"the largest absolute value is {summary.absmax:.4g} (limit {LARGEST:g})"

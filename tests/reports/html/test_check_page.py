@@ -317,3 +317,39 @@ def test_templates_are_shipped():
     assert '"mhcdiag.reports.html" = ["templates/*"]' in text
     names = {path.name for path in (Path(package.__path__[0]) / "templates").iterdir()}
     assert {"check.html", "trend.html", "document.html", "input.html", "parts.html", "style.css"} <= names
+
+
+def test_a_page_lists_what_is_wrong_with_weights_and_what_was_not_looked_at() -> None:
+    from checkrecords import weights, weights_finding
+
+    result = sample_gain("mhc.safetensors")
+    findings = tuple(weights_finding(tensor=f"a{number}{MARK}", what=f"a{number}: NaN") for number in range(250))
+    scan = weights(findings=findings, allowed=(weights_finding(what="b: all zero"),), unread=("1 file: 'x'",))
+    text = Outline(page_of(replace(checked(result), weights=scan))).text
+    said = " ".join(" ".join(text).split())
+    assert "all of 100 values in 1 tensor (400 B) looked at: 250 fail" in said
+    assert said.count("it spreads") == 200
+    assert "50 more; `mhcdiag weights --verbose` lists all" in said
+    assert "b: all zero" in said
+    assert "1 file: 'x'" in said
+    assert MARK in said  # as text, which the parser gives back
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "all of 100 values in 1 tensor (400 B) looked at: nothing found"),
+        ({"elements_scanned": 12}, "12 % of 100 values"),
+        ({"unscanned": "a remote checkpoint", "elements_scanned": 0}, "not scanned: a remote checkpoint"),
+        ({"skipped": (Skipped(what="d", reason="unknown type"),)}, "d: unknown type"),
+    ],
+)
+def test_a_page_says_how_many_weights_were_looked_at(changes, said: str) -> None:
+    from checkrecords import weights
+
+    text = Outline(page_of(replace(checked(sample_gain("mhc.safetensors")), weights=weights(**changes)))).text
+    assert said in " ".join(" ".join(text).split())
+
+
+def page_of(one) -> str:
+    return page_with(check_of([one]), Pictures())

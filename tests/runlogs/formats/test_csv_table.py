@@ -169,3 +169,8 @@ def test_a_header_of_the_users_names():
     assert parser.feed(2, "7,2.5").values == {"t": 7.0, "objective": 2.5}
     assert parser.feed(3, "8,bad").garbled
     assert parser.feed(4, "8,2.5").values == {"t": 8.0, "objective": 2.5}
+
+
+def test_numbers_between_commas_are_no_header(read):
+    with pytest.raises(LogError):
+        read("nan, nan avg loss, 0.001 rate\n2.5, 2.5 avg loss, 0.001 rate\n", log_format="csv")

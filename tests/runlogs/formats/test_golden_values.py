@@ -47,3 +47,18 @@ def test_a_list_that_cannot_be_counted_is_no_series(read, wrong):
     series = {"start_step": 1, "end_step": 15, "step_interval": 5, "values": [2.5, 2.25]}
     table = read(json.dumps({"lm loss": series, "x": series | wrong}))
     assert list(table.columns) == ["loss"]
+
+
+def test_a_loss_that_is_nan_wherever_it_stands_is_an_event_if_it_stands_at_some_steps_only(read):
+    table = read(
+        golden(
+            lm_loss={"1": 12.5, "5": 12.0, "10": 11.5},
+            grad_norm={"5": "nan"},
+            num_zeros={"1": "nan", "5": 7.0, "10": "nan"},
+            time={"1": "nan", "5": "nan", "10": "nan"},
+        )
+    )
+    (note,) = [note for note in table.notes if note.startswith("never recorded")]
+    assert note == "never recorded (all nan): time"
+    assert table.nan_rows["grad_norm"].tolist() == [False, True, False]
+    assert "num zeros" in table.columns

@@ -37,3 +37,18 @@ def test_a_list_that_is_cut_short_is_read_up_to_the_cut(read):
 def test_other_documents_are_errors(read, text, found):
     with pytest.raises(LogError, match=found):
         read(text, name="config.json")
+
+
+def test_objects_one_behind_the_other(read):
+    objects = [json.dumps({"step": 3 * n, "loss": 2.5 - n}, indent=2) for n in range(3)]
+    table = read("\n".join(objects))
+    assert (table.format, table.step.tolist()) == ("json", [0, 3, 6])
+    assert table.columns["loss"].tolist() == [2.5, 1.5, 0.5]
+
+
+def test_a_record_that_is_longer_than_what_is_looked_at_first_is_a_line(read):
+    wide = {f"gradients/layers.{n}.norm": 1.0 for n in range(3000)}
+    table = read("".join(json.dumps({"step": n, **wide, "train/loss": 2.5 - n}) + "\n" for n in range(3)))
+    assert (table.format, table.step.tolist()) == ("jsonl", [0, 1, 2])
+    assert table.columns["loss"].tolist() == [2.5, 1.5, 0.5]
+    assert any("more than 1,00" in note for note in table.notes)

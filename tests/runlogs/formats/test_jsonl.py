@@ -108,3 +108,8 @@ def test_the_loss_and_the_step_by_name(read):
     assert table.step.tolist() == [3, 6]
     assert table.columns["loss"].tolist() == [2.5, 2.25]
     assert table.source_names["loss"] == "ce"
+
+
+def test_a_norm_in_brackets_is_read(read):
+    table = read("".join(f'{{"step": {n}, "loss": 2.5, "grad_norm": [{n / 2}]}}\n' for n in range(3)))
+    assert table.columns["grad_norm"].tolist() == [0.0, 0.5, 1.0]

@@ -67,3 +67,14 @@ def test_nan_is_an_event(read):
 def test_a_loss_that_is_no_number_is_counted(read):
     table = read(leveldb([history({"_step": n, "loss": value}) for n, value in enumerate([2.5, "#?#", 2.25])]))
     assert (table.unreadable_lines, table.loss_lines) == (1, 3)
+
+
+def test_numbers_in_the_place_of_items_and_of_keys_are_passed_over(read):
+    number = b"\x08\x05"  # field 1, a number
+    record = (
+        number + item("_step", 3) + item("loss", 2.5) + message(1, number + message(1, b"lr") + message(16, b"0.5"))
+    )
+    table = read(leveldb([message(2, record), history({"_step": 4, "loss": 2.25})]))
+    assert table.step.tolist() == [3, 4]
+    assert table.columns["loss"].tolist() == [2.5, 2.25]
+    assert table.columns["learning_rate"][0] == 0.5
