@@ -203,7 +203,7 @@ BOUNDED = [metric for metric in METRICS.values() if metric.bound is not None and
 
 
 def test_gates_on_health_rest_on_what_its_gain_rests_on(tmp_path, monkeypatch, capsys):
-    """That nothing failed, or that the gain inside `health` is small, is no plain pass on sampled inputs."""
+    """That nothing failed, or that the gain inside `health` is small, is no plain pass on made-up inputs."""
     from mhcdiag.cli.main import run
 
     monkeypatch.chdir(tmp_path)

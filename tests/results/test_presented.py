@@ -109,7 +109,7 @@ def test_every_record_is_shown_in_at_most_twenty_lines(made: dict[type, Any]) ->
 def test_the_headline_says_what_a_reader_wants_first(made: dict[type, Any]) -> None:
     first = {kind.__name__: repr(one).splitlines()[0] for kind, one in made.items()}
     assert re.fullmatch(r"<GainResult: worst gain forward [\d.]+, backward [\d.]+", first["GainResult"])
-    assert first["HealthResult"] == "<HealthResult: 14 checks: 2 fail"
+    assert first["HealthResult"] == "<HealthResult: 15 checks: 2 fail"
     assert first["LogResult"] == "<LogResult: 1,500 lines: 2 nan, 1 divergence, 1 gradspike"
     assert re.match(
         r"<TrendResult: \d+ points, largest gain forward [\de.]+ at step \d+, backward", first["TrendResult"]
