@@ -109,8 +109,12 @@ ONLY_IN_PYTHON = {
     ("trend", "ranks"),
     ("check", "policy"),  # `--config` of the command, which also looks for a file that is not named
     ("capture", "tokenizer"),  # of a model that is loaded already
+    ("capture", "run"),
 }
-RENAMED = {("health", "thresholds"): "threshold"}  # one per option, all of them in the function
+RENAMED = {
+    ("health", "thresholds"): "threshold",
+    ("trend", "gain_keys"): "gain_key",
+}  # one per option, all of them in the function
 OTHER_DEFAULTS = {("capture", "device"): (None, "cpu")}  # a loaded model stays where it is
 
 

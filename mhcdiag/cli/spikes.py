@@ -102,7 +102,7 @@ FailOn = Annotated[
     str,
     typer.Option(
         metavar="KINDS",
-        help="Kinds that fail: blip,spike,shift,divergence,nan,gradspike,loss_scale; or never.",
+        help="Kinds that fail: blip,spike,shift,divergence,nan,gradspike,loss_scale,rank,isolated_nan; or never.",
         rich_help_panel=GATE,
     ),
 ]
@@ -235,12 +235,14 @@ def spikes(
         if not ranks.rank:
             if plot is not None:
                 _draw(report, plot, log_scale=log_scale)
-            _print_report(report, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
+            _print_report(report, options, as_json=as_json, as_csv=as_csv, quiet=quiet, context=context)
         ranks.wait()
     raise typer.Exit(_exit_code(report, followed=follow))
 
 
-def _print_report(report: "SpikesReport", *, as_json: bool, as_csv: bool, quiet: bool, context: int) -> None:
+def _print_report(
+    report: "SpikesReport", options: LogOptions, *, as_json: bool, as_csv: bool, quiet: bool, context: int
+) -> None:
     """Print the report in the form asked for; what could not be read stands on stderr already."""
     if as_json or as_csv:
         from mhcdiag.reports.json_documents import spikes_csv, spikes_json
@@ -255,17 +257,22 @@ def _print_report(report: "SpikesReport", *, as_json: bool, as_csv: bool, quiet:
     out = console()
     unicode = (out.encoding or "").lower().startswith("utf")
     for log in judged if not quiet else ():
-        raw = _context(log, context) if context else None
+        raw = _context(log, context, options) if context else None
         out.print(log_report(log, width=out.width, unicode=unicode, context=raw))
     for line in (*report_end(report), *(verdict_line(log) for log in report.logs)):
         out.print(line, soft_wrap=True)
 
 
-def _context(log: "JudgedLog", count: int) -> dict[int, list[tuple[int, str]]]:
-    from mhcdiag.runlogs.sources import context_lines
+def _context(log: "JudgedLog", count: int, options: LogOptions) -> dict[tuple[int, float], list[tuple[int, str]]]:
+    from mhcdiag.runlogs.context import context_lines, context_records
+    from mhcdiag.usecases.log_judging import read_table
 
-    lines = {event.line for series in log.result.series.values() for event in series.events}
-    return context_lines(log.result.path, lines, count)
+    result = log.result
+    places = {(event.line, event.start) for series in result.series.values() for event in series.events}
+    if result.numbering == "line":
+        return context_lines(result.path, places, count)
+    table = or_unreadable(result.path, lambda path: read_table(path, options))
+    return {} if isinstance(table, Unreadable) else context_records(table, places, count)
 
 
 def _draw(report: "SpikesReport", path: Path, *, log_scale: bool) -> None:

@@ -5,8 +5,8 @@ flagger reads finite values once, in order and in pieces of any length, in const
 whatever the pieces: a log that is followed and a log that is read give the same report.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LOSS, GRADIENT_NORM, LOSS_SCALE = "loss", "grad_norm", "loss_scale"
+LOSS, GRADIENT_NORM, LOSS_SCALE, SKIPPED = "loss", "grad_norm", "loss_scale", "skipped"
 """Series that are treated in a way of their own, by their canonical names (`runlogs.names.CANONICAL`)."""
 
 
@@ -45,6 +45,8 @@ class RecordBlock:
     """Series by name; NaN where a record does not carry the series, or carries a NaN."""
     bad: dict[str, NDArray[np.bool_]]
     """For series with at least one: records whose value is a NaN or infinity that the run produced."""
+    others: Mapping[str, bool] = field(default_factory=dict)
+    """Series that are watched for NaN only, and whether each is that of an evaluation."""
 
 
 class Flagger(Protocol):

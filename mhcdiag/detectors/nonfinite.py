@@ -4,10 +4,12 @@ NaN and infinities of a series make one event per unbroken stretch of records. W
 and which the log only left out was decided before (`runlogs.nanrules`).
 
 A scaler that halves has met an overflow; twenty of them open every fp16 run (DeepSpeed starts at 2^32), and a few later
-are normal. It is at its minimum when the scale has come down to it from above: the constant 1.0 that bf16 runs print is
-no scaler. In GLM-130B's chronicle the scale collapsed some thirty steps before the loss exploded.
+are normal: a norm that is not finite is no event where the scaler answered it (`ScalerSearch`). It is at its minimum
+when the scale has come down to it from above: the constant 1.0 that bf16 runs print is no scaler. In GLM-130B's
+chronicle the scale collapsed some thirty steps before the loss exploded.
 """
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -122,7 +124,10 @@ class ScalerTracker:
     def __init__(self, minimum: float = MINIMUM) -> None:
         self.halvings = 0
         """Times the scale went down."""
-        self._minimum = minimum
+        self.minimum = minimum
+        """The scale at which the scaler gives up."""
+        self.downs: list[float] = []
+        """Steps at which the scale went down, since it was asked last."""
         self._last = np.nan
         self._was_above = False
         self._open: Event | None = None
@@ -134,8 +139,10 @@ class ScalerTracker:
         changed = np.flatnonzero(np.diff(scale, prepend=self._last) != 0)
         for position in changed.tolist():
             value, before = float(scale[position]), float(scale[position - 1]) if position else self._last
-            self.halvings += value < before
-            if value > self._minimum:
+            if value < before:
+                self.halvings += 1
+                self.downs.append(float(step[position]))
+            if value > self.minimum:
                 self._was_above = True
                 if self._open is not None:
                     closed.append(_closed(self._open, float(step[position])))
@@ -157,6 +164,81 @@ class ScalerTracker:
         """Return the event that is still open, for good."""
         event, self._open = self._open, None
         return [] if event is None else [event]
+
+
+OVERFLOWS = 4
+"""Consecutive values that are not finite and no longer look like the search of an fp16 scaler: single overflows are
+normal, a row of them precedes a collapse."""
+
+REACH = 2.0
+"""Logging intervals around a norm that is not finite within which the scaler answers: the scale may be logged as it was
+before the step, and Megatron's scaler waits for a second overflow (hysteresis)."""
+
+
+class ScalerSearch:
+    """When the fp16 loss scaler skipped a step: its scale went down, a counter rose, or a message says so.
+
+    A scale that never moves is none: bf16 runs print 1.0, and a static scale cannot answer.
+    """
+
+    def __init__(self) -> None:
+        self._answers: list[list[float]] = [[]]
+        self._skipped = np.nan
+
+    @property
+    def searches(self) -> bool:
+        """Whether the scaler of the run that is read now has ever answered."""
+        return bool(self._answers[-1])
+
+    def answered_in(self, run: int) -> bool:
+        """Say whether it has answered in a run."""
+        return bool(self._answers[run])
+
+    def new_run(self) -> None:
+        """Begin another run."""
+        self._answers.append([])
+        self._skipped = np.nan
+
+    def answer(self, step: float) -> None:
+        """Take an answer; NaN: before the first record."""
+        insort(self._answers[-1], 0.0 if np.isnan(step) else step)
+
+    def counter(self, step: Floats, skipped: Floats, scale: Floats | None) -> None:
+        """Take a counter of skipped steps: of the interval (Megatron-LM) or of the run (DeepSpeed).
+
+        Parameters
+        ----------
+        step, skipped
+            Of each record, NaN where it is not logged.
+        scale
+            The loss scale, where there is one: a step that is skipped at a scale of 1 was skipped for another reason.
+        """
+        known = np.flatnonzero(np.isfinite(skipped))
+        if not len(known):
+            return
+        values = skipped[known]
+        rises = np.diff(values, prepend=0.0 if np.isnan(self._skipped) else self._skipped) > 0
+        self._skipped = float(values[-1])
+        for row in known[rises].tolist():
+            if scale is None or not scale[row] <= MINIMUM:
+                self.answer(float(step[row]))
+
+    def excuses(self, event: Event, *, interval: float) -> bool:
+        """Say whether a stretch of norms is a step that the scaler skipped.
+
+        Parameters
+        ----------
+        event
+            The stretch.
+        interval
+            Steps between two records.
+        """
+        if event.kind not in (EventKind.NAN, EventKind.ISOLATED_NAN) or event.points >= OVERFLOWS:
+            return False
+        reach = REACH * max(interval, event.duration / max(event.points, 1), 1.0)
+        answers = self._answers[event.run]
+        first = bisect_left(answers, event.start - reach)
+        return first < len(answers) and answers[first] <= event.end + reach
 
 
 def scaler_event(*, line: int, step: float, value: float, before: float = np.nan, note: str = "") -> Event:

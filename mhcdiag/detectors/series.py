@@ -140,6 +140,9 @@ class SeriesWatcher:
             self._end_trackers()
         self._run += 1
         self._last_step = np.nan
+        self._last_bad = False
+        self.interval = 1.0
+        """Steps between the last two points of the run."""
         self._in_run = 0
         self._excursions: Tracker = (
             FlagTracker(self._rule)
@@ -163,13 +166,18 @@ class SeriesWatcher:
         """
         if not len(step):
             return
-        # A step that is printed twice in a row is one point: two loggers on one console (bigscience), or several ranks.
+        # A step that is printed twice in a row is one point (two loggers on one console: bigscience), but it is not
+        # finite if any of its records is not.
         fresh = np.diff(step, prepend=self._last_step) != 0
         if not fresh.all():
-            step, line, value, bad = step[fresh], line[fresh], value[fresh], bad[fresh]
+            counts = fresh | self._first_of_their_step(fresh, bad)
+            step, line, value, bad = step[counts], line[counts], value[counts], bad[counts]
             if not len(step):
                 return
+        if step[-1] > self._last_step:
+            self.interval = float(step[-1] - (step[-2] if len(step) > 1 and step[-2] < step[-1] else self._last_step))
         self._last_step = float(step[-1])
+        self._last_bad = bool(bad[-1])
         self.points += len(step)
         self._keep(self._nonfinite.feed(step=step, line=line, value=value, bad=bad))
         good = ~bad
@@ -184,6 +192,15 @@ class SeriesWatcher:
         if self._name != GRADIENT_NORM:
             self._keep(self._divergence.feed(points))
             self.ratio_applies &= self._divergence.applies
+
+    def _first_of_their_step(self, fresh: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which values are the first of their step that are not finite."""
+        group = np.cumsum(fresh)
+        rows = np.flatnonzero(bad)
+        first: NDArray[np.bool_] = np.zeros(len(bad), dtype=np.bool_)
+        first[rows[np.unique(group[rows], return_index=True)[1]]] = True
+        first &= ~((group == 0) & self._last_bad)
+        return first
 
     def rewind(self, step: float) -> None:
         """Go back to a checkpoint, to the first step that is written again."""

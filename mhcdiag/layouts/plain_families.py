@@ -14,27 +14,26 @@ from mhcdiag.layouts.plain_names import word_set
 TESTED = word_set(
     # decoders
     "afmoe apertus apertus1p5_text arcee aria_text bamba biogpt bitnet bloom codegen cohere cohere2 cohere2_moe "
-    "ctrl cwm deepseek_v2 deepseek_v3 deepseek_v32 diffllama dots1 ernie4_5 ernie4_5_moe exaone exaone4 "
-    "exaone_moe falcon falcon_h1 falcon_mamba flex_olmo flint gemma gemma2 gemma3_text glm glm4 glm4_moe "
-    "glm4_moe_lite glm_moe_dsa gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite "
-    "granite_swa granitemoe granitemoe_swa granitemoehybrid granitemoeshared helium hunyuan_v1_dense hunyuan_v1_moe "
-    "hy_v3 hyperclovax inkling_text internlm3 iquestcoder jais2 jamba jetmoe kolibri1 laguna lara_mini lfm2 "
-    "lfm2_moe lfm3 llama llama4_text mamba mamba2 mellum mimo_v2_flash minicpm3 minimax_m2 minimax_m3_vl_text "
-    "ministral ministral3 mistral mixtral modernbert-decoder moshi mpt nanochat nemotron nemotron_h olmo olmo2 "
-    "olmo3 olmo_hybrid olmoe opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5_moe_text qwen3_5_text "
-    "qwen3_moe qwen3_next qwen3_vl_text qwen3_vl_moe_text recurrent_gemma sarvam_moe seed_oss smollm3 solar_open "
-    "stablelm starcoder2 vaultgemma xglm youtu zamba2 mhcdiag-toy "
+    "ctrl cwm deepseek_v2 deepseek_v3 deepseek_v32 diffllama dots1 ernie4_5 ernie4_5_moe exaone exaone4 exaone_moe "
+    "falcon falcon_h1 falcon_mamba flex_olmo flint gemma gemma2 gemma3_text glm glm4 glm4_moe glm4_moe_lite "
+    "glm_moe_dsa gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite granite_swa "
+    "granitemoe granitemoe_swa granitemoehybrid granitemoeshared helium hunyuan_v1_dense hunyuan_v1_moe hy_v3 "
+    "hyperclovax inkling_text internlm3 iquestcoder jais2 jamba jetmoe kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 "
+    "llama llama4_text mamba mamba2 mellum mimo_v2_flash minicpm3 minimax_m2 minimax_m3_vl_text ministral "
+    "ministral3 mistral mixtral modernbert-decoder moshi mpt nanochat nemotron nemotron_h olmo olmo2 olmo3 "
+    "olmo_hybrid olmoe opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5_moe_text qwen3_5_text qwen3_moe "
+    "qwen3_next qwen3_vl_text qwen3_vl_moe_text recurrent_gemma sarvam_moe seed_oss smollm3 solar_open stablelm "
+    "starcoder2 vaultgemma xglm youtu zamba2 mhcdiag-toy longcat_flash "
     # encoders, and encoders with decoders
-    "bigbird_pegasus blenderbot eurobert longt5 m2m_100 mbart megatron-bert modernbert mt5 pegasus pegasus_x "
-    "roberta-prelayernorm switch_transformers t5 umt5 whisper xlm-roberta-xl "
+    "esm nllb-moe bigbird_pegasus blenderbot eurobert longt5 m2m_100 mbart megatron-bert modernbert mt5 pegasus "
+    "pegasus_x roberta-prelayernorm switch_transformers t5 umt5 whisper xlm-roberta-xl "
     # images
     "beit clip_text_model clip_vision_model data2vec-vision deit dinov2 dinov2_with_registers dinov3_vit ijepa "
-    "siglip_vision_model vit vit_mae vit_msn "
+    "siglip_vision_model vit vit_mae vit_msn clip siglip siglip2_vision_model videomae vivit "
     # language models with towers, of which the language model is looked at
-    "aria aya_vision cohere2_vision fuyu gemma3 got_ocr2 idefics2 idefics3 internvl llama4 llava llava_next "
-    "mllama_text_model "
-    "llava_next_video llava_onevision mistral3 mllama ovis2 paligemma qwen2_audio qwen3_5 qwen3_5_moe qwen3_vl "
-    "qwen3_vl_moe smolvlm video_llava vipllava voxtral"
+    "aria aya_vision cohere2_vision fuyu gemma3 got_ocr2 idefics2 idefics3 internvl llama4 glm4v glm4v_moe glm_ocr "
+    "qwen2_vl qwen2_5_vl llava llava_next mllama_text_model llava_next_video llava_onevision mistral3 mllama ovis2 "
+    "paligemma qwen2_audio qwen3_5 qwen3_5_moe qwen3_vl qwen3_vl_moe smolvlm video_llava vipllava voxtral"
 )
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -52,8 +51,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 """Parameters at the block itself that scale a branch and not the stream, by family."""
 
 IMAGES = word_set(
-    "beit clip clip_text_model clip_vision_model data2vec-vision deit dinov2 dinov2_with_registers dinov3_vit ijepa "
-    "siglip siglip_vision_model vit vit_mae vit_msn timm open_clip"
+    "siglip2_vision_model videomae vivit beit clip clip_text_model clip_vision_model data2vec-vision deit dinov2 "
+    "dinov2_with_registers dinov3_vit ijepa siglip siglip_vision_model vit vit_mae vit_msn timm open_clip"
 )
 """Families whose image part is the model itself, not a tower beside one."""
 

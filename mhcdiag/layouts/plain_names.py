@@ -9,6 +9,7 @@ each of them and asks for every one of its tensors.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mhcdiag.namedtensors import NamedTensors, TensorInfo, natural_key
 
@@ -24,7 +25,8 @@ WRAPPERS = re.compile(
 )
 """What torch.compile, FSDP, DDP, activation checkpointing and adapters put in between."""
 
-STACKS = ("layers", "layer", "h", "blocks", "block", "blk", "resblocks")
+_WRAPPED = ("_orig_mod", "_wrapped_module", "_forward_module", "module", "base_", "original_module")
+STACKS = word_set("layers layer h blocks block blk resblocks")
 """What the list of blocks is called."""
 
 ROOTS = word_set(
@@ -58,7 +60,8 @@ OUTSIDE = word_set(
     "text_projection visual_projection conv1 conv2 cls patch_conv projection patch_embedder embed_global "
     "predictions transform emb token_emb to_logits per_layer_model_projection embed_tokens_per_layer output_layer "
     "embed relative_attention_bias dense proj decoder layernorm_embedding final_logits qa_outputs qa_classifier ple "
-    "embedding_projection"
+    "embedding_projection contact_head regression relative_position_bias shared_position_bias per_layer_token_embd "
+    "per_layer_model_proj"
 )
 """Embeddings, heads and position tables."""
 
@@ -71,7 +74,7 @@ BRANCHES = word_set(
     "intermediate output fc fc1 fc2 fc3 fc_in fc_out linear1 linear2 attn_sconv mlp_sconv mlps self_attns linear "
     "dense_h_to_4h dense_4h_to_h "
     # Gemma 3n and Gemma 4: a gated projection of per-layer embeddings, added to the stream.
-    "per_layer_input_gate per_layer_projection ple_block "
+    "per_layer_input_gate per_layer_projection ple_block relative_position_bias "
     # x-transformers keeps what reads the stream at the second place of a sub-layer: `layers.3.1.to_q.weight`.
     "to_q to_k to_v to_out to_v_gate"
 )
@@ -100,7 +103,7 @@ PARTS = BRANCHES | word_set(
     "linear_q_adapter_list linear_k_adapter_list linear_v_adapter_list W_down W_up act_fn alpha_p alpha_n self "
     "attention_out project_q project_k project_v core_attention rotary_pos_emb projection_layer f_a_proj f_b_proj "
     "g_a_proj g_b_proj linear_qkv linear_proj linear_q_proj linear_q_down_proj linear_q_up_proj linear_kv_down_proj "
-    "linear_kv_up_proj W_pack wqkv inner_attention gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
+    "linear_kv_up_proj W_pack wqkv inner_attention norms gate_bias v_proj_current v_proj_delayed conv_qk_depthwise "
     "conv_qk_grouped temp"
 )
 """Words below a branch."""
@@ -109,8 +112,8 @@ BARE = word_set(
     "cls_token dist_token distillation_token mask_token reg_token register_tokens pos_embed pos_embedding "
     "position_embedding position_embeddings relative_attention_bias positional_embedding class_embedding "
     "logit_scale logit_bias final_logits_bias smear_lambda freqs_cis image_newline text_projection "
-    "visual_projection proj class_pos_emb temperature probe input_hidden_states_scale input_hidden_states_bias "
-    "stream_emb inv_freq freqs"
+    "visual_projection proj class_pos_emb temperature probe relative_position_bias_table input_hidden_states_scale "
+    "input_hidden_states_bias stream_emb inv_freq freqs"
 )
 """Those of them that are parameters themselves, without a weight below."""
 
@@ -124,7 +127,7 @@ GGUF_BRANCHES = word_set(
     "attn_sinks attn_gate cross_attn_q cross_attn_k cross_attn_v cross_attn_o ffn_gate ffn_up ffn_down ffn_act "
     "ffn_gate_inp ffn_gate_inp_shexp ffn_gate_exps ffn_up_exps ffn_down_exps ffn_gate_up_exps ffn_gate_shexp "
     "ffn_up_shexp ffn_down_shexp exp_probs_b ssm_in ssm_conv1d ssm_x ssm_dt ssm_a ssm_d ssm_out ssm_beta_alpha "
-    "shortconv shortconv_in shortconv_conv shortconv_out attn_rel_b"
+    "shortconv shortconv_in shortconv_conv shortconv_out attn_rel_b inp_gate proj"
 )
 """Branches in llama.cpp's flat names, `blk.N.attn_q.weight`."""
 GGUF_BARE = frozenset({"ssm_a", "ssm_d"})
@@ -148,8 +151,6 @@ ADAPTER = re.compile(
     r"\.lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)(?:\.(?!weight|bias)\w+)?(?=\.|$)|\.ia3_l\.\w+$"
 )
 """Low-rank adapters of a branch's matrices."""
-
-_NUMBERED = re.compile(rf"^(?P<path>(?:.*?\.)?(?:{'|'.join(STACKS)}))\.(?P<index>\d+)\.(?P<rest>.+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +182,15 @@ class Explained:
 
 
 def place_of(name: str) -> Place:
-    """Take a name apart."""
-    bare = WRAPPERS.sub("", name)
-    match = _NUMBERED.match(bare)
-    if match is None:
-        return Place("", -1, _words(bare))
-    return Place(match["path"], int(match["index"]), _words(match["rest"]), match["rest"])
+    """Take a name apart at the first number that follows what a list of blocks is called."""
+    bare = WRAPPERS.sub("", name) if any(word in name for word in _WRAPPED) else name
+    parts = bare.split(".")
+    for at in range(1, len(parts) - 1):
+        if parts[at].isdigit() and parts[at - 1] in STACKS:
+            rest = parts[at + 1 :]
+            words = tuple(word for word in rest if not word.isdigit())
+            return Place(".".join(parts[:at]), int(parts[at]), words, ".".join(rest))
+    return Place("", -1, _words(bare))
 
 
 def _words(path: str) -> tuple[str, ...]:
@@ -208,29 +212,35 @@ def explain(checkpoint: NamedTensors, *, extras: Iterable[str] = (), towers: boo
     towers
         Whether parts beside a language model are left out; a model of images alone is one itself.
     """
-    stacks: dict[str, dict[int, str]] = {}
-    parts: dict[str, set[str]] = {}
-    left_out, unexplained = [], []
-    known = frozenset(extras)
     config = checkpoint.config or {}
     # Wider than any matrix that could mix streams: a [4, 5] under `self_attn` is then no projection.
     is_wide = any(isinstance(config.get(key), int) and config[key] >= 4 * SMALLEST for key in WIDTH_KEYS)
+    return _sorted(tuple(checkpoint.tensors.values()), frozenset(extras), is_wide=is_wide, towers=towers)
+
+
+@lru_cache(maxsize=4)
+def _sorted(infos: tuple[TensorInfo, ...], extras: frozenset[str], *, is_wide: bool, towers: bool) -> Explained:
+    """Several layouts ask this of the same checkpoint, which may have a hundred thousand tensors."""
+    stacks: dict[str, dict[int, str]] = {}
+    parts: dict[str, set[str]] = {}
+    left_out, unexplained = [], []
     verdicts: dict[tuple[str, tuple[str, ...], str, int, bool], bool] = {}
-    for name, info in checkpoint.tensors.items():
-        place = place_of(name)
+    for info in infos:
+        place = place_of(info.name)
         path = place.stack.split(".") if place.stack else list(place.words)
         if (towers and not TOWERS.isdisjoint(path)) or not NEXT_TOKENS.isdisjoint(path):
-            left_out.append(name)
+            left_out.append(info.name)
             continue
         is_small = is_wide and len(info.shape) > 1 and max(info.shape) <= SMALLEST
         key = (place.stack, place.words, place.rest[:3], len(info.shape), is_small)
         if key not in verdicts:
-            verdicts[key] = _is_explained(place, info, known) and not (is_small and _is_own(place))
+            verdicts[key] = _is_explained(place, info, extras) and not (is_small and _is_own(place))
+            if place.stack:
+                parts.setdefault(place.stack, set()).add(_module(place.words))
         if not verdicts[key]:
             unexplained.append(info)
         if place.stack:
-            stacks.setdefault(place.stack, {}).setdefault(place.index, name)
-            parts.setdefault(place.stack, set()).add(_module(place.words))
+            stacks.setdefault(place.stack, {}).setdefault(place.index, info.name)
     return Explained(
         stacks=stacks,
         parts={stack: frozenset(found) for stack, found in parts.items()},
@@ -315,7 +325,15 @@ _BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 def blocks_of(explained: Explained) -> list[tuple[str, str]]:
     """Module path and first tensor of each block, in natural order."""
     names = (name for of_stack in explained.stacks.values() for name in of_stack.values())
-    found = {match["path"]: name for name in names if (match := _BLOCK.match(name)) is not None}
+    return numbered_blocks(names)
+
+
+def numbered_blocks(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Path up to the first number, and first name, of each numbered module, in natural order."""
+    found: dict[str, str] = {}
+    for name in names:
+        if (match := _BLOCK.match(name)) is not None:
+            found.setdefault(match["path"], name)
     return [(path, found[path]) for path in sorted(found, key=natural_key)]
 
 

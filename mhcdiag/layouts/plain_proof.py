@@ -146,5 +146,7 @@ def normalised_by(checkpoint: NamedTensors) -> str:
     for key, value in POST_NORM_FLAGS.items():
         if model not in POST_NORM_IGNORED and text.get(key) is value:
             return f"{key} = {value}"
+    if not any("output.LayerNorm" in name for name in checkpoint.tensors):
+        return ""
     parts = explain(checkpoint).parts.values()
     return "the names of BERT" if any(found >= POST_NORM_PARTS for found in parts) else ""

@@ -5,6 +5,7 @@ by the calls of the modules themselves, so that a site that runs three times in 
 micro-batches, or activations that are recomputed, do not count.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from torch.utils.hooks import RemovableHandle
 from mhcdiag.livemaps import LiveSite
 from mhcdiag.livemaps.interface import Hook, SiteCall
 from mhcdiag.livepasses.calls import Call, call_of, mark_of
+
+logger = logging.getLogger("mhcdiag")
 
 Keep = Callable[[SiteCall], Tensor | None]
 """Positions of the tokens of a call whose mappings are kept; None keeps all."""
@@ -91,9 +94,18 @@ class PassWatcher:
 
     def _around(self, module: nn.Module, name: str) -> list[RemovableHandle]:
         return [
-            module.register_forward_pre_hook(Hook(partial(self._enter, name))),
-            module.register_forward_hook(Hook(partial(self._leave, name))),
+            module.register_forward_pre_hook(Hook(partial(self._safely, self._enter, name))),
+            module.register_forward_hook(Hook(partial(self._safely, self._leave, name))),
         ]
+
+    def _safely(self, note: Callable[..., None], name: str, *seen: Any) -> None:
+        """Note what a module around sites does; where that fails, names alone say which sites share their streams."""
+        try:
+            note(name, *seen)
+        except Exception as error:  # noqa: BLE001 - whatever fails here must not end the user's training
+            for handle in self._handles.pop(name, []):
+                handle.remove()
+            logger.debug("what enters and leaves %s is not seen: %s", name, error)
 
     def _give_up(self, name: str, error: Exception) -> None:
         for handle in self._handles.pop(name, []):
@@ -148,7 +160,10 @@ class PassWatcher:
     def _leave(self, name: str, _module: nn.Module, _given: object, output: Any) -> None:
         if not self._armed or self._is_over or in_backward() or name not in self._running:
             return
-        self._note_exit(output)
+        try:
+            self._note_exit(output)
+        except Exception as error:  # noqa: BLE001 - outputs of other people's modules may be of any kind
+            logger.debug("what leaves %s is not seen: %s", name, error)
         del self._running[self._running.index(name) :]
         if not self._running and self._segments:
             self._segments[-1].is_whole = True
@@ -158,13 +173,12 @@ class PassWatcher:
         left = first_tensor(output)
         if last is None or left is None or left.numel() != last.numbers or left.is_meta:
             return
-        try:
-            with torch.no_grad():
-                last.exits.append(mark_of(left))
-                if self._first and last.x_out is None:
-                    last.x_out = last.streams_of(left)
-        except Exception:  # noqa: BLE001 - an output of a kind that has no such numbers is no stream
+        if left.layout is not torch.strided or not left.dtype.is_floating_point:
             return
+        with torch.no_grad():
+            last.exits.append(mark_of(left))
+            if self._first and last.x_out is None:
+                last.x_out = last.streams_of(left)
 
     def _inner(self, _module: nn.Module, _given: object, output: Any) -> None:
         """What a module inside of a block returned: the last one before the next site is its branch."""

@@ -28,8 +28,8 @@ SHARED = 1 / 3
 """Share of the variance that tokens have in common. Of 0.2, 0.33, 0.5 and 0.66 the first two came closest to the gains
 of real tokens in the runs that it was chosen on, and 0.33 was the less often too low (docs/inputs.md)."""
 CANDIDATES = 8
-"""Singular vectors that are tried as the common part: the leading one was best for two thirds of the checkpoints of
-those runs, one of the first three for nearly all."""
+"""Singular vectors that are tried as the common part: the leading one was best for three quarters of the checkpoints of
+those runs, one of the first three for all."""
 
 Array = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float64]]
 

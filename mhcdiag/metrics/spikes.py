@@ -17,7 +17,7 @@ EVERY = "*"
 NEAR = 3
 """Logged points within which an event of the baseline counts as the same."""
 
-_OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale"}
+_OWN_SERIES = {EventKind.GRADSPIKE: "grad_norm", EventKind.LOSS_SCALE: "loss_scale", EventKind.ISOLATED_NAN: EVERY}
 
 _WINDOWS = {"olmo2": 1000, "olmo_core": 128}
 """Points that a published score needs before it says anything."""
@@ -65,6 +65,16 @@ _KINDS = {
         "Number of times the fp16 loss scaler reached its minimum or gave up.",
         "None known; a halving alone is not counted.",
         "Gradients overflow fp16: train in bf16, or find what grows.",
+    ),
+    EventKind.RANK: _kind(
+        "Number of stretches in which one rank's loss is more than twice the median of at least three ranks.",
+        "Micro-batches of very unequal length or task.",
+        "Look at the data and the hardware of that rank.",
+    ),
+    EventKind.ISOLATED_NAN: _kind(
+        "Number of times one or two values in a row of another loss or norm than the main one were not finite.",
+        "Auxiliary losses over an empty set of tokens or boxes.",
+        "Find what divides by zero there; three in a row, or NaN to the end, count as `nan`.",
     ),
 }
 _NEW = Explanation(
@@ -135,11 +145,12 @@ def _count(kind: EventKind, log: LogResult, series: str, _question: Question) ->
     if missing and series != _OWN_SERIES[EventKind.LOSS_SCALE]:
         return Found(value=None, missing=missing)
     # A divergence that a resume ended is over; the default gate of `mhcdiag spikes` does not count it either.
-    return _counted(
+    counted = (
         event
         for event in _events(log, series)
         if event.kind is kind and not (kind is EventKind.DIVERGENCE and event.recovered is not None)
     )
+    return _counted(counted, log)
 
 
 def _new(log: LogResult, series: str, question: Question) -> Found:
@@ -152,7 +163,8 @@ def _new(log: LogResult, series: str, question: Question) -> Found:
         return Found(value=None, missing=missing)
     known = list(_events(before, series))
     near = NEAR * _interval(log)
-    return _counted(event for event in _events(log, series) if not any(_same(event, old, near=near) for old in known))
+    new = (event for event in _events(log, series) if not any(_same(event, old, near=near) for old in known))
+    return _counted(new, log)
 
 
 def _score(rule: str, log: LogResult, series: str, question: Question) -> Found:
@@ -195,12 +207,14 @@ def _events(log: LogResult, series: str) -> Iterator[Event]:
     return (event for one in _chosen(log, series) for event in one.events)
 
 
-def _counted(events: Iterable[Event]) -> Found:
+def _counted(events: Iterable[Event], log: LogResult) -> Found:
     found = list(events)
     if not found:
         return Found(value=0.0)
     first = step(found[0].start)
     text = f"step {first:,}" if first is not None else "step unknown"
+    if log.numbering == "record":  # there is no line to point at
+        return Found(value=float(len(found)), place=ValuePlace(text=f"{text}, record {found[0].line:,}", line=None))
     return Found(value=float(len(found)), place=ValuePlace(text=text, line=found[0].line))
 
 

@@ -20,6 +20,8 @@ KIND_COLOURS = {
     EventKind.NAN: RED,
     EventKind.DIVERGENCE: "#D55E00",
     EventKind.LOSS_SCALE: "#000000",
+    EventKind.RANK: "#8B4513",
+    EventKind.ISOLATED_NAN: "#B22222",
     EventKind.SHIFT: "#CC79A7",
     EventKind.SPIKE: "#E69F00",
     EventKind.BLIP: "#56B4E9",

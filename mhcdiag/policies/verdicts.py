@@ -96,7 +96,7 @@ LEAST_POINTS = 10
 """Losses without which nothing was checked."""
 
 MOST_UNREADABLE = 0.2
-"""Share of the lines with the key of the loss that may give neither number nor NaN."""
+"""Share of the lines with the key of the loss that may give neither number nor NaN, or be left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,8 +177,8 @@ def _count_limits(result: LogResult, gate: SpikeGate) -> Iterator[Limit]:
 
 
 def mostly_unreadable(result: LogResult) -> bool:
-    """Say whether so many loss lines give neither a number nor NaN that nothing can be said of the log."""
-    return result.unreadable_lines > MOST_UNREADABLE * result.loss_lines
+    """Say whether so many loss lines give no point that nothing can be said of the log."""
+    return result.unreadable_lines + result.ignored_lines > MOST_UNREADABLE * result.loss_lines
 
 
 def _doubt_of_log(result: LogResult, gate: SpikeGate) -> str:
@@ -188,8 +188,11 @@ def _doubt_of_log(result: LogResult, gate: SpikeGate) -> str:
     if points < LEAST_POINTS:
         return f"{points} loss points are too few to judge: at least {LEAST_POINTS} are needed"
     if mostly_unreadable(result):
-        share = 100 * result.unreadable_lines / result.loss_lines
-        return f"{share:.0f} % of the lines with a loss give no number: is the format {result.format} right?"
+        share = 100 * (result.unreadable_lines + result.ignored_lines) / result.loss_lines
+        what = "point" if result.ignored_lines else "number"
+        return f"{share:.0f} % of the lines with a loss give no {what}: is the format {result.format} right?"
+    if result.doubt:
+        return f"{result.doubt}: name what to judge with --loss-key and --step-key"
     loss = result.series.get("loss")
     if gate.max_spike_score is not None and loss is not None and math.isnan(loss.spike_score.olmo_core):
         return "no run is long enough for a spike score (128 points)"

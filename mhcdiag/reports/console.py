@@ -78,6 +78,8 @@ MARKS = {
     EventKind.NAN: "N",
     EventKind.DIVERGENCE: "D",
     EventKind.LOSS_SCALE: "L",
+    EventKind.RANK: "R",
+    EventKind.ISOLATED_NAN: "n",
     EventKind.SHIFT: "S",
     EventKind.SPIKE: "^",
     EventKind.GRADSPIKE: "g",

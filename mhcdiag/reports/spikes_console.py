@@ -31,6 +31,8 @@ KIND_STYLES = {
     EventKind.NAN: "bold red",
     EventKind.DIVERGENCE: "bold red",
     EventKind.LOSS_SCALE: "bold red",
+    EventKind.RANK: "yellow",
+    EventKind.ISOLATED_NAN: "yellow",
     EventKind.SHIFT: "yellow",
     EventKind.SPIKE: "yellow",
     EventKind.GRADSPIKE: "cyan",
@@ -40,8 +42,8 @@ KIND_STYLES = {
 MOST_EVENTS = 30
 """Events of one log that are shown; the rest is counted, and stands in JSON and CSV."""
 
-Context = Mapping[int, Sequence[tuple[int, str]]]
-"""Raw lines around an event by the event's line."""
+Context = Mapping[tuple[int, float], Sequence[tuple[int, str]]]
+"""Raw lines, or records, around an event by its line and its first step."""
 
 
 def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Context | None = None) -> RenderableType:
@@ -61,7 +63,7 @@ def log_report(log: JudgedLog, *, width: int, unicode: bool = True, context: Con
     result = log.result
     parts: list[RenderableType] = [Text(printable(result.path), style="bold"), indented(_log_facts(result))]
     for name, series in result.series.items():
-        if name != "loss_scale":
+        if series.curve.step or name == "loss":  # the others have events only
             parts += [
                 Text(),
                 *_series(name, series, width=width - 4, blocks=BLOCKS if unicode else ASCII_BLOCKS),
@@ -102,6 +104,7 @@ def report_end(report: SpikesReport) -> list[Text]:
 def _log_facts(result: LogResult) -> Table:
     table = Table.grid(padding=(0, 2))
     unreadable = f", {result.unreadable_lines:,} unreadable" if result.unreadable_lines else ""
+    unreadable += f", {result.ignored_lines:,} left out" if result.ignored_lines else ""
     table.add_row("format", f"{result.format}, {result.lines:,} lines{unreadable}")
     runs = ", ".join(f"{step_text(run.first_step)} to {step_text(run.last_step)}" for run in result.runs[:4])
     more = f" and {len(result.runs) - 4} more" if len(result.runs) > 4 else ""
@@ -139,7 +142,7 @@ def _events(result: LogResult, context: Context) -> list[RenderableType]:
         parts = []
         for pair in shown:
             parts.append(indented(_table([pair], result)))
-            parts += [_raw(number, text, pair[1]) for number, text in context.get(pair[1].line, ())]
+            parts += [_raw(number, text, pair[1]) for number, text in context.get((pair[1].line, pair[1].start), ())]
     parts += [
         indented(Text(f"{event.kind} of {printable(name)} at {step_text(event.start)}: {detail}"))
         for name, event in shown
@@ -155,7 +158,7 @@ def _table(pairs: Sequence[tuple[str, Event]], result: LogResult) -> Table:
     several = len(result.runs) > 1
     for column in ("event", "series", *(("run",) if several else ())):
         table.add_column(column, no_wrap=True)
-    for column in ("line", "steps", "peak", "from", "z"):
+    for column in (result.numbering, "steps", "peak", "from", "z"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("then", no_wrap=True)
     for name, event in pairs:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mhcdiag.results.judged import Unreadable
 from mhcdiag.results.presented import Brief, Presented, figure_of
@@ -30,6 +30,10 @@ class EventKind(StrEnum):
     """Any excursion of the gradient norm."""
     LOSS_SCALE = "loss_scale"
     """The fp16 loss scaler reached its minimum or gave up."""
+    RANK = "rank"
+    """One rank's loss is more than twice the median of the ranks."""
+    ISOLATED_NAN = "isolated_nan"
+    """One or two values of another loss or norm than the main one are not finite, and the next one is."""
 
 
 SHORT = "short: spikes not judged"
@@ -39,6 +43,8 @@ KINDS_BY_SEVERITY = (
     EventKind.NAN,
     EventKind.DIVERGENCE,
     EventKind.LOSS_SCALE,
+    EventKind.RANK,
+    EventKind.ISOLATED_NAN,
     EventKind.SHIFT,
     EventKind.SPIKE,
     EventKind.BLIP,
@@ -173,6 +179,16 @@ class LogResult(Presented):
     """Judged series by name; the main loss is `loss`."""
     notes: tuple[str, ...]
     """What was dropped, assumed or is worth knowing: one clause each."""
+    merged_records: int = 0
+    """Records with a loss that are no point of their own: copies, ranks and micro-batches of one step."""
+    replaced_records: int = 0
+    """Points that a resume wrote again; judged, and not counted in `runs`."""
+    ignored_lines: int = 0
+    """Lines with a loss that make no record; the notes say why."""
+    doubt: str = ""
+    """What in the log speaks against how its first lines were read; such a log cannot pass."""
+    numbering: Literal["line", "record"] = "line"
+    """What `line` of its events counts: lines, or records where the format has no lines."""
 
     def plot(self, *, log_scale: bool = False) -> "Figure":
         """Draw each series with its events, as `mhcdiag spikes --plot` does."""

@@ -3,7 +3,8 @@
 from mhcdiag.runlogs.folders import iter_logs, read_log, several_logs
 from mhcdiag.runlogs.following import LineReader
 from mhcdiag.runlogs.formats import FORMATS
-from mhcdiag.runlogs.interface import Entry, Keys, LogTable, Row, Run, ScalerEvent
+from mhcdiag.runlogs.interface import Keys
+from mhcdiag.runlogs.log_table import Entry, LogTable, Restart, Row, Run, ScalerEvent
 from mhcdiag.runlogs.names import CANONICAL
 from mhcdiag.runlogs.runs import split_runs
 
@@ -14,6 +15,7 @@ __all__ = [
     "Keys",
     "LineReader",
     "LogTable",
+    "Restart",
     "Row",
     "Run",
     "ScalerEvent",

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.runlogs.interface import LogRecord, ScalerEvent
+from mhcdiag.runlogs.interface import LogRecord
+from mhcdiag.runlogs.log_table import ScalerEvent
 from mhcdiag.runlogs.names import STEPS, canonical_rank, plain
 
 MOST_SERIES = 1000
@@ -68,6 +69,12 @@ class TableBuilder:
         """What the reader wants to tell."""
         self.events: list[ScalerEvent] = []
         """Messages found between the records."""
+        self.event_rows: list[int] = []
+        """For each message, how many rows stand before it."""
+        self.copies = array("q")
+        """For each line that repeats the one before it, the row of that one."""
+        self.ignored: dict[str, int] = {}
+        """Lines that carry a loss and make no row, by reason."""
 
     @property
     def rows(self) -> int:
@@ -86,8 +93,11 @@ class TableBuilder:
         """
         # A record without a single number (a line whose loss is damaged) is counted and makes no row.
         self.garbled += record.garbled
+        if record.ignored:
+            self.ignored[record.ignored] = self.ignored.get(record.ignored, 0) + 1
         if not record.values:
             return
+        rank = rank if record.rank is None else record.rank
         if record.label and len(self.labels) < MOST_LABELS:
             self.labels.add(record.label)
             self.labelled += 1
@@ -107,6 +117,16 @@ class TableBuilder:
             self.counts[name] += 1
             if not math.isfinite(value):
                 self.strange.setdefault(name, array("q")).append(row)
+
+    def add_message(self, event: ScalerEvent) -> None:
+        """Append a message that stands behind the records so far."""
+        self.events.append(event)
+        self.event_rows.append(self.rows)
+
+    def add_copy(self) -> None:
+        """Count a line that repeats the line of the last record."""
+        if self.rows:
+            self.copies.append(self.rows - 1)
 
     def add_block(self, lines: Sequence[int], columns: Mapping[str, array[float]]) -> None:
         """Append many records that carry the same series, all values finite (see `RecordTable`)."""

@@ -10,7 +10,8 @@ from typing import Literal
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.eventfiles import separate_runs
-from mhcdiag.runlogs.interface import Keys, LogTable
+from mhcdiag.runlogs.interface import Keys
+from mhcdiag.runlogs.log_table import LogTable
 from mhcdiag.runlogs.reading import read_source
 from mhcdiag.runlogs.recognition import is_log
 from mhcdiag.runlogs.sources import LogSource, open_source

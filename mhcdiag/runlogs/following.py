@@ -1,32 +1,34 @@
-"""A log that still grows: bytes in, rows out, in constant memory and whatever the split of the bytes."""
+"""A log that still grows: bytes in, rows out, in bounded memory and whatever the split of the bytes."""
 
 import math
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.detection import HEAD_LINES, best_text_format, named_format
+from mhcdiag.runlogs.choice import Evidence, Names, is_rival
+from mhcdiag.runlogs.detection import HEAD_LINES, named_format
 from mhcdiag.runlogs.formats import FORMATS, TEXT_FORMATS
-from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
-from mhcdiag.runlogs.interface import Entry, Keys, LogRecord, Row, ScalerEvent, TextFormat
+from mhcdiag.runlogs.formats.any_text import REGEX
+from mhcdiag.runlogs.interface import Keys, TextFormat
 from mhcdiag.runlogs.lines import Lines, LineSplitter
-from mhcdiag.runlogs.names import bind_names, other_name, step_name
+from mhcdiag.runlogs.log_table import Entry, Restart, Row, ScalerEvent, Writers
 from mhcdiag.runlogs.nanrules import NanRules
+from mhcdiag.runlogs.opening import Opened, Opening, lines_of
+from mhcdiag.runlogs.steps import StepCount
 from mhcdiag.runlogs.textpass import TextItem, TextPass
 
-# Lines after which the format is looked for again, about twice as many each time: looking at every line would cost as
-# much as the square of their number.
+# Lines after which the first lines are looked at again, about twice as many each time: looking at every line would cost
+# as much as the square of their number.
 _LOOKS = (12, 25, 50, 100, 200, 400, 800, 1600, HEAD_LINES)
-
-_SURE = 32
-"""Score from which no more lines are waited for: eight records with a loss."""
 
 
 class LineReader:
     """Reads a text log piece by piece.
 
-    The format is recognised on the first 2,000 lines at most, earlier if it is clear. A log that has
-    evaluation losses only gives rows with `eval_loss` and none with `loss`: whether a training loss will
-    follow cannot be known.
+    Rows are given as soon as the first lines show how to read them. More lines may show that it was otherwise, up to
+    the first 2,000 or the end of a shorter log: then `Restart` is given, and all rows again, so that the rows after the
+    last `Restart` are those of the log read whole.
 
     Parameters
     ----------
@@ -53,31 +55,70 @@ class LineReader:
         regex: str | None = None,
     ) -> None:
         self.path = path
-        self.notes: list[str] = []
-        """What was dropped or assumed so far."""
-        self.loss_lines = 0
-        """Lines that carry the key of the loss."""
-        self.unreadable_lines = 0
-        """Of these, lines that give neither a number nor a NaN."""
-        self.source_names: dict[str, str] = {}
-        """Canonical name -> name in the log, for the names met so far."""
         self._keys = Keys(loss=loss_key, step=step_key, regex=regex)
         self._splitter = LineSplitter()
-        self._waiting: list[tuple[int, bytes]] = []
         self._rows: RowMaker | None = None
-        self._format: TextFormat | None = None
+        self._opened: Opened | None = None
+        named = None
         if regex is not None or log_format is not None:
-            self._start(_text_format(path, "regex" if regex is not None else str(log_format)))
+            named = _text_format(path, "regex" if regex is not None else str(log_format))
+        self._opening: Opening | None = Opening(self._keys, named)
+        self._looked = 0
 
     @property
     def format(self) -> str | None:
         """Name of the format; None while it is not known."""
-        return self._format.name if self._format is not None else None
+        return self._opened.format.name if self._opened is not None else None
 
     @property
     def lines(self) -> int:
         """Lines that have ended so far."""
         return self._splitter.count
+
+    @property
+    def notes(self) -> list[str]:
+        """What was dropped or assumed so far."""
+        return [] if self._rows is None else self._rows.notes()
+
+    @property
+    def loss_lines(self) -> int:
+        """Lines that carry the key of the loss."""
+        return 0 if self._rows is None else self._rows.loss_lines
+
+    @property
+    def unreadable_lines(self) -> int:
+        """Of these, lines that give neither a number nor a NaN."""
+        return 0 if self._rows is None else self._rows.garbled
+
+    @property
+    def copied(self) -> int:
+        """Of these, lines that repeat the line before them."""
+        return 0 if self._rows is None else self._rows.copied
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Of these, lines that make no row, by reason."""
+        return {} if self._rows is None else self._rows.ignored
+
+    @property
+    def source_names(self) -> dict[str, str]:
+        """Canonical name -> name in the log, for the names met so far."""
+        return {} if self._rows is None else self._rows.names.sources()
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether the first lines name a loss; in a log without one all records move the run."""
+        return self._opened is None or "loss" in self._opened.choice.names.values()
+
+    @property
+    def writers(self) -> Writers:
+        """How many records the log has of each step."""
+        return Writers() if self._opened is None else self._opened.choice.writers
+
+    @property
+    def doubt(self) -> str:
+        """What in the log speaks against what its first lines showed; empty: nothing."""
+        return "" if self._rows is None else self._rows.evidence.doubt()
 
     def feed(self, data: bytes) -> list[Entry]:
         """Take the next bytes, cut anywhere; return the rows and messages that are complete now."""
@@ -93,53 +134,49 @@ class LineReader:
         """
         last = self._splitter.finish()
         entries: list[Entry] = []
-        if self._rows is None:
-            self._waiting.extend(zip(last.numbers, last.texts, strict=True))
-            last = Lines(numbers=(), texts=[])
-            entries = self._look(len(self._waiting), final=True)
+        if self._opening is not None:
+            self._opening.take(last)
+            entries = self._look(final=True, without=len(last.texts))
         if self._rows is None:
             raise LogError(self.path, found="no training records", expected="lines that name a loss")
-        entries.extend(self._counted(self._rows.finish(last)))
-        self.notes.extend(self._rows.text.notes)
+        entries.extend(self._rows.finish(last))
         return entries
-
-    def _start(self, log_format: TextFormat) -> None:
-        self._format = log_format
-        self._rows = RowMaker(log_format, self._keys)
 
     def _take(self, lines: Lines) -> list[Entry]:
-        if self._rows is not None:
-            return self._counted(self._rows.feed(lines))
         entries: list[Entry] = []
-        for number, text in zip(lines.numbers, lines.texts, strict=True):
+        while self._opening is not None and lines.texts:
+            before = len(self._opening.texts)
+            taken, lines = lines, self._opening.take(lines)
             if self._rows is not None:
-                entries.extend(self._counted(self._rows.feed(Lines(numbers=(number,), texts=[text]))))
-                continue
-            self._waiting.append((number, text))
-            if len(self._waiting) in _LOOKS:
-                entries.extend(self._look(len(self._waiting), final=False))
+                count = len(taken.texts) - len(lines.texts)
+                entries.extend(self._rows.feed(Lines(numbers=taken.numbers[:count], texts=taken.texts[:count])))
+            seen = len(self._opening.texts)
+            looks = (1, 2, 4, 8, *_LOOKS) if self._opening.given else _LOOKS
+            if self._opening.full or any(before < look <= seen for look in looks):
+                entries.extend(self._look(final=False))
+        if self._rows is not None and lines.texts:
+            entries.extend(self._rows.feed(lines))
         return entries
 
-    def _look(self, seen: int, *, final: bool) -> list[Entry]:
-        texts = [text for _, text in self._waiting]
-        choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [texts], self._keys)
-        full = final or seen >= _LOOKS[-1]
-        # Before the head is full, one record that some format happens to read decides nothing.
-        if choice is None or (not full and choice.score < _SURE):
-            if full:
-                self._waiting.clear()  # nothing there: look at the next lines, as a whole file is sampled
+    def _look(self, *, final: bool, without: int = 0) -> list[Entry]:
+        """Look at the first lines, as many as there are; give their rows if they are to be read otherwise."""
+        assert self._opening is not None
+        opening, full = self._opening, self._opening.full
+        opened = opening.look(final=final)
+        if full and opened is not None:
+            self._opening = None  # nothing that comes later changes how the log is read
+        if opened is None:
             return []
-        self._start(choice.format)
+        before, self._opened = self._opened, opened
+        if self._rows is not None and before is not None and opened.same_as(before):
+            self._rows.chosen(opened)
+            return []
         # What was looked at is read now, as the first lines of the log; nothing is lost by the wait.
-        waiting, self._waiting = self._waiting, []
-        return self._take(Lines(numbers=[number for number, _ in waiting], texts=texts))
-
-    def _counted(self, entries: Iterable[Entry]) -> list[Entry]:
-        found = list(entries)
-        assert self._rows is not None
-        self.source_names = self._rows.names
-        self.loss_lines, self.unreadable_lines = self._rows.loss_lines, self._rows.garbled
-        return found
+        entries: list[Entry] = [Restart()] if self._rows is not None else []
+        self._rows = RowMaker(opened, self._keys)
+        count = len(opening.texts) - without
+        entries.extend(self._rows.feed(Lines(numbers=opening.numbers[:count], texts=opening.texts[:count])))
+        return entries
 
 
 def _text_format(path: str, name: str) -> TextFormat:
@@ -157,114 +194,99 @@ class RowMaker:
 
     Parameters
     ----------
-    log_format
-        Of the log.
+    opened
+        What the first lines decided.
     keys
         Names that the user gave.
     """
 
-    def __init__(self, log_format: TextFormat, keys: Keys) -> None:
-        self.text = TextPass(log_format.parser(keys))
-        """The pass over the lines."""
-        self.names: dict[str, str] = {}
-        """Canonical name -> name in the log."""
+    def __init__(self, opened: Opened, keys: Keys) -> None:
+        self.names = Names(opened.choice, keys, opened.format.preferred)
+        """What the series are called here."""
+        self.evidence = Evidence(opened.choice)
+        """What speaks against the choice."""
         self.garbled = 0
         """Lines with the key of the loss and no value."""
-        self.loss_lines = 0
+        self.ignored: dict[str, int] = {}
+        """Lines that carry a loss and make no row, by reason."""
+        self.copied = 0
+        """Lines with a loss that repeat the line before them."""
+        self.losses = 0
+        """Rows with a loss."""
+        self._opened = opened
+        self._text = TextPass(opened.parser(keys), lines_of(opened.format))
+        self._rules = NanRules(opened.format.nan_family)
+        self._count = StepCount()
+        self._number = 0
+        self._has_loss = False
+
+    @property
+    def loss_lines(self) -> int:
         """Lines with the key of the loss."""
-        self._format = log_format
-        self._keys = keys
-        self._rules = NanRules(log_format.nan_family)
-        self._ours: dict[str, str] = {}
-        self._steps = _StepKeeper(keys)
+        return self.losses + self.garbled + self.copied + sum(self.ignored.values())
+
+    def notes(self) -> list[str]:
+        """Return what was dropped or assumed so far."""
+        return [*self._text.notes, *self._opened.choice.notes, *self._count.notes(), *self._rules.notes(self.losses)]
+
+    def chosen(self, opened: Opened) -> None:
+        """Take the same decision again, made on more lines."""
+        self._opened = opened
+        self.evidence.chosen(opened.choice)
 
     def feed(self, lines: Lines) -> Iterator[Entry]:
         """Yield the rows and messages of some whole lines, in the order of the log."""
-        for found in self.text.feed(lines):
+        for found in self._text.feed(lines):
             yield from self._entry(found)
 
     def finish(self, lines: Lines) -> Iterator[Entry]:
         """Yield what was open at the end, with the last line if it has no end."""
-        for found in self.text.finish(lines):
+        for found in self._text.finish(lines):
             yield from self._entry(found)
 
-    def _entry(self, found: TextItem) -> Iterator[Entry]:
-        if isinstance(found.item, ScalerEvent):
-            yield found.item
-            return
+    def _entry(self, found: TextItem) -> Iterable[Entry]:
         record = found.item
+        if isinstance(record, ScalerEvent):
+            return [record]
+        if found.is_copy:
+            self.copied += self._has_loss
+            return []
         self.garbled += record.garbled
-        self.loss_lines += record.garbled
+        if record.ignored:
+            self.ignored[record.ignored] = self.ignored.get(record.ignored, 0) + 1
         if not record.values:
-            return
-        step = self._steps.take(record)
-        values = {self._name(name, record): value for name, value in record.values.items()}
-        values.pop("", None)
+            return []
+        choice = self._opened.choice
+        step, missing = self._step(record.step, record.values, record.total_steps)
+        rank = found.rank if record.rank is None else record.rank
+        values: dict[str, float] = {}
+        for name, value in record.values.items():
+            if name == choice.rank:
+                rank = int(value) if math.isfinite(value) else rank
+            elif name != choice.step:
+                values[self.names.of(name)] = value
         judged = self._rules.judge(values)
-        self.loss_lines += "loss" in judged.values
-        yield Row(
+        self._has_loss = "loss" in judged.values
+        self.losses += self._has_loss
+        rival = any(is_rival(name) for name in judged.values)
+        self.evidence.feed(np.array([self._has_loss]), np.array([rival]), np.array([missing]))
+        row = Row(
             line=record.line,
             step=step,
             values=judged.values,
             nan=judged.nan,
-            rank=found.rank,
+            rank=rank,
             total_steps=math.nan if record.total_steps is None else record.total_steps,
         )
+        return [row]
 
-    def _name(self, name: str, record: LogRecord) -> str:
-        if name == self._steps.name:
-            return ""
-        # The whole log would tell which of two losses comes more often (`bind_names`); here the first that comes has
-        # the name, and a second candidate keeps its own.
-        if name not in self._ours:
-            counts = {one: 1 for one in record.values if one != self._steps.name}
-            chosen = bind_names(counts, preferred=self._format.preferred, loss_key=self._keys.loss)
-            for canonical, source in chosen.items():
-                if source not in self._ours:
-                    taken = canonical in self.names or (canonical == "loss" and self._foreign(source))
-                    self._ours[source] = other_name(source) if taken else canonical
-                    self.names.setdefault(canonical, source) if not taken else None
-            self._ours.setdefault(name, other_name(name))
-        return self._ours[name]
-
-    def _foreign(self, source: str) -> bool:
-        # Records without the loss that the user named must not give another one in its place.
-        return self._keys.loss is not None and source != self._keys.loss
-
-
-class _StepKeeper:
-    """The step of each row while the log grows, by the rules of `steps`."""
-
-    def __init__(self, keys: Keys) -> None:
-        self.name = keys.step
-        self._rows = 0
-        self._last = -1.0
-        self._increase = 1.0
-        self._epoch = math.nan
-        self._offset = 0.0
-        self._raw = math.nan
-
-    def take(self, record: LogRecord) -> float:
-        """Return the step of the next record."""
-        if record.step is None and self.name is None:
-            self.name = step_name(record.values)
-        raw = record.step
-        if self.name is not None and self.name in record.values:
-            raw = record.values[self.name]
-        if raw is None or not math.isfinite(raw):
-            # As `steps.fill_steps` does it for a whole log.
-            step = self._last + max(self._increase, 1.0) if self._rows else 0.0
-        else:
-            step = raw + self._offset_of(record, raw)
-        self._increase = step - self._last if self._rows else 1.0
-        self._last, self._rows = step, self._rows + 1
-        return step
-
-    def _offset_of(self, record: LogRecord, raw: float) -> float:
-        epoch = next((value for name, value in record.values.items() if name.lower() in {"epoch", "ep"}), None)
-        # A run that dies may log a NaN for every number, its epoch among them.
-        if epoch is not None and math.isfinite(epoch) and epoch == math.floor(epoch):
-            if epoch > self._epoch and raw < self._raw:
-                self._offset += self._raw + (raw == 0)
-            self._epoch, self._raw = epoch, raw
-        return self._offset
+    def _step(self, given: float | None, values: dict[str, float], total: float | None) -> tuple[float, bool]:
+        """Return the step of the next record, and whether it has none of its own."""
+        choice = self._opened.choice
+        if choice.numbered:
+            self._number += 1
+            return self._number - 1.0, False
+        raw = given if choice.step is None else values.get(choice.step)
+        missing = raw is None or not math.isfinite(raw)
+        epoch = math.nan if choice.epoch is None else values.get(choice.epoch, math.nan)
+        return self._count.take(raw, epoch=epoch, total=math.nan if total is None else total), missing

@@ -204,7 +204,7 @@ _VALUE = rf"({NUMBER}(?:[KMGBT%](?![\w])|[a-zµ%][\w/%]*)?)(?![\w]|\.\d|:\d|-\d)
 _SPACED = re.compile(rf"(?<![\w./@()%\-])({_KEY})\s*[:=]\s*{_VALUE}")
 # "loss is 3.1" (MindSpore and its readers) names a loss like "loss 3.1"; "loss was 3.1" is prose.
 _LOOSE = re.compile(rf"(?<![\w/.:])({_KEY}(?: {_KEY}){{0,2}}?)[\"']?(?:\s*[:=]\s*|\s+(?:is\s+)?)[\"']?{_VALUE}")
-_PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|nan\b|inf\b))(.*)$")
+_PIECE = re.compile(r"\s*([^:=]*?[^:=\s])(?:\s*[:=]\s*(?=\S)|\s+(?=[-+.\d]|(?i:nan|inf(?:inity)?)\b))(.*)$")
 _QUOTED = re.compile(r"['\"]([\w /.@()-]+)['\"]:\s*('[^']*'|\"[^\"]*\"|[^,'\"{}\[\]\s]+)")
 # Numbers as libraries print them: `[0.73]`, `[2.046/2.046]`, `tensor(0.73, device='cuda:0')`, `np.float64(nan)`.
 _WRAPPED = re.compile(

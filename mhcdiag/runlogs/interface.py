@@ -22,117 +22,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.errors import LogError
 from mhcdiag.runlogs.sources import LogSource
-
-ScalerKind = Literal["overflow", "minimum", "nan"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScalerEvent:
-    """A line of plain text that reports trouble of the fp16 loss scaler, or a NaN the code has found."""
-
-    line: int
-    """1-based line of the message."""
-    step: float
-    """The step in the message, else the last step logged before it; NaN when there is none."""
-    kind: ScalerKind
-    """`overflow`: one skipped step; `minimum`: the scaler gave up; `nan`: the code found a NaN loss."""
-    loss_scale: float
-    """The new loss scale the message names; NaN when it names none."""
-    text: str
-    """The message, cut to 200 characters."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One record of a log that is read while it grows."""
-
-    line: int
-    """1-based line (the record's first line, where a record has several)."""
-    step: float
-    """The log's own step; the index of the record when the log has none."""
-    values: dict[str, float]
-    """Series of this record by name, canonical names where there are; what was not logged is missing."""
-    nan: frozenset[str]
-    """Series whose value was recorded and is not finite, or left out because it was NaN: events."""
-    rank: int | None = None
-    """Rank of the writer, where the line has a prefix that tells it."""
-    total_steps: float = float("nan")
-    """Planned number of steps, where the line tells it ("step 12/5000")."""
-
-
-Entry = Row | ScalerEvent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class LogTable:
-    """One log as columns of equal length; row i of every column belongs to one record of the log."""
-
-    path: str
-    """The log as the user named it; `-` for standard input."""
-    format: str
-    """Name of the format that read it."""
-    step: NDArray[np.int64] | NDArray[np.float64]
-    """The log's own step of each row (float64 only if one is fractional), else the index of the record."""
-    line: NDArray[np.int64]
-    """1-based line of each row; the 1-based number of the record in a format that has no lines."""
-    columns: dict[str, NDArray[np.float64]]
-    """Series by name, canonical names first. NaN: not logged in this record, or an event (see `nan_rows`)."""
-    source_names: dict[str, str]
-    """Canonical name -> the name in the log."""
-    nan_rows: dict[str, NDArray[np.bool_]]
-    """For series with at least one: rows whose value is a NaN or infinity that the run produced."""
-    total_steps: NDArray[np.float64] | None
-    """Planned number of steps each record names ("step 12/5000"), NaN where it names none; None: never."""
-    rank: NDArray[np.int64] | None
-    """Rank of each row's writer, -1 where it is not known; None: never."""
-    lines: int
-    """Lines of the log (records, in a format that has no lines)."""
-    loss_lines: int
-    """Lines that carry the key of the loss."""
-    unreadable_lines: int
-    """Of these, lines that give neither a number nor a NaN."""
-    notes: tuple[str, ...] = ()
-    """What was dropped, assumed or repaired: one clause each, ready to print."""
-    scaler_events: tuple[ScalerEvent, ...] = ()
-    """Messages of the loss scaler and NaN messages, in order of lines; that of several ranks once."""
-
-    def require(self, series: str = "loss") -> NDArray[np.float64]:
-        """Return a series by its name in `columns`.
-
-        Raises
-        ------
-        LogError
-            There is none; names those there are.
-        """
-        if series in self.columns:
-            return self.columns[series]
-        have = ", ".join(list(self.columns)[:8]) or "no numeric series"
-        raise LogError(
-            self.path,
-            found=f"no series '{series}' (format {self.format}; it has {have})",
-            expected="a training or evaluation loss" if series == "loss" else "one of the series named",
-            hint="name one with --loss-key or --series; --list-series shows all",
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Run:
-    """One training run inside a log: its rows in the order of its steps; no loss counts twice."""
-
-    rows: NDArray[np.int64]
-    """Indices into the table's rows: those that count, in order of steps."""
-    replaced: NDArray[np.int64]
-    """Indices of rows that a resume wrote again (the last copy counts), in order of lines."""
-    first_step: float
-    """Smallest step of the run."""
-    last_step: float
-    """Largest step of the run."""
-    points: int
-    """Number of rows that count and carry the loss (any series, when the table has no loss)."""
-    notes: tuple[str, ...] = ()
-    """What the user should know: "resumed at 9,800 from 10,400"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,6 +51,10 @@ class LogRecord:
     """Planned number of steps ("step 12/5000")."""
     garbled: bool = False
     """The line carries the key of the loss, and neither a number nor a NaN behind it."""
+    ignored: str = ""
+    """Why a line that carries a loss makes no record; empty where it does."""
+    rank: int | None = None
+    """Rank of the writer, where the line itself names it."""
     label: str = ""
     """Texts that say what the record is of (`records.label_of`)."""
 
@@ -308,6 +202,8 @@ class LineFormat:
     """Canonical name -> names in the log, best first."""
     nan_family: NanFamily = "plain"
     """How this format hides or invents NaN."""
+    settled: Callable[[Keys, Sequence[str]], Callable[[Keys], LineParser]] | None = None
+    """Takes the first lines of a log and gives what `parser` is for it, equal for equal decisions."""
     belongs: Callable[[str], bool] = _none_of_them
     """Says whether a line is one of the format's own (`detection.OwnsLines`)."""
 

@@ -12,12 +12,19 @@ _OTHER = re.compile(r"[^a-z0-9]+")
 _EVAL = frozenset({"eval", "evaluation", "val", "valid", "validation", "test", "dev", "tel", "predict", "heldout"})
 # "loss_scale" is the fp16 scaler's, and "min_loss" a summary.
 _NOT_A_LOSS = frozenset({"scale", "scaler", "scaling", "min", "max", "best", "std", "var", "weight", "coef", "coeff"})
-# Parts of a loss: auxiliary terms of mixtures of experts, multi-token prediction, the critic of PPO. Each is the loss
-# only where there is no other.
+# Parts of a loss: auxiliary terms of mixtures of experts, multi-token prediction, the critic and the entropy of PPO
+# (verl), the terms of detectors (YOLO, TF object detection) and of transducers (icefall). Each is the loss only where
+# there is no other.
 _PART = frozenset({
-    "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "kl", "unsuper", "cri", "critic",
-    "value", "ema", "avg", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
+    "aux", "balance", "balancing", "z", "zloss", "mtp", "router", "reg", "regularization", "kl", "unsuper", "cri",
+    "critic", "value", "vf", "entropy", "extra", "router_z", "last", "epoch", "per", "predict", "moe", "load",
+    "cls", "classification", "classifier", "box", "bbox", "obj", "objectness", "dfl", "localization", "giou", "iou",
+    "mask", "rpn", "ctc", "att", "simple", "pruned", "commit", "commitment",
 })  # fmt: skip
+# A mean over what went before hides a step behind its neighbours: `step_loss` is judged before `average_loss`, and
+# icefall's `loss` before its `tot_loss`.
+_AVERAGED = frozenset({"average", "averaged", "avg", "avr", "ema", "mean", "running", "smooth", "smoothed", "tot"})
+_TOTAL, _OF_STEP = frozenset({"total", "overall"}), frozenset({"step", "batch", "iter"})
 _LOSSES = (
     "loss", "train_loss", "training_loss", "lm_loss", "train_lm_loss", "train_cross_entropy_loss",
     "metrics_train_language_cross_entropy", "cross_entropy_loss", "reduced_train_loss", "train_loss_step",
@@ -29,7 +36,12 @@ _NORMS = (
     "optim_total_grad_norm", "train_grad_norm", "train_gnorm", "l2_norm_grad_global", "norm", "grad",
 )  # fmt: skip
 # Norms of single layers, and the threshold of clipping, are not the norm of the gradient.
-_NOT_THE_NORM = frozenset({"layer", "layers", "max", "min", "clip", "clipped", "std", "embed", "block", "blocks", "h"})
+_NOT_THE_NORM = frozenset({"layer", "layers", "max", "min", "std", "embed", "block", "blocks", "h"})
+# Clipping hides the size of the gradient: the norm before it is the one to judge, the norm after it only where there
+# is no other; "clip_grad_norm" alone is the threshold.
+_CLIP = frozenset({"clip", "clipped", "clipping"})
+_BEFORE = frozenset({"pre", "before", "unclipped", "preclip"})
+_AFTER = frozenset({"post", "after", "clipped", "postclip"})
 _RATES = ("learning_rate", "lr", "train_learning_rate", "train_lr", "learning_rate_group0", "lr_0")
 _SINGLE = {
     "loss_scale": ("loss_scale", "train_loss_scale", "loss_scaler", "scaler"),
@@ -40,7 +52,7 @@ STEPS = (
     "step", "global_step", "trainer_global_step", "train_global_step", "iteration", "iter", "iterations",
     "num_updates", "current_steps", "training_step", "train_step", "update", "updates",
     "update_step", "steps", "batch",
-    "it",
+    "it", "total_timesteps", "timesteps", "num_timesteps", "current_step", "global_steps", "step_num", "iters",
 )  # fmt: skip
 """Names of the step, best first, as `plain` writes them."""
 
@@ -61,10 +73,27 @@ def _loss_rank(words: list[str], name: str) -> tuple[str, int] | None:
     bits_per_byte = words[-1:] == ["bpb"]
     if not (lossy or bits_per_byte) or _NOT_A_LOSS.intersection(words):
         return None
-    part = 100 if _PART.intersection(words) else 0
+    parts = _PART.intersection(words) - ({"entropy"} if "cross" in words else set())
+    part = 100 if parts else 0
     if _EVAL.intersection(words):
         return "eval_loss", 50 + part + 20 * bits_per_byte
-    return None if bits_per_byte else ("loss", 50 + part)
+    if bits_per_byte:
+        return None
+    averaged = 20 if _AVERAGED.intersection(words) else 0
+    better = 20 if _OF_STEP.intersection(words) else 30 if _TOTAL.intersection(words) else 0
+    return "loss", 50 + part + (averaged or -better)
+
+
+def _norm_rank(words: list[str]) -> tuple[str, int] | None:
+    if "norm" not in words or not {"grad", "gradient", "gradients"}.intersection(words):
+        return None
+    if _NOT_THE_NORM.intersection(words) or any(word.isdigit() for word in words):
+        return None
+    if _BEFORE.intersection(words):
+        return "grad_norm", 20
+    if _AFTER.intersection(words):
+        return "grad_norm", 90
+    return None if _CLIP.intersection(words) else ("grad_norm", 50 + len(words))
 
 
 @lru_cache(maxsize=4096)
@@ -77,13 +106,36 @@ def canonical_rank(name: str) -> tuple[str, int] | None:
             return canonical, names.index(simple)
     if simple in _NORMS:
         return "grad_norm", _NORMS.index(simple)
-    if "norm" in words and ("grad" in words or "gradient" in words) and not _NOT_THE_NORM.intersection(words):
-        return None if any(word.isdigit() for word in words) else ("grad_norm", 50 + len(words))
+    norm = _norm_rank(words)
+    if norm is not None:
+        return norm
     if simple in _RATES:
         return "learning_rate", _RATES.index(simple)
     if (words[0] == "lr" and len(words) > 1) or simple.endswith("learning_rate_group0"):
         return ("learning_rate", 50) if words[1:2] not in (["mul"], ["scale"], ["multiplier"]) else None
     return _loss_rank(words, simple)
+
+
+@lru_cache(maxsize=4096)
+def is_watched(name: str) -> bool:
+    """Say whether a name says loss or gradient norm: such a series is watched for NaN, whichever is the main one.
+
+    Not watched: the scale of the loss, and summaries (`best_loss`), which are infinite until there is one.
+    """
+    words = plain(name).split("_")
+    rank = canonical_rank(name)
+    if rank is not None:
+        return rank[0] in {"loss", "eval_loss", "grad_norm"}
+    if _NOT_A_LOSS.intersection(words) - {"max"} or _CLIP.intersection(words):
+        return False
+    if "norm" in words and {"grad", "gradient", "gradients"}.intersection(words):
+        return True
+    return bool({"loss", "losses"}.intersection(words))
+
+
+def is_evaluation(name: str) -> bool:
+    """Say whether a name is that of an evaluation, which need not be made at every record."""
+    return bool(_EVAL.intersection(plain(name).split("_")))
 
 
 def bind_names(
@@ -110,7 +162,7 @@ def bind_names(
     """
     ranked: dict[str, list[tuple[int, int, str]]] = {}
     for position, name in enumerate(counts):
-        found = _rank(name, preferred)
+        found = name_rank(name, preferred)
         if found is not None:
             ranked.setdefault(found[0], []).append((found[1], position, name))
     chosen: dict[str, str] = {}
@@ -132,7 +184,8 @@ def other_name(name: str) -> str:
     return f"log/{name}" if name in CANONICAL else name
 
 
-def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:
+def name_rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int] | None:
+    """Return which canonical series a name can be in a format that prefers some names, and how well it fits."""
     for canonical, names in preferred.items():
         if name in names:
             return canonical, names.index(name) - len(names)
@@ -141,5 +194,24 @@ def _rank(name: str, preferred: Mapping[str, tuple[str, ...]]) -> tuple[str, int
 
 def step_name(names: Iterable[str]) -> str | None:
     """Return the name that holds the step, or None; of `step` and W&B's own `_step` the former."""
-    ranked = [(STEPS.index(plain(name)), name.startswith("_"), name) for name in names if plain(name) in STEPS]
+    ranked = [(rank, name.startswith("_"), name) for name in names if (rank := step_rank(name)) is not None]
     return min(ranked)[2] if ranked else None
+
+
+# "ms/batch" and "time/step" are rates.
+_UNITS = frozenset({"ms", "s", "sec", "secs", "seconds", "us", "min", "time", "tok", "tokens", "words", "samples"})
+
+
+@lru_cache(maxsize=4096)
+def step_rank(name: str) -> int | None:
+    """Return how well a name fits the step (0 best), or None; of a path the last part may be it, but for evaluations.
+
+    `time/total_timesteps` (Stable-Baselines3) and `training/global_step` (verl) count steps, `val/step` does not.
+    """
+    simple = plain(name)
+    if simple in STEPS:
+        return STEPS.index(simple)
+    path, _, last = (plain(part) for part in name.rpartition("/"))
+    if last not in STEPS or is_evaluation(name) or (path in _UNITS and "_" not in last):
+        return None
+    return len(STEPS) + STEPS.index(last)

@@ -39,6 +39,22 @@ class NanRules:
         self._zeros = 0
         self._scale = math.nan
 
+    def notes(self, losses: int) -> list[str]:
+        """Return what the user should know.
+
+        Parameters
+        ----------
+        losses
+            Records with a loss.
+        """
+        found = [f"{self.empty:,} records whose every metric is NaN: taken as not recorded"] if self.empty else []
+        # Where the filter is on there is nothing left to find: the user should know that silence proves little.
+        if self.family == "huggingface" and losses:
+            found.append(
+                "the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here"
+            )
+        return found
+
     def judge(self, values: dict[str, float]) -> JudgedRecord:
         """Separate events from gaps in one record of series by name, canonical names where there are any."""
         strange = {name for name, value in values.items() if not math.isfinite(value)}
@@ -54,10 +70,9 @@ class NanRules:
         return self._zero_loss(values, strange)
 
     def _nothing_recorded(self, values: dict[str, float]) -> bool:
+        # Elsewhere a record of nothing but NaN is that of a run that has died: loss, perplexity and norm go together.
         metrics = [value for name, value in values.items() if name not in _NOT_METRICS]
-        # Loss and gradient norm alone may both be NaN in a run that has died: that must not pass as a gap.
-        enough = 1 if self.family == "golden" else 3
-        return len(metrics) >= enough and all(map(math.isnan, metrics))
+        return self.family == "golden" and bool(metrics) and all(map(math.isnan, metrics))
 
     def _left_out(self, values: dict[str, float], strange: set[str]) -> tuple[dict[str, float], set[str]]:
         scale = values.get("loss_scale", math.nan)

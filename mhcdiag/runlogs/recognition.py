@@ -9,7 +9,8 @@ import numpy as np
 from mhcdiag.errors import LogError, MhcdiagError
 from mhcdiag.runlogs.detection import choose_format, take_sample
 from mhcdiag.runlogs.gain_names import gain_names
-from mhcdiag.runlogs.interface import Keys, LogTable
+from mhcdiag.runlogs.interface import Keys
+from mhcdiag.runlogs.log_table import LogTable
 from mhcdiag.runlogs.reading import read_source
 from mhcdiag.runlogs.sources import LogSource, open_source
 from mhcdiag.runlogs.tables import ResultsError

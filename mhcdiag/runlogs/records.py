@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mhcdiag.runlogs.names import canonical_rank, plain
+from mhcdiag.runlogs.names import canonical_rank, plain, step_rank
 
 NUMBER = (
     r"[-+]?(?:\d+(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
@@ -40,6 +40,8 @@ def parse_decimal_comma(text: str) -> float | None:
 
 _DEEPEST = 3
 """Levels of objects inside objects whose names are joined."""
+
+_PROGRESS = re.compile(r"\s*(\d{1,15})\s*/\s*\d{1,15}\s*")
 
 MOST_LISTED = 16
 """Numbers of a list that are series each; longer lists are histograms and the like."""
@@ -104,12 +106,22 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
             number = parse_number(value) if len(value) < 64 else None  # no number is longer
             if number is not None:
                 yield prefix + key, number
+            elif "/" in value:
+                yield from _progress(key, value)
         elif isinstance(value, bool):
             yield prefix + key, float(value)
         elif isinstance(value, dict) and depth < _DEEPEST:
             yield from _walk(value, f"{prefix}{key}/", depth + 1)
         elif isinstance(value, list) and 0 < len(value) <= MOST_LISTED:
             yield from _listed(prefix + key, value)
+
+
+def _progress(key: str, value: str) -> Iterator[tuple[str, float]]:
+    """Yield the step of ms-swift's `"global_step/max_steps": "455/600"`."""
+    name = key.partition("/")[0]
+    count = _PROGRESS.fullmatch(value)
+    if count is not None and step_rank(name) is not None:
+        yield name, float(count[1])
 
 
 def _listed(name: str, values: list[Any]) -> Iterator[tuple[str, float]]:

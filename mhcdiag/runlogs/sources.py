@@ -6,12 +6,12 @@ import gzip
 import lzma
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from mhcdiag.errors import LogError, MhcdiagError, MissingExtraError
-from mhcdiag.runlogs.lines import LONGEST_LINE, Lines, LineSplitter
+from mhcdiag.errors import LogError, MissingExtraError
+from mhcdiag.runlogs.lines import LONGEST_LINE
 
 BLOCK = 1 << 17
 """Bytes per block; objects parsed from a larger one no longer fit the cache."""
@@ -217,51 +217,3 @@ def open_source(path: str) -> LogSource:
             stream.close()
             return LogSource(path, _Packed(opener(Path(path))))
     return LogSource(path, stream, file=stream if stream.seekable() else None)
-
-
-LONGEST_CONTEXT = 400
-"""Bytes of a line that are shown around an event."""
-
-
-def context_lines(path: str, lines: Iterable[int], count: int) -> dict[int, list[tuple[int, str]]]:
-    """Return the lines around each of some lines, with their numbers.
-
-    Nothing for standard input, folders, and files that cannot be opened any more: the report stands without them.
-
-    Parameters
-    ----------
-    path
-        A log with lines.
-    lines
-        1-based numbers.
-    count
-        Lines before and after each.
-    """
-    wanted: dict[int, list[int]] = {}
-    found: dict[int, list[tuple[int, str]]] = {}
-    for line in lines:
-        found[line] = []
-        for number in range(max(line - count, 1), line + count + 1):
-            wanted.setdefault(number, []).append(line)
-    if path == "-" or not wanted:
-        return {}
-    try:
-        source = open_source(path)
-    except (MhcdiagError, OSError):
-        return {}
-    splitter, last = LineSplitter(), max(wanted)
-    try:
-        for block in source.blocks():
-            _collect(splitter.feed(block), wanted, found)
-            if splitter.count >= last:
-                return found
-        _collect(splitter.finish(), wanted, found)
-    finally:
-        source.close()
-    return found
-
-
-def _collect(lines: Lines, wanted: dict[int, list[int]], found: dict[int, list[tuple[int, str]]]) -> None:
-    for number, raw in zip(lines.numbers, lines.texts, strict=True):
-        for line in wanted.get(number, ()):
-            found[line].append((number, raw[:LONGEST_CONTEXT].decode("utf-8", "replace")))

@@ -1,137 +1,157 @@
 """The steps of a log: the field that counts them, gaps in it, counts that begin again with every epoch."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mhcdiag.errors import SettingError
-from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import Keys
-from mhcdiag.runlogs.names import plain, step_name
+from mhcdiag.runlogs.counters import EPOCHS
+from mhcdiag.runlogs.names import plain, step_rank
 
-_EPOCHS = ("epoch", "ep")
+LEAST = 10
+"""Records from which their order can speak against a step."""
+
+MOST_MISSING = 0.5
+"""Share of the records without a step from which it is no step: filled ones are a guess from their neighbours."""
+
+
+def step_series(columns: Mapping[str, NDArray[np.float64]], counts: Mapping[str, int]) -> str | None:
+    """Return the series of a sample that counts its steps, or None.
+
+    By name, among the series that stand in half of the records at least (a step that only evaluations carry is not that
+    of the run) and move with them; those that stand in nearly all records go first.
+
+    Parameters
+    ----------
+    columns
+        Series by name, NaN where absent.
+    counts
+        Values of each series.
+    """
+    most = max(counts.values(), default=0)
+    ranked = [
+        (count < 0.9 * most, rank, name.startswith("_"), name)
+        for name, count in counts.items()
+        if count >= MOST_MISSING * most and (rank := step_rank(name)) is not None and _moves(columns[name])
+    ]
+    return min(ranked)[3] if ranked else _epochs_as_steps(columns)
+
+
+def _moves(column: NDArray[np.float64]) -> bool:
+    known = column[np.isfinite(column)]
+    return len(known) < LEAST or bool(known.min() < known.max())
+
+
+def _epochs_as_steps(columns: Mapping[str, NDArray[np.float64]]) -> str | None:
+    # Keras' CSVLogger has no other count; fractions of epochs (the Trainer's) are no count.
+    for name, epochs in columns.items():
+        if plain(name) in EPOCHS:
+            whole = bool(np.isfinite(epochs).all()) and np.array_equal(epochs, np.floor(epochs))
+            if len(epochs) > 1 and whole and np.all(np.diff(epochs) > 0):
+                return name
+    return None
+
+
+def epoch_series(names: Mapping[str, object], step: str | None) -> str | None:
+    """Return the series of the epochs within which a step may count, or None."""
+    return next((name for name in names if plain(name) in EPOCHS and name != step), None)
 
 
 class StepCount:
-    """The step of each row, and the series it was taken from.
+    """The step of one record after the other: gaps are counted on, counts per epoch are joined to one.
+
+    Whole logs and growing ones go through the same count.
+    """
+
+    def __init__(self) -> None:
+        self.missing = 0
+        """Records whose step had to be counted on."""
+        self.joined = False
+        """Whether a count that began again was joined."""
+        self._rows = 0
+        self._last = -1.0
+        self._increase = 1.0
+        self._offsets: dict[float, float] = {}
+        self._offset = 0.0
+        self._epoch = math.nan
+        self._raw = math.nan
+        self._fractional = False
+
+    def notes(self) -> list[str]:
+        """Return what was assumed."""
+        found = [f"{self.missing:,} records without a step: counted on from the record before"] if self.missing else []
+        return [*found, *(["the step begins again with every epoch: joined to one count"] if self.joined else [])]
+
+    def take(self, raw: float | None, *, epoch: float = math.nan, total: float = math.nan) -> float:
+        """Return the step of the next record.
+
+        Parameters
+        ----------
+        raw
+            As the log has it; None or not finite: missing.
+        epoch
+            Of the record, NaN where it has none. Fractions of epochs say nothing: they rise at every record.
+        total
+            What the count runs up to, NaN where the log does not say.
+        """
+        if raw is None or not math.isfinite(raw):
+            self.missing += 1
+            step = self._last + max(self._increase, 1.0) if self._rows else 0.0
+        else:
+            step = raw + self._within(epoch, raw, total)
+        self._increase = step - self._last if self._rows else 1.0
+        self._last, self._rows = step, self._rows + 1
+        return step
+
+    def _within(self, epoch: float, raw: float, total: float) -> float:
+        # A run that dies may log a NaN for every number, its epoch among them.
+        if not math.isfinite(epoch) or self._fractional:
+            return self._offset
+        if epoch != math.floor(epoch):
+            self._fractional = True
+            return self._offset
+        if epoch > self._epoch and raw < self._raw:
+            self._offset += total * (epoch - self._epoch) if total >= self._raw else self._raw + (raw == 0)
+            self.joined = True
+        elif epoch < self._epoch and epoch in self._offsets:
+            self._offset = self._offsets[epoch]  # a resume from an epoch before
+        self._offsets[epoch] = self._offset
+        self._epoch, self._raw = epoch, raw
+        return self._offset
+
+
+def count_steps(
+    raw: NDArray[np.float64],
+    *,
+    epochs: NDArray[np.float64] | None,
+    totals: NDArray[np.float64] | None,
+    count: StepCount,
+) -> NDArray[np.float64]:
+    """Return the steps of many records.
 
     Parameters
     ----------
-    builder
-        The records.
-    keys
-        Names that the user gave.
-    notes
-        Takes what was assumed.
-
-    Raises
-    ------
-    SettingError
-        The log has no such step.
+    raw
+        As the log has them, NaN where missing.
+    epochs, totals
+        Of each record, NaN where absent; None: never.
+    count
+        Where the count stands.
     """
-
-    def __init__(self, builder: TableBuilder, *, keys: Keys, notes: list[str]) -> None:
-        self.name: str | None = None
-        """The series that holds the step; None when the parser knew the step, or there is none."""
-        self._builder = builder
-        self.values = self._choose(keys, notes)
-        """The step of each row."""
-        if len(self.values):
-            self._fill_gaps(notes)
-            self._join_epochs(notes)
-
-    def _choose(self, keys: Keys, notes: list[str]) -> NDArray[np.float64]:
-        builder = self._builder
-        if keys.step is not None and keys.step in builder.series:
-            self.name = keys.step
-            return builder.column(keys.step)
-        given = builder.steps()
-        if np.isfinite(given).any():
-            return given
-        if keys.step is not None:
-            some = ", ".join(list(builder.series)[:8])
-            raise SettingError(f"--step-key {keys.step}: the log has no such field (it has {some})")
-        # A step that only evaluations carry is not that of the run.
-        enough = 0.5 * max(builder.counts.values(), default=0)
-        self.name = step_name([name for name, count in builder.counts.items() if count >= enough])
-        if self.name is None:
-            self.name = self._epochs_as_steps()
-        if self.name is not None:
-            return builder.column(self.name)
-        if builder.rows:
-            notes.append("no step in the log: the number of the record stands for it")
-        return np.arange(builder.rows, dtype=np.float64)
-
-    def _epochs_as_steps(self) -> str | None:
-        # Keras' CSVLogger has no other count; fractions of epochs (the Trainer's) are no count.
-        for name in self._builder.series:
-            if plain(name) in _EPOCHS:
-                epochs = self._builder.column(name)
-                whole = bool(np.isfinite(epochs).all()) and np.array_equal(epochs, np.floor(epochs))
-                if len(epochs) > 1 and whole and np.all(np.diff(epochs) > 0):
-                    return name
-        return None
-
-    def _fill_gaps(self, notes: list[str]) -> None:
-        known = np.isfinite(self.values)
-        missing = int(len(known) - known.sum())
-        if not missing:
-            return
-        # Filled steps are a guess from their neighbours: where most are missing there is nothing to guess from.
-        if missing > 0.5 * len(known):
-            notes.append(f"{missing:,} of {len(known):,} records without a step: the record's number stands for it")
-            self.values, self.name = np.arange(len(known), dtype=np.float64), None
-            return
-        self.values = fill_steps(self.values)
-        notes.append(f"{missing:,} records without a step: counted on from the record before")
-
-    def _join_epochs(self, notes: list[str]) -> None:
-        for name in self._builder.series:
-            if plain(name) in _EPOCHS and name != self.name:
-                joined = join_epochs(self.values, self._builder.column(name))
-                if joined is not self.values:
-                    self.values = joined
-                    notes.append("the step begins again with every epoch: joined to one count")
-                return
-
-
-def fill_steps(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return steps without gaps (NaN): a missing one is the step before plus the last increase."""
-    filled = steps.copy()
-    for row in np.flatnonzero(~np.isfinite(steps)).tolist():
-        before = filled[row - 1] if row else -1.0
-        increase = filled[row - 1] - filled[row - 2] if row > 1 else 1.0
-        filled[row] = before + max(increase, 1.0) if row > 1 else before + 1.0
-    return filled
-
-
-def join_epochs(steps: NDArray[np.float64], epochs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return steps that count on where they begin again at the first record of the next epoch.
-
-    Parameters
-    ----------
-    steps
-        Of each row.
-    epochs
-        Of each row, NaN where absent. Fractions of epochs say nothing: they rise at every record.
-
-    Returns
-    -------
-    NDArray
-        `steps` itself if nothing begins again.
-    """
-    known = np.flatnonzero(np.isfinite(epochs))
-    if len(known) < 2:
-        return steps
-    again = (np.diff(epochs[known]) > 0) & (np.diff(steps[known]) < 0)
-    if not again.any():
-        return steps
-    whole = epochs[known] == np.floor(epochs[known])
-    if not whole.all():
-        return steps
-    offsets = np.zeros(len(steps))
-    rows = known[1:][again]
-    offsets[rows] = steps[known[:-1][again]] + (steps[rows] == 0)
-    return steps + np.cumsum(offsets)
+    known = np.isfinite(raw)
+    again = epochs is not None and bool(np.any(np.diff(raw[known]) < 0))
+    if known.all() and not again:  # nearly all logs: nothing to fill and nothing to join
+        return raw
+    nothing = np.full(len(raw), np.nan)
+    epoch_of = (nothing if epochs is None else epochs).tolist()
+    total_of = (nothing if totals is None else totals).tolist()
+    return np.array(
+        [
+            count.take(step, epoch=epoch, total=total)
+            for step, epoch, total in zip(raw.tolist(), epoch_of, total_of, strict=True)
+        ]
+    )
 
 
 def as_steps(steps: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.float64]:

@@ -8,15 +8,19 @@ from numpy.typing import NDArray
 
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
-from mhcdiag.runlogs.interface import Keys, LogFormat, LogTable
-from mhcdiag.runlogs.names import CANONICAL, bind_names, canonical_rank, other_name, plain
+from mhcdiag.runlogs.choice import Choice, Evidence, Names, choose, is_rival, whole_ranks
+from mhcdiag.runlogs.interface import Keys, LogFormat
+from mhcdiag.runlogs.log_table import LogTable
+from mhcdiag.runlogs.names import CANONICAL, canonical_rank, plain
 from mhcdiag.runlogs.nanrules import NanRules
-from mhcdiag.runlogs.steps import StepCount, as_steps
+from mhcdiag.runlogs.steps import StepCount, as_steps, count_steps
 
 Columns = dict[str, NDArray[np.float64]]
 
 
-def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, keys: Keys) -> LogTable:
+def finish_table(
+    builder: TableBuilder, *, path: str, log_format: LogFormat, keys: Keys, choice: Choice | None = None
+) -> LogTable:
     """Return the table of all records a reader has found.
 
     Parameters
@@ -29,6 +33,8 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
         What read it.
     keys
         Names that the user gave.
+    choice
+        What the first records decided; None: all of them decide.
 
     Raises
     ------
@@ -41,41 +47,69 @@ def finish_table(builder: TableBuilder, *, path: str, log_format: LogFormat, key
     notes = list(builder.notes)
     if builder.dropped_series:
         notes.append(f"more than {len(builder.series):,} series: {builder.dropped_series:,} values of others left out")
-    # The step first: the series that holds it is no candidate for anything else.
-    counted = StepCount(builder, keys=keys, notes=notes)
-    names = bind_names(
-        {name: count for name, count in builder.counts.items() if name != counted.name},
-        preferred=log_format.preferred,
-        loss_key=keys.loss,
-    )
-    _refuse_results(builder, counted, names, path=path, log_format=log_format)
-    ours = {name: other_name(name) for name in builder.counts}
-    ours |= {source: canonical for canonical, source in names.items()}
-    columns = {ours[name]: builder.column(name) for name in builder.counts if name != counted.name}
-    strange = _masks(builder, ours, counted.name)
-    _judge_nan(columns, strange, family=NanRules(log_format.nan_family), notes=notes)
-    _promote_eval(columns, strange, names, notes)
+    choice = choice or choose(builder, log_format=log_format, keys=keys)
+    notes.extend(choice.notes)
+    steps, missing = _steps(builder, choice, notes)
+    names = Names(choice, keys, log_format.preferred)
+    _refuse_results(builder, choice, path=path, log_format=log_format)
+    ours = {name: names.of(name) for name in builder.counts if name not in (choice.step, choice.rank)}
+    columns = {ours[name]: builder.column(name) for name in ours}
+    strange = _masks(builder, ours)
+    rules = NanRules(log_format.nan_family)
+    _judge_nan(columns, strange, family=rules)
     table_columns = {name: columns.pop(name) for name in CANONICAL if name in columns} | columns
     losses = _recorded(table_columns, strange, "loss")
-    # Where the filter is on there is nothing left to find: the user should know that silence proves little.
-    if log_format.nan_family == "huggingface" and "loss" in table_columns:
-        notes.append("the Trainer replaces NaN losses by default (logging_nan_inf_filter): a NaN may be hidden here")
+    copies = np.frombuffer(builder.copies, dtype=np.int64)
+    copied = int(np.count_nonzero(losses[copies])) if len(losses) else 0
+    watch = Evidence(choice)
+    watch.feed(losses, _rivals(table_columns, strange, ours), missing)
+    notes.extend(rules.notes(len(losses)))
+    sources = names.sources()
     return LogTable(
         path=path,
         format=log_format.name,
-        step=as_steps(counted.values),
+        step=as_steps(steps),
         line=np.frombuffer(builder.line, dtype=np.int64) if builder.rows else np.empty(0, dtype=np.int64),
         columns=table_columns,
-        source_names={name: names[name] for name in CANONICAL if name in names},
+        source_names={name: sources[name] for name in CANONICAL if name in sources},
         nan_rows={name: mask for name, mask in strange.items() if mask.any()},
         total_steps=builder.totals(),
-        rank=builder.ranks(),
+        rank=builder.ranks() if choice.rank is None else whole_ranks(builder.column(choice.rank)),
         lines=builder.lines,
-        loss_lines=int(losses.sum()) + builder.garbled,
+        loss_lines=int(losses.sum()) + builder.garbled + sum(builder.ignored.values()) + copied,
         unreadable_lines=builder.garbled,
         notes=tuple(notes),
         scaler_events=tuple(builder.events),
+        scaler_rows=tuple(builder.event_rows),
+        writers=choice.writers,
+        copied=copied,
+        ignored=dict(builder.ignored),
+        doubt=watch.doubt(),
     )
+
+
+def _steps(builder: TableBuilder, choice: Choice, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the step of each row, and which rows have none of their own."""
+    if choice.numbered:
+        return np.arange(builder.rows, dtype=np.float64), np.zeros(builder.rows, dtype=np.bool_)
+    raw = builder.steps() if choice.step is None else builder.column(choice.step)
+    count = StepCount()
+    epochs = None if choice.epoch is None else builder.column(choice.epoch)
+    steps = count_steps(raw, epochs=epochs, totals=builder.totals(), count=count)
+    notes.extend(count.notes())
+    return steps, ~np.isfinite(raw)
+
+
+def _rivals(
+    columns: Columns, strange: dict[str, NDArray[np.bool_]], ours: Mapping[str, str]
+) -> NDArray[np.bool_] | None:
+    """Return which rows carry a loss that might be the main one and is not; None: there is no such series."""
+    found: NDArray[np.bool_] | None = None
+    for name in ours.values():
+        if is_rival(name):
+            here = _recorded(columns, strange, name)
+            found = here if found is None else found | here
+    return found
 
 
 def _refuse_unknown_loss(builder: TableBuilder, *, path: str, keys: Keys) -> None:
@@ -101,18 +135,16 @@ _TABLES = frozenset({"json", "jsonl", "csv"})
 _ONE_PER_RUN = frozenset({"seed", "trial", "fold", "run"})
 
 
-def _refuse_results(
-    builder: TableBuilder, counted: StepCount, names: Mapping[str, str], *, path: str, log_format: LogFormat
-) -> None:
+def _refuse_results(builder: TableBuilder, choice: Choice, *, path: str, log_format: LogFormat) -> None:
     """Refuse the final results of several models: there is no course in them, and nothing that could be called well."""
-    if log_format.name not in _TABLES or counted.name is not None or np.isfinite(builder.steps()).any():
+    if log_format.name not in _TABLES or not choice.numbered or np.isfinite(builder.steps()).any():
         return
     if builder.rows < 2 or any(_counts_up(builder, name) for name in builder.counts):
         return
     apart = [name for name in builder.counts if plain(name) in _ONE_PER_RUN and _all_differ(builder.column(name))]
     named = builder.labelled == builder.rows == len(builder.labels)
-    final = "loss" not in names and "eval_loss" in names
-    final |= "final" in plain(names.get("loss", "")).split("_")
+    loss = next((name for name, canonical in choice.names.items() if canonical == "loss"), "")
+    final = choice.promoted or "final" in plain(loss).split("_")
     if not (apart or named or final):
         return
     why = f"each has another '{apart[0]}'" if apart else "each has a name of its own" if named else "final losses"
@@ -138,10 +170,10 @@ def _all_differ(values: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(values).all()) and len(np.unique(values)) == len(values)
 
 
-def _masks(builder: TableBuilder, ours: Mapping[str, str], step: str | None) -> dict[str, NDArray[np.bool_]]:
+def _masks(builder: TableBuilder, ours: Mapping[str, str]) -> dict[str, NDArray[np.bool_]]:
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, rows in builder.strange.items():
-        if name != step:
+        if name in ours:
             mask = masks[ours[name]] = np.zeros(builder.rows, dtype=np.bool_)
             mask[np.frombuffer(rows, dtype=np.int64)] = True
     return masks
@@ -174,7 +206,7 @@ def _candidates(columns: Columns, strange: dict[str, NDArray[np.bool_]], family:
     return np.unique(np.concatenate([found, before, np.maximum(found - 1, 0)]))
 
 
-def _judge_nan(columns: Columns, strange: dict[str, NDArray[np.bool_]], *, family: NanRules, notes: list[str]) -> None:
+def _judge_nan(columns: Columns, strange: dict[str, NDArray[np.bool_]], *, family: NanRules) -> None:
     rows = _candidates(columns, strange, family.family)
     if not len(rows):
         return
@@ -195,18 +227,3 @@ def _judge_nan(columns: Columns, strange: dict[str, NDArray[np.bool_]], *, famil
                     target = columns[name] = np.full(total, np.nan)
                 target[row] = judged.values.get(name, np.nan)
     strange.update({name: mask for name, mask in masks.items() if mask.any() or name in strange})
-    if family.empty:
-        notes.append(f"{family.empty:,} records whose every metric is NaN: taken as not recorded")
-
-
-def _promote_eval(
-    columns: Columns, strange: dict[str, NDArray[np.bool_]], names: dict[str, str], notes: list[str]
-) -> None:
-    if "loss" in columns or "eval_loss" not in columns:
-        return
-    # Some logs hold evaluations only (modded-nanogpt's track 3); a gate on the loss would find nothing to judge.
-    columns["loss"] = columns.pop("eval_loss")
-    names["loss"] = names.pop("eval_loss")
-    if "eval_loss" in strange:
-        strange["loss"] = strange.pop("eval_loss")
-    notes.append(f"no training loss: the evaluation loss '{names['loss']}' is judged")

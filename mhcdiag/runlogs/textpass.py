@@ -1,99 +1,18 @@
-"""One pass over a text log: lines to records and messages, for whole files and growing ones.
-
-Messages are lines without fields that say what happened: a NaN, a skipped step, a loss scaler at its minimum.
-"""
+"""One pass over a text log: lines to records and messages, for whole files and growing ones."""
 
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from operator import eq
 
-from mhcdiag.runlogs.interface import LineParser, LogRecord, ScalerEvent, ScalerKind
+from mhcdiag.runlogs.interface import LineParser, LogRecord
 from mhcdiag.runlogs.lines import Lines, clean_line
+from mhcdiag.runlogs.log_table import ScalerEvent
+from mhcdiag.runlogs.messages import MessageReader, may_hold_messages
 
-# Words of all messages below, as bytes: nearly no block of a log holds one, and the patterns are never tried.
-_NEEDLES = (
-    b"verflow", b"VERFLOW", b"inimum loss scale", b"at minimum", b"FloatingPointError", b"is nan", b"is NaN",
-    b"NaN loss", b"nan loss", b"ound NaN", b"ound nan", b"NaN detected",
-)  # fmt: skip
-_NUMBER = r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)"
-# Whose messages these are. minimum: fairseq and metaseq ("Minimum loss scale reached (0.0001)"), DeepSpeed ("Current
-# loss scale already at minimum"). nan: scripts of the DINO and MAE kind ("Loss is nan, stopping training"), fairseq's
-# FloatingPointError, Megatron-LM ("found NaN in local forward loss calculation", and its rerun state machine).
-# overflow: DeepSpeed ("OVERFLOW! Rank 0 Skipping step."), apex ("Gradient overflow."), fairseq.
-_KINDS: tuple[tuple[ScalerKind, re.Pattern[str]], ...] = (
-    ("minimum", re.compile(r"(?i)minimum loss scale reached|current loss scale already at minimum")),
-    (
-        "nan",
-        re.compile(
-            r"(?i)loss is nan|floatingpointerror.*\b(?:nan|loss)"
-            r"|found nan in local (?:forward loss|grad norm)"
-            r"|\bnan (?:loss|detected in loss)|rerun.*result is nan"
-        ),
-    ),
-    (
-        "overflow",
-        re.compile(
-            r"(?i)\boverflow! (?:rank|skipping)|gradient overflow|grad overflow|overflow detected"
-            r"|overflow\. skipping step"
-        ),
-    ),
-)
-_SCALE = re.compile(
-    rf"(?i)(?:reducing (?:loss scale )?to|setting loss scale to:?|loss scale (?:to|is now))\s*{_NUMBER}"
-)
-_STEP = re.compile(r"(?i)\b(?:iteration|step|update)[ :=]+(\d+)\b")
-# DeepSpeed prints each overflow once per rank, eight times a node: without time and rank the copies are equal.
-_STAMP = re.compile(r"\[[^\]]*\]|\d\d:\d\d:\S+|(?i:rank) ?\d+")
-# A traceback, or a log that opens with its source, quotes the line that would raise the message.
-_SOURCE_CODE = re.compile(
-    r"""^\s*(?:raise|if|assert|print|logger|log|warnings|#|def|msg|f?["'])\b"""
-    r"""|raise \w+\(|\bprint\(|\.format\("""
-)
-
-
-def may_hold_messages(block: bytes) -> bool:
-    """Say whether a closer look at one line or many is worth it: a test for a few substrings costs next to nothing."""
-    return any(needle in block for needle in _NEEDLES)
-
-
-class MessageReader:
-    """Finds the messages of one log; the same message of several ranks counts once."""
-
-    def __init__(self) -> None:
-        self._last: tuple[ScalerKind, float, str] | None = None
-
-    def read(self, line: int, text: str, step: float) -> ScalerEvent | None:
-        """Return the event a line reports, or None.
-
-        Parameters
-        ----------
-        line
-            1-based number.
-        text
-            The line.
-        step
-            Last step logged before it, NaN if none.
-        """
-        kind = next((kind for kind, pattern in _KINDS if pattern.search(text)), None)
-        if kind is None or _SOURCE_CODE.search(text):
-            return None
-        scale = _SCALE.search(text)
-        named = _STEP.search(text)
-        event = ScalerEvent(
-            line=line,
-            step=float(named[1]) if named else step,
-            kind=kind,
-            loss_scale=float(scale[1]) if scale else math.nan,
-            text=text.strip()[:200],
-        )
-        key = (kind, -1.0 if math.isnan(event.step) else event.step, _STAMP.sub("", event.text))
-        if key == self._last:
-            return None
-        self._last = key
-        return event
-
-
+HALF = "half-written"
+"""Why a last line is ignored that was cut."""
 HALF_WRITTEN = "the last line is half-written: left out"
 
 
@@ -105,12 +24,23 @@ class TextItem:
     """What was found."""
     rank: int | None
     """Rank of the writer, where the line has a prefix that names it."""
+    is_copy: bool = False
+    """Whether the line repeats the one before it: the record counts once."""
 
 
 class TextPass:
-    """Feeds the parser of a format with clean lines, and watches for messages between its records."""
+    """Feeds the parser of a format with clean lines, and watches for messages between its records.
 
-    def __init__(self, parser: LineParser) -> None:
+    Parameters
+    ----------
+    parser
+        Of the format.
+    belongs
+        Says whether a line is one of the format's own: the line of a block that holds a NaN announces nothing.
+    """
+
+    def __init__(self, parser: LineParser, belongs: Callable[[str], bool] | None = None) -> None:
+        self._belongs = belongs
         self.notes: list[str] = []
         """What the end of the log gave rise to."""
         self._parser = parser
@@ -118,6 +48,8 @@ class TextPass:
         self._step = math.nan
         self._names: frozenset[str] = frozenset()
         self._rank: int | None = None
+        self._raw = b""
+        self._record: LogRecord | None = None
 
     def feed(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what some whole lines hold, in the order of the log."""
@@ -125,14 +57,30 @@ class TextPass:
         for number, raw in zip(lines.numbers, lines.texts, strict=True):
             if not raw:
                 continue
+            if raw == self._raw:  # two handlers of one logger, or a terminal that shows a line again
+                if self._record is not None:
+                    yield TextItem(self._record, self._rank, is_copy=True)
+                continue
             clean = clean_line(raw)
             record = self._parser.feed(number, clean.text)
+            # A record of several lines is not said again by its last one.
+            self._raw, self._record = raw, record if record is not None and record.line == number else None
             if record is not None:
                 yield self._keep(record, clean.rank)
-            elif talkative and may_hold_messages(raw):
+            if talkative and _may_be_message(raw, record) and not (self._belongs and self._belongs(clean.text)):
                 event = self._messages.read(number, clean.text, self._step)
                 if event is not None:
                     yield TextItem(event, clean.rank)
+
+    def repeats(self, lines: Lines) -> bool:
+        """Say whether a line repeats the one before it, or holds a message."""
+        texts = lines.texts
+        return bool(texts) and (texts[0] == self._raw or any(map(eq, texts, islice(texts, 1, None))))
+
+    def skip(self, lines: Lines) -> None:
+        """Take note of lines that were read in one go."""
+        if lines.texts:
+            self._raw, self._record = lines.texts[-1], None
 
     def finish(self, lines: Lines) -> Iterator[TextItem]:
         """Yield what the last line holds, if it has no end but is whole, and the record that was still open.
@@ -148,8 +96,12 @@ class TextPass:
         names = self._names
         half = bool(lines.texts) and _cut_object(lines.texts[-1])
         for found in self.feed(lines):
-            if isinstance(found.item, LogRecord) and (half or (names and not names <= found.item.values.keys())):
+            item = found.item
+            cut = isinstance(item, LogRecord) and (half or (names and not names <= item.values.keys()))
+            # A NaN is never the first half of a number: what has one is kept.
+            if isinstance(item, LogRecord) and cut and all(map(math.isfinite, item.values.values())):
                 half = True
+                yield TextItem(LogRecord(line=item.line, values={}, ignored=HALF), found.rank)
                 continue
             yield found
         if half:
@@ -165,6 +117,14 @@ class TextPass:
         if record.values:
             self._names = frozenset(record.values)
         return TextItem(record, rank)
+
+
+def _may_be_message(raw: bytes, record: LogRecord | None) -> bool:
+    """Say whether a line may say what happened: one without fields, or a JSON object, which may hold words."""
+    fields = record.values if record is not None else {}
+    if fields and not (raw.startswith(b"{") and all(map(math.isfinite, fields.values()))):
+        return False
+    return may_hold_messages(raw)
 
 
 def _cut_object(raw: bytes) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from mhcdiag.livepasses.stacks import LiveStack
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.results.verdict import Skipped
+from mhcdiag.results.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,3 +58,17 @@ def maps_of(stack: LiveStack) -> Float[Tensor, "site stream stream token"]:
 def skipped_of(idle: tuple[str, ...]) -> tuple[Skipped, ...]:
     """What to say of sites that did not run."""
     return tuple(Skipped(what=site, reason="it did not run on the text") for site in idle)
+
+
+LEAST_DIFFERENT = 10
+"""Different tokens without which a text is no sample: gains are heavy-tailed over tokens, and one line repeated a
+hundred times shows a few of them. Ordinary text has hundreds among 1024 tokens, and some 50 characters."""
+
+
+def skipped_tokens(ids: Tensor) -> tuple[Skipped, ...]:
+    """What to say of a text of few different tokens; nothing of others."""
+    different = len(set(ids.flatten().tolist()))
+    if different >= LEAST_DIFFERENT:
+        return ()
+    reason = f"{counted(different, 'different token')} among {ids.numel()}: no sample of what the model reads"
+    return (Skipped(what="all other tokens", reason=reason),)

@@ -177,15 +177,23 @@ def _lazy_class(architecture: Any, loading: _Loading) -> Any:
 
 def _tensors_of(state: Mapping[str, Any] | None, files: list[str] | None) -> dict[str, Any]:
     """The tensors of safetensors files, none of them read yet."""
-    from safetensors import safe_open
-
     if state is not None or not files or not all(str(file).endswith(".safetensors") for file in files):
         raise NotByBlocksError("its weights are not in safetensors files")
     found: dict[str, Any] = {}
     for file in files:
-        opened: Any = safe_open(file, framework="pt", device="cpu")
+        opened: Any = _opened(file)
         found |= {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
     return found
+
+
+def _opened(file: str) -> Any:
+    """Without a memory map where safetensors can: pages of a map stay in memory as long as there is room."""
+    from safetensors import safe_open
+
+    try:
+        return safe_open(file, framework="pt", device="cpu", backend="pread")
+    except TypeError:  # safetensors before 0.7
+        return safe_open(file, framework="pt", device="cpu")
 
 
 def block_paths(model: nn.Module) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mhcdiag.errors import InputError, SettingError
 from mhcdiag.livepasses.stacks import choose_stack
 from mhcdiag.tensorfiles.places import is_remote
-from mhcdiag.tokenruns.interface import TextRun, maps_of, skipped_of
+from mhcdiag.tokenruns.interface import TextRun, maps_of, skipped_of, skipped_tokens
 from mhcdiag.tokenruns.layerwise import BlockwiseModel, NotByBlocksError, load_by_blocks
 from mhcdiag.tokenruns.passes import run_pass
 from mhcdiag.tokenruns.text import SAMPLE_NAME, read_text, refuse_unknown_tokens, token_ids
@@ -110,7 +110,7 @@ def _run(model: nn.Module, batch: Tensor, name: str, notes: list[str]) -> TextRu
         first_tokens=tuple(range(0, batch.numel(), batch.shape[1])),
         is_finest=stack.fractions > 1,
         notes=tuple(notes),
-        skipped=skipped_of(found.idle),
+        skipped=(*skipped_of(found.idle), *skipped_tokens(batch)),
     )
 
 

@@ -20,7 +20,7 @@ SAMPLE_NAME = "the text that ships with mhcdiag"
 
 
 def read_text(path: str | os.PathLike[str] | None) -> str:
-    """A text file in UTF-8; None reads the one that ships with this package, in sixteen scripts and some code.
+    """A text file in UTF-8; None reads the one that ships with this package, in fifteen scripts and some code.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from torch import Tensor
 from mhcdiag.errors import InputError, LayoutError, MhcdiagError, SettingError
 from mhcdiag.layouts.checks import TOY_METADATA, TOY_TYPE
 from mhcdiag.namedtensors import NamedTensors
-from mhcdiag.tokenruns.interface import TextRun
+from mhcdiag.tokenruns.interface import TextRun, skipped_tokens
 from mhcdiag.tokenruns.text import read_text
 from mhcdiag.toy import runfolder
 from mhcdiag.toy.model import BLOCK_WEIGHTS, CONNECTION, Parameters, SiteRecord, ToyModel
@@ -72,6 +72,7 @@ def run_toy(
         maps=torch.stack(maps).permute(0, 2, 3, 1),
         first_tokens=tuple(range(0, batch.numel(), batch.shape[1])),
         assumed=tuple(assumed),
+        skipped=skipped_tokens(batch),
     )
 
 

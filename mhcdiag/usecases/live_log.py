@@ -1,16 +1,27 @@
 """A log that still grows: bytes in, opened and closed events out, in constant memory but for the events."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mhcdiag.detectors import LogWatcher, RecordBlock
-from mhcdiag.results.spikes import Event, LogResult, RunSpan
-from mhcdiag.runlogs import Entry, LineReader, Row
-from mhcdiag.runlogs.runs import goes_back_to_start
-from mhcdiag.usecases.log_judging import GRADIENT_NORM, LOSS, LOSS_SCALE, LogFacts, report, to_message, watcher_of
+from mhcdiag.detectors import RecordBlock
+from mhcdiag.results.spikes import Event, LogResult
+from mhcdiag.runlogs import Entry, LineReader, Restart, Row, ScalerEvent
+from mhcdiag.runlogs.log_table import Writers
+from mhcdiag.runlogs.runs import Records
+from mhcdiag.usecases.log_course import LogCourse, Rows, Taken
+from mhcdiag.usecases.log_judging import (
+    GRADIENT_NORM,
+    LOSS,
+    LOSS_SCALE,
+    SKIPPED,
+    LogFacts,
+    other_series,
+    report,
+    to_message,
+    watcher_of,
+)
 from mhcdiag.usecases.options import LogOptions
 
 
@@ -26,21 +37,38 @@ class Change:
     """False when it closed."""
 
 
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """The run that is written now."""
+class _NewRows:
+    """Rows that were read and not judged yet, by their numbers."""
 
-    first: float = math.nan
-    last: float = math.nan
-    smallest: float = math.inf
-    largest: float = -math.inf
-    interval: float = 0.0
-    total: float = math.nan
-    points: int = 0
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._others: dict[str, bool] = {}
+        self._rows: dict[int, Row] = {}
+        self._count = 0
 
-    def span(self) -> RunSpan:
-        """Return what is known of the run."""
-        return RunSpan(first_step=self.smallest, last_step=self.largest, points=self.points)
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take the next rows of the log."""
+        self._others |= other_series({name: None for row in rows for name in row.values}, self._names)
+        self._rows |= {self._count + at: row for at, row in enumerate(rows)}
+        self._count += len(rows)
+
+    def take(self, rows: Rows) -> Taken:
+        """Return rows by their numbers, and forget them."""
+        numbers = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
+        found = [self._rows.pop(number) for number in numbers]
+        names = [*self._names, *self._others, LOSS_SCALE, SKIPPED]
+        block = RecordBlock(
+            step=np.array([row.step for row in found], dtype=np.float64),
+            line=np.array([row.line for row in found], dtype=np.int64),
+            columns={name: np.array([row.values.get(name, np.nan) for row in found]) for name in names},
+            bad={name: np.array([name in row.nan for row in found], dtype=np.bool_) for name in names},
+            others=dict(self._others),
+        )
+        return Taken(block=block, rank=_ranks(found))
+
+
+def _ranks(rows: Sequence[Row]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([-1 if row.rank is None else row.rank for row in rows], dtype=np.int64)
 
 
 class LiveLog:
@@ -72,15 +100,22 @@ class LiveLog:
             regex=options.regex,
         )
         self._names = tuple(dict.fromkeys([LOSS, GRADIENT_NORM, *options.series]))
-        self._watcher: LogWatcher | None = None
-        self._rows: list[Row] = []
-        self._run = _Run()
-        self._spans: list[RunSpan] = []
-        self._notes: list[str] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of the log, or nothing any more: it must be read otherwise."""
+        self._begun = False
+        self._store = _NewRows(self._names)
+        self._course = self._course_of(Writers())
+        self._new: list[Row] = []
         self._open: set[tuple[str, int, float]] = set()
         self._closed: dict[str, int] = {}
         self._messages: dict[str, int] = {}
-        self._rank: int | None = None
+
+    def _course_of(self, writers: Writers) -> LogCourse:
+        self._watcher = watcher_of(self._options, self._names, log_format=self._reader.format or "")
+        steps = (self._options.first_step, self._options.last_step)
+        return LogCourse(self._watcher, self._store, writers, steps)
 
     def feed(self, data: bytes) -> list[Change]:
         """Take the next bytes, cut anywhere, and return the events that opened or closed with them."""
@@ -97,103 +132,67 @@ class LiveLog:
         """
         self._take(self._reader.close())
         changes = self._changes()
-        if self._watcher is not None:
-            self._watcher.finish()
-        return changes
+        self._course.finish()
+        return [*changes, *self._changes()]
 
     def result(self) -> LogResult:
         """Return the result as it stands now."""
-        watcher = self._watcher or watcher_of(self._options, self._names, log_format="")
+        reader = self._reader
         facts = LogFacts(
             path=self._path,
-            format=self._reader.format or "unknown",
+            format=reader.format or "unknown",
             rule=self._options.rule,
             warmup=self._options.settings().warmup,
-            lines=self._reader.lines,
-            loss_lines=self._reader.loss_lines,
-            unreadable_lines=self._reader.unreadable_lines,
-            source_names=self._reader.source_names,
-            runs=(*self._spans, *((self._run.span(),) if self._run.points else ())),
-            notes=(*self._reader.notes, *self._notes),
+            lines=reader.lines,
+            loss_lines=reader.loss_lines,
+            unreadable_lines=reader.unreadable_lines,
+            merged_records=reader.copied + self._course.merged,
+            replaced_records=self._course.replaced,
+            ignored=reader.ignored,
+            doubt=reader.doubt,
+            source_names=reader.source_names,
+            runs=self._course.spans(),
+            numbering="line",
+            notes=(*reader.notes, *self._course.notes()),
         )
-        return report(watcher, facts)
+        return report(self._watcher, facts)
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        if self._watcher is None and entries:
-            self._watcher = watcher_of(self._options, self._names, log_format=self._reader.format or "")
         for entry in entries:
-            assert self._watcher is not None
-            if not isinstance(entry, Row):
-                self._flush()  # a message counts for the records before it, so that they must be judged first
-                self._watcher.message(to_message(entry))
+            if isinstance(entry, Restart):
+                self._begin()
                 continue
-            if self._foreign(entry):
-                continue
-            # Only records with a loss move the run: evaluations may stand before or behind the record of their step.
-            if LOSS in entry.values or LOSS in entry.nan:
-                self._follow_steps(entry)
-            if self._options.first_step <= entry.step <= self._options.last_step:
-                self._rows.append(entry)
+            if not self._begun:
+                self._course, self._begun = self._course_of(self._reader.writers), True
+            if isinstance(entry, Row):
+                self._new.append(entry)
+            else:
+                self._message(entry)
         self._flush()
 
-    def _foreign(self, row: Row) -> bool:
-        """Say whether the row comes from a rank that does not count: the lowest one does.
-
-        Ranks that print the losses of their own micro-batches would make one very noisy series together.
-        """
-        if row.rank is not None and (self._rank is None or row.rank < self._rank):
-            self._rank = row.rank
-        return row.rank is not None and row.rank != self._rank
-
-    def _follow_steps(self, row: Row) -> None:
-        """Notice a resume or a new run."""
-        run = self._run
-        if row.step < run.last:
-            self._flush()
-            assert self._watcher is not None
-            new = goes_back_to_start(
-                row.step,
-                first=run.first,
-                last=run.last,
-                interval=run.interval,
-                total=row.total_steps,
-                total_before=run.total,
-            )
-            if new:
-                self._watcher.new_run()
-                self._spans.append(run.span())
-                self._notes.append(f"a new run begins in line {row.line:,}: step {row.step:,g} after {run.last:,g}")
-                run = self._run = _Run()
-            else:
-                self._watcher.rewind(row.step)
-                self._notes.append(f"resumed at {row.step:,g} from {run.last:,g}")
-        if run.points:
-            run.interval = max(row.step - run.last, 0.0)
-        else:
-            run.first = row.step
-        run.last, run.total, run.points = row.step, row.total_steps, run.points + 1
-        run.smallest, run.largest = min(run.smallest, row.step), max(run.largest, row.step)
+    def _message(self, event: ScalerEvent) -> None:
+        self._flush()  # a message counts for the records before it, so that they must be judged first
+        self._watcher.message(to_message(event))
 
     def _flush(self) -> None:
-        rows, self._rows = self._rows, []
+        rows, self._new = self._new, []
         if not rows:
             return
-        assert self._watcher is not None
-        names = [*self._names, LOSS_SCALE]
-        self._watcher.feed(
-            RecordBlock(
+        self._store.add(rows)
+        lossless = not self._reader.has_loss
+        self._course.feed(
+            Records(
                 step=np.array([row.step for row in rows], dtype=np.float64),
                 line=np.array([row.line for row in rows], dtype=np.int64),
-                columns={name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names},
-                bad={name: np.array([name in row.nan for row in rows]) for name in names},
+                carries=np.array([lossless or LOSS in row.values for row in rows], dtype=np.bool_),
+                rank=_ranks(rows),
+                total=np.array([row.total_steps for row in rows], dtype=np.float64),
             )
         )
 
     def _changes(self) -> list[Change]:
         """Compare what is open and closed now with what was before."""
         changes: list[Change] = []
-        if self._watcher is None:
-            return changes
         for name, watcher in self._watcher.series.items():
             before = self._closed.get(name, 0)
             self._closed[name] = len(watcher.closed)

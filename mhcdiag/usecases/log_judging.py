@@ -1,8 +1,8 @@
 """From a log, whole or as far as it is written, to its result: what `spikes`, `follow` and `trend` share."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,27 @@ from numpy.typing import NDArray
 from mhcdiag.detectors import LogWatcher, Message, RecordBlock
 from mhcdiag.detectors.nonfinite import FAIRSEQ_MINIMUM, MINIMUM
 from mhcdiag.results.spikes import SHORT, BinnedCurve, LogResult, RunSpan, SeriesResult, SpikeScore
-from mhcdiag.runlogs import LogTable, Run, ScalerEvent, read_log, split_runs
+from mhcdiag.results.wording import counted
+from mhcdiag.runlogs import LogTable, ScalerEvent, read_log
+from mhcdiag.runlogs.formats import FILE_FORMATS
 from mhcdiag.runlogs.gain_names import BACKWARD, FORWARD, best_gains, gain_names
+from mhcdiag.runlogs.names import is_evaluation, is_watched
+from mhcdiag.runlogs.runs import records_of
+from mhcdiag.runlogs.textpass import HALF
+from mhcdiag.usecases.log_course import LogCourse, Rows, Taken
 from mhcdiag.usecases.options import LogOptions
 
 LOSS = "loss"
 GRADIENT_NORM = "grad_norm"
 LOSS_SCALE = "loss_scale"
+SKIPPED = "skipped"
+
+TABLES = frozenset({"csv", "json", "jsonl", "tensorboard", "wandb", "mlflow"})
+"""Formats whose writers may fill gaps with NaN; on a console nobody prints what was not computed."""
+
+
+RECORDS = frozenset(one.name for one in FILE_FORMATS)
+"""Formats without lines, whose records are counted in place of them."""
 
 
 def judge_log(path: str, options: LogOptions) -> LogResult:
@@ -79,25 +93,15 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
     """
     names = judged_series(table, options)
     watcher = watcher_of(options, names, log_format=table.format)
-    messages = [to_message(event) for event in table.scaler_events]
-    spans: list[RunSpan] = []
-    notes = list(table.notes)
-    if LOSS not in table.columns and not options.series:
-        notes.append("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)")
-    runs = split_runs(table)
-    for index, run in enumerate(runs):
-        if index:
-            watcher.new_run()
-        following = int(table.line[runs[index + 1].rows].min()) if index + 1 < len(runs) else None
-        for segment, rewound in _segments(table, run):
-            if rewound is not None:
-                watcher.rewind(rewound)
-            watcher.feed(_records(table, _within(table, segment, options), names))
-        while messages and (following is None or messages[0].line < following):
-            watcher.message(messages.pop(0))
-        spans.append(_span(table, run, options))
-        notes.extend(run.notes)
-    watcher.finish()
+    course = LogCourse(watcher, _TableRows(table, names), table.writers, (options.first_step, options.last_step))
+    # A message counts for the records before it, whether the log is read whole or followed.
+    begin = 0
+    for event, row in zip(table.scaler_events, table.scaler_rows, strict=True):
+        course.feed(records_of(table, slice(begin, row)))
+        watcher.message(to_message(event))
+        begin = row
+    course.feed(records_of(table, slice(begin, len(table.step))))
+    course.finish()
     facts = LogFacts(
         path=table.path,
         format=table.format,
@@ -106,11 +110,22 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
         lines=table.lines,
         loss_lines=table.loss_lines,
         unreadable_lines=table.unreadable_lines,
+        merged_records=table.copied + course.merged,
+        replaced_records=course.replaced,
+        ignored=table.ignored,
+        doubt=table.doubt,
         source_names=table.source_names,
-        runs=tuple(spans),
-        notes=tuple(notes),
+        runs=course.spans(),
+        numbering="record" if table.format in RECORDS else "line",
+        notes=(*table.notes, *_on_gains(table, options), *course.notes()),
     )
     return report(watcher, facts)
+
+
+def _on_gains(table: LogTable, options: LogOptions) -> tuple[str, ...]:
+    if LOSS in table.columns or options.series:
+        return ()
+    return ("no loss in the log: its gains are judged (mhcdiag trend holds their level against a limit)",)
 
 
 def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -> LogWatcher:
@@ -124,7 +139,13 @@ def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -
         Name of the format: in logs of fairseq the smallest loss scale is far below the 1 of other trainers.
     """
     least = FAIRSEQ_MINIMUM if log_format == "fairseq" else MINIMUM
-    return LogWatcher(tuple(series), options.settings(), rule=options.published_rule(), least_scale=least)
+    return LogWatcher(
+        tuple(series),
+        options.settings(),
+        rule=options.published_rule(),
+        least_scale=least,
+        tabular=log_format in TABLES,
+    )
 
 
 def judged_series(table: LogTable, options: LogOptions) -> tuple[str, ...]:
@@ -158,53 +179,35 @@ def carries(table: LogTable, name: str) -> NDArray[np.bool_]:
     return found | table.nan_rows[name] if name in table.nan_rows else found
 
 
-def _segments(table: LogTable, run: Run) -> Iterator[tuple[NDArray[np.int64], float | None]]:
-    """Yield the rows of a run in the order in which they were written, cut where a resume went back.
+class _TableRows:
+    """The rows of a table for the course of a log."""
 
-    Rows that a resume replaced are judged as well: the spike for whose sake somebody went back is among them.
-    """
-    if not len(run.replaced):
-        yield run.rows, None
-        return
-    rows = np.sort(np.concatenate([run.rows, run.replaced]))
-    step = table.step.astype(np.float64)
-    with_loss = rows[carries(table, LOSS)[rows]] if LOSS in table.columns else rows
-    back = with_loss[1:][np.diff(step[with_loss]) < 0]
-    bounds = [0, *np.searchsorted(rows, back).tolist(), len(rows)]
-    for index, (first, after) in enumerate(pairwise(bounds)):
-        segment = rows[first:after]
-        yield segment, float(step[segment[0]]) if index else None
+    def __init__(self, table: LogTable, names: tuple[str, ...]) -> None:
+        self._table = table
+        self._others = other_series(table.nan_rows, names)
+        self._wanted = [
+            *names,
+            *self._others,
+            *(name for name in (LOSS_SCALE, SKIPPED) if name in table.columns),
+        ]
 
-
-def _within(table: LogTable, rows: NDArray[np.int64], options: LogOptions) -> NDArray[np.int64]:
-    if options.first_step == -np.inf and options.last_step == np.inf:
-        return rows
-    step = table.step[rows]
-    return rows[(step >= options.first_step) & (step <= options.last_step)]
-
-
-def _records(table: LogTable, rows: NDArray[np.int64], names: tuple[str, ...]) -> RecordBlock:
-    wanted = [*names, LOSS_SCALE] if LOSS_SCALE in table.columns else list(names)
-    # All rows in order need no copy, which a log of a million steps would feel.
-    whole = len(rows) == len(table.step) and bool((np.diff(rows) == 1).all())
-    index: NDArray[np.int64] | slice = slice(None) if whole else rows
-    return RecordBlock(
-        step=table.step[index].astype(np.float64),
-        line=table.line[index],
-        columns={name: table.columns[name][index] for name in wanted},
-        bad={name: table.nan_rows[name][index] for name in wanted if name in table.nan_rows},
-    )
+    def take(self, rows: Rows) -> Taken:
+        """Return rows by their numbers."""
+        table = self._table
+        block = RecordBlock(
+            step=table.step[rows].astype(np.float64),
+            line=table.line[rows],
+            columns={name: table.columns[name][rows] for name in self._wanted},
+            bad={name: table.nan_rows[name][rows] for name in self._wanted if name in table.nan_rows},
+            others=self._others,
+        )
+        return Taken(block=block, rank=None if table.rank is None else table.rank[rows])
 
 
-def _span(table: LogTable, run: Run, options: LogOptions) -> RunSpan:
-    rows = _within(table, run.rows, options)
-    if len(rows) == len(run.rows):
-        return RunSpan(first_step=run.first_step, last_step=run.last_step, points=run.points)
-    if not len(rows):
-        return RunSpan(first_step=np.nan, last_step=np.nan, points=0)
-    step = table.step[rows]
-    points = int(carries(table, LOSS)[rows].sum()) if LOSS in table.columns else len(rows)
-    return RunSpan(first_step=float(step.min()), last_step=float(step.max()), points=points)
+def other_series(names: Iterable[str], judged: Iterable[str]) -> dict[str, bool]:
+    """Return the losses and norms among some series that are not judged, and whether each is an evaluation's."""
+    known = frozenset(judged)
+    return {name: is_evaluation(name) for name in names if name not in known and is_watched(name)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,10 +228,20 @@ class LogFacts:
     """Lines with the key of the loss."""
     unreadable_lines: int
     """Of these, lines with neither number nor NaN."""
+    merged_records: int
+    """Of these, records that share their step with another one."""
+    replaced_records: int
+    """Of these, records that a resume wrote again."""
+    ignored: Mapping[str, int]
+    """Of these, lines that make no record, by reason."""
+    doubt: str
+    """What in the log speaks against how it is read."""
     source_names: dict[str, str]
     """Canonical name -> name in the log."""
     runs: tuple[RunSpan, ...]
     """Runs in order of the log."""
+    numbering: Literal["line", "record"]
+    """What lines of events count."""
     notes: tuple[str, ...]
     """What the reader had to say."""
 
@@ -246,14 +259,16 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
                 events=events.get(name, ()),
                 curve=one.curve.curve(),
             )
-    if LOSS_SCALE in events:
-        series[LOSS_SCALE] = SeriesResult(
-            source_name=facts.source_names.get(LOSS_SCALE, LOSS_SCALE),
-            points=watcher.scales,
-            spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
-            events=events[LOSS_SCALE],
-            curve=BinnedCurve(run=(), step=(), low=(), high=()),
-        )
+    counts = {name: other.points for name, other in watcher.others.items()} | {LOSS_SCALE: watcher.scales}
+    for name, points in counts.items():
+        if events.get(name):
+            series[name] = SeriesResult(
+                source_name=facts.source_names.get(name, name),
+                points=points,
+                spike_score=SpikeScore(olmo2=np.nan, olmo_core=np.nan),
+                events=events[name],
+                curve=BinnedCurve(run=(), step=(), low=(), high=()),
+            )
     return LogResult(
         path=facts.path,
         format=facts.format,
@@ -261,10 +276,21 @@ def report(watcher: LogWatcher, facts: LogFacts) -> LogResult:
         lines=facts.lines,
         loss_lines=facts.loss_lines,
         unreadable_lines=facts.unreadable_lines,
+        merged_records=facts.merged_records,
+        replaced_records=facts.replaced_records,
+        ignored_lines=sum(facts.ignored.values()),
+        doubt=facts.doubt,
+        numbering=facts.numbering,
         runs=facts.runs,
         series=series,
-        notes=(*facts.notes, *_own_notes(watcher, facts.warmup)),
+        notes=(*facts.notes, *_ignored_notes(facts), *_own_notes(watcher, facts.warmup)),
     )
+
+
+def _ignored_notes(facts: LogFacts) -> Iterator[str]:
+    for reason, count in facts.ignored.items():
+        if reason != HALF:  # which has a note of its own
+            yield f"{counted(count, 'line')} with a loss left out: {reason}"
 
 
 def _own_notes(watcher: LogWatcher, warmup: int) -> Iterator[str]:
@@ -273,6 +299,10 @@ def _own_notes(watcher: LogWatcher, warmup: int) -> Iterator[str]:
             yield f"{SHORT} in {name} (no run has more than {warmup} points to learn from)"
         if one.judged and not one.ratio_applies:
             yield f"{name} reaches zero or less: no running-minimum test for divergence"
+    for name in watcher.unrecorded():
+        yield f"{name} is never finite: taken as an evaluation that was not made"
+    for name in watcher.blanks():
+        yield f"{name} is NaN in more than half of its records: taken as not recorded there"
     if watcher.overflows:
         yield f"{watcher.overflows:,} overflow messages of the loss scaler: steps skipped while it searches"
     if halvings := watcher.scaler_halvings():

@@ -8,6 +8,8 @@ from mhcdiag.layouts.readings import CapturedReading, ParametricReading, Reading
 from mhcdiag.mappings.interface import Stack
 from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.tensorfiles.fingerprint import fingerprint
+from mhcdiag.tensorfiles.places import is_remote
+from mhcdiag.tensorfiles.recognition import locate
 from mhcdiag.tokenruns.interface import RunMaps, TextRun
 from mhcdiag.tokenruns.running import device_of, refuse_no_device, run_directory
 from mhcdiag.tokenruns.text import SAMPLE_NAME
@@ -96,7 +98,9 @@ def _run(checkpoint: NamedTensors, options: TextOptions, *, device: str) -> Text
     text, tokens, dtype = options.text, options.tokens, options.dtype
     if is_toy(checkpoint):
         return run_toy(checkpoint, text, tokens=tokens, device=device, dtype=dtype)
-    return run_directory(checkpoint.path, text=text, tokens=tokens, device=device, dtype=dtype)
+    # In the cache of Hugging Face the files lie in a snapshot.
+    folder = checkpoint.path if is_remote(checkpoint.path) else locate(checkpoint.path).place.path
+    return run_directory(folder, text=text, tokens=tokens, device=device, dtype=dtype)
 
 
 def _has_these_sites(

@@ -28,6 +28,7 @@ USECASE_HELPERS = {
     "checkpoint_reading",  # one checkpoint and the scan of its weights, for gain, health and check
     "logged_gains",  # the columns of gains in a log, for trend
     "same_runs",  # the same run written twice, for spikes of a folder
+    "real_tokens",  # a model that runs on a text, for gain
 }
 WITHOUT_USECASE = {
     "layouts": "catalogue() in usecases/inspect.py",

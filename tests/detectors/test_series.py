@@ -39,6 +39,16 @@ class TestPoints:
         assert watcher.points == 5
         assert watcher.curve.curve().low == (9.0, 7.0, 5.0, 3.0, 2.0)
 
+    @pytest.mark.parametrize("cut", range(9))
+    def test_a_step_is_not_finite_if_any_of_its_records_is_not(self, cut: int) -> None:
+        steps, values = [1, 1, 1, 2, 2, 2, 2, 3], [2.5, 2.5, NAN, 2.5, NAN, 2.0, NAN, 1.5]
+        watcher = SeriesWatcher("loss", DetectionSettings())
+        feed(watcher, steps[:cut], values[:cut])
+        feed(watcher, steps[cut:], values[cut:])
+        assert (watcher.points, watcher.finite) == (5, 3)
+        assert [(event.start, event.points) for event in watcher.events()] == [(1.0, 1), (2.0, 1)]
+        assert watcher.curve.curve().low == (2.5, 2.5, 1.5)
+
     @pytest.mark.parametrize("again", ["new_run", "rewind"])
     def test_a_run_that_goes_back_may_begin_with_the_last_step(self, again: str) -> None:
         watcher = SeriesWatcher("loss", DetectionSettings())

@@ -168,6 +168,8 @@ REFUSED: dict[str, tuple[Shapes, Mapping[str, Any] | None, str]] = {
     "a list of its own": (LLAMA | {f"model.mixers.{i}.weight": (4, 4) for i in range(LAYERS)}, CONFIG,
                           r"model\.mixers\.N\.weight \[4, 4\]"),
     "a table of all layers": (LLAMA | {"model.depth_weights": (4, 5)}, CONFIG, r"model\.depth_weights \[4, 5\]"),
+    "blocks of a part that is not known": (LLAMA | blocks("model.mixing.layers", ["mlp.fc1.weight"]), CONFIG,
+                                           r"model\.mixing\.layers\.N\.mlp\.fc1\.weight"),
     "an unknown family": (each("foo.weight", 8, 8), {"model_type": "foo"}, "model_type 'foo' is not known to keep"),
     "unknown names": (each("foo.weight", 8, 8), None, "no model_type, and the names are not those of one known family"),
     "torch's encoder, whose order of norms is not stored": (
@@ -198,6 +200,25 @@ def test_everything_else_is_refused_by_name(tmp_path, case: str):
     with pytest.raises(LayoutError, match=why):
         mhcdiag.gain(path)
     assert run(["gain", str(path), "--quiet"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("xlm", "transformer.attentions.{}.q_lin.weight"), ("albert", "groups.0.albert_layers.{}.ffn.weight")],
+)
+def test_norms_on_the_stream_are_named_whatever_the_blocks_are_called(tmp_path, model: str, name: str):
+    shapes = {name.format(layer): (4, 4) for layer in range(LAYERS)}
+    path = save(tmp_path, shapes, {"model_type": model})
+    assert mhcdiag.inspect(path).layout == "post-norm"
+    assert mhcdiag.inspect(path).sites
+    assert mhcdiag.health(path).layout == "post-norm"
+
+
+def test_a_u_net_beside_a_language_model_is_no_part_of_it(tmp_path):
+    shapes = LLAMA | {f"vision_tokenizer.up_blocks.{i}.conv.weight": (4, 4, 3, 3) for i in range(2)}
+    result = mhcdiag.gain(save(tmp_path, shapes, CONFIG))
+    assert result.layout == "plain"
+    assert len(result.excluded) == 2
 
 
 def test_an_assumption_is_recorded_and_strict_does_not_take_it(tmp_path, capsys):

@@ -194,7 +194,8 @@ def test_which_series_each_metric_is_about() -> None:
     assert {one.name: one.series for one in METRICS.values() if one.family is Family.LOG} == {
         "spikes.count.blip": "loss", "spikes.count.spike": "loss", "spikes.count.shift": "loss",
         "spikes.count.divergence": "loss", "spikes.count.nan": "loss", "spikes.count.gradspike": "grad_norm",
-        "spikes.count.loss_scale": "loss_scale", "spikes.new": "loss", "spikes.spike_score.olmo2": "loss",
+        "spikes.count.loss_scale": "loss_scale", "spikes.count.rank": "loss",
+        "spikes.count.isolated_nan": "*", "spikes.new": "loss", "spikes.spike_score.olmo2": "loss",
         "spikes.spike_score.olmo_core": "loss", "spikes.points": "loss", "spikes.unreadable_lines": None,
     }  # fmt: skip
     assert {one.series for one in METRICS.values() if one.family is Family.CHECKPOINT} == {None}
@@ -222,6 +223,8 @@ def test_a_series_that_is_missing_is_no_count_but_for_the_loss_scaler(kind: Even
     found = read(f"spikes.count.{kind}", log(series={}))
     name = {EventKind.GRADSPIKE: "grad_norm"}.get(kind, "loss")
     missing = nothing(f"the log has no judged series '{name}'; it has none")
+    if kind is EventKind.ISOLATED_NAN:
+        missing = nothing("no series could be judged")
     assert found == (Found(value=0.0) if kind is EventKind.LOSS_SCALE else missing)
 
 
@@ -239,6 +242,8 @@ def test_only_a_divergence_can_be_over(recovered: bool | None, kind: EventKind, 
 def test_the_first_event_is_the_place() -> None:
     found = read("spikes.count.spike", with_events(event(start=12040, line=7), event(start=3, line=1)))
     assert found == Found(value=2.0, place=ValuePlace(text="step 12,040", line=7))
+    records = replace(with_events(event(start=12040, line=7)), numbering="record")
+    assert read("spikes.count.spike", records).place == ValuePlace(text="step 12,040, record 7", line=None)
     assert read("spikes.count.spike", with_events(event(start=0))).place == ValuePlace(text="step 0", line=51)
     assert read("spikes.count.spike", with_events(event(start=None))).place == ValuePlace(text="step unknown", line=51)
 

@@ -266,3 +266,26 @@ def test_parts_of_a_model_that_run_again_by_themselves_are_said_to_count_once(ca
                 streams = layer(streams)
         assert len(monitor.step().sites) == 6
     assert "'layers.0' ran more than once in a step outside of the model's own forward pass" in caplog.text
+
+
+class Odd(dict):
+    """What a block returns beside its streams; its values cannot be listed."""
+
+    def values(self):
+        raise RuntimeError("lazy")
+
+
+def test_outputs_of_blocks_may_be_anything():
+    class Strange(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sound = tower(0)
+
+        def forward(self, ids):
+            return Odd(out=self.sound(ids))
+
+    model = Strange()
+    with Monitor(model, every=1) as monitor:
+        for _ in range(2):
+            model(IDS)["out"].mean().backward()
+            assert monitor.step().forward == pytest.approx(worst(MAPS), rel=1e-5)

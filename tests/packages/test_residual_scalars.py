@@ -148,6 +148,9 @@ def test_other_spellings(tmp_path, names: tuple[str, ...], sites: tuple[str, ...
     branch = {"h": "attn.c_proj.weight", "blk": "attn_q.weight", "attn_layers": "1.to_q.weight"}
     stack = names[0].partition(".{}.")[0]
     tensors = values | {f"{stack}.0.{branch[stack.partition('.')[0]]}": torch.zeros(2, 2)}
+    if stack == "blk":  # as llama.cpp writes Gemma 4
+        tensors |= {f"blk.0.{name}.weight": torch.zeros(2, 2) for name in ("inp_gate", "proj")}
+        tensors |= {"blk.0.post_norm.weight": torch.zeros(2), "per_layer_token_embd.weight": torch.zeros(9, 2)}
     config = {"general.architecture": "gemma4"} if "blk" in names[0] else None
     reading = factors_of(write(tmp_path, tensors, config=config))
     assert reading.stack.sites[: len(sites)] == sites

@@ -79,6 +79,18 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     | {"layer_types": ["conv", "full_attention"] * 2, "num_experts": 4, "num_experts_per_tok": 2}
     | {"moe_intermediate_size": 24, "num_dense_layers": 1},
     "mamba2": _BASE | {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 1, "chunk_size": 4},
+    "esm": {
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "pad_token_id": 1,
+        "mask_token_id": 32,
+    },
+    "longcat_flash": _LATENT
+    | {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_layers": LAYERS, "num_attention_heads": 4}
+    | {"ffn_hidden_size": 48, "expert_ffn_hidden_size": 24, "n_routed_experts": 4, "zero_expert_num": 0, "moe_topk": 2},
     "zaya": _BASE | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 1},
     "codegen": _GPT,
     "gptj": _GPT,

@@ -203,7 +203,7 @@ BOUNDED = [metric for metric in METRICS.values() if metric.bound is not None and
 
 
 def test_gates_on_health_rest_on_what_its_gain_rests_on(tmp_path, monkeypatch, capsys):
-    """That nothing failed, or that the gain inside `health` is small, is no plain pass on random inputs."""
+    """That nothing failed, or that the gain inside `health` is small, is no plain pass on sampled inputs."""
     from mhcdiag.cli.main import run
 
     monkeypatch.chdir(tmp_path)
@@ -217,7 +217,7 @@ def test_gates_on_health_rest_on_what_its_gain_rests_on(tmp_path, monkeypatch, c
         assert run(["check", "model", "--no-scan"]) == 0
         said = capsys.readouterr().out
         assert ("PASS on sampled inputs only" in said) is warned, metric
-        assert not warned or "on random inputs only: bound " in said
+        assert not warned or "on aligned inputs only: bound " in said
         assert run(["check", "model", "--no-scan", "--require", "measured"]) == (2 if warned else 0)
         capsys.readouterr()
 

@@ -111,11 +111,17 @@ def a_series(*events: Event, points: int = 100, score: float = 0.0) -> SeriesRes
 
 
 def a_log(
-    series: dict[str, SeriesResult] | None = None, *, loss_lines: int = 100, unreadable_lines: int = 0
+    series: dict[str, SeriesResult] | None = None,
+    *,
+    loss_lines: int = 100,
+    unreadable_lines: int = 0,
+    ignored_lines: int = 0,
+    doubt: str = "",
 ) -> LogResult:
     return LogResult(
         path="run.log", format="jsonl", rule="mhcdiag", lines=100, loss_lines=loss_lines,
         unreadable_lines=unreadable_lines, runs=(), series={"loss": a_series()} if series is None else series, notes=(),
+        ignored_lines=ignored_lines, doubt=doubt,
     )  # fmt: skip
 
 
@@ -156,6 +162,20 @@ def test_a_fifth_of_the_lines_may_be_unreadable(unreadable: int, expected: Verdi
     assert mostly_unreadable(result) is (expected is Verdict.UNJUDGED)
     text = f"{unreadable} % of the lines with a loss give no number: is the format jsonl right?"
     assert judged.reason == ("" if expected is Verdict.PASS else text)
+
+
+@pytest.mark.parametrize(("unreadable", "ignored", "expected"), [(10, 10, Verdict.PASS), (10, 11, Verdict.UNJUDGED)])
+def test_lines_that_were_left_out_count_as_much(unreadable: int, ignored: int, expected: Verdict) -> None:
+    judged = judge(a_log(unreadable_lines=unreadable, ignored_lines=ignored), SpikeGate())
+    assert judged.verdict is expected
+    text = "21 % of the lines with a loss give no point: is the format jsonl right?"
+    assert judged.reason == ("" if expected is Verdict.PASS else text)
+
+
+def test_what_speaks_against_the_reading_leaves_a_log_unjudged() -> None:
+    judged = judge(a_log(doubt="the judged loss ends"), SpikeGate())
+    assert judged.verdict is Verdict.UNJUDGED
+    assert judged.reason == "the judged loss ends: name what to judge with --loss-key and --step-key"
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ EVENT_KEYS = {
     "recovery_steps", "grad_norm", "note",
 }  # fmt: skip
 LOG_KEYS = {
-    "path", "verdict", "reason", "format", "rule", "lines", "loss_lines", "unreadable_lines", "runs", "notes", "limits",
-    "series",
+    "path", "verdict", "reason", "format", "rule", "lines", "loss_lines", "unreadable_lines", "merged_records",
+    "replaced_records", "ignored_lines", "doubt", "numbering", "runs", "notes", "limits", "series",
 }  # fmt: skip
 
 
@@ -99,8 +99,9 @@ def test_the_terminal_shows_the_most_severe_event_first(judged: JudgedLog) -> No
 
 
 def test_context_stands_beside_its_event(judged: JudgedLog) -> None:
-    line = judged.result.series["loss"].events[0].line
-    out = shown(log_report(judged, width=100, context={line: [(line, '{"step": 501, "loss"')]}))
+    event = judged.result.series["loss"].events[0]
+    line = event.line
+    out = shown(log_report(judged, width=100, context={(line, event.start): [(line, '{"step": 501, "loss"')]}))
     assert '{"step": 501, "loss"' in out
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 
 from mhcdiag.runlogs import LogTable
+from mhcdiag.runlogs.choice import writers_of
+from mhcdiag.runlogs.log_table import Writers
 
 NAN = float("nan")
 
@@ -24,16 +26,22 @@ def table(
     bad = np.isin(np.arange(count), nan or [])
     if nan:
         columns["loss"][bad] = NAN
+    here = np.ones(count, dtype=bool) if loss is None else np.isfinite(columns["loss"]) | bad
+    ranks = None if rank is None else np.array(rank)
+    values = columns.get("loss", np.zeros(count))[here]
+    step = np.array(steps, dtype=np.float64)
+    writers, _ = writers_of(step[here], values, rank=None if ranks is None else ranks[here])
     return LogTable(
         path="run.log",
         format="jsonl",
-        step=np.array(steps, dtype=np.float64),
+        step=step,
         line=np.arange(1, count + 1),
         columns=columns,
         source_names={},
         nan_rows={"loss": bad} if nan else {},
         total_steps=None if total is None else np.array(total, dtype=np.float64),
-        rank=None if rank is None else np.array(rank),
+        rank=ranks,
+        writers=writers if loss is not None else Writers(),
         lines=count,
         loss_lines=count,
         unreadable_lines=0,

@@ -1,6 +1,6 @@
 import pytest
 
-from mhcdiag.runlogs.names import bind_names, canonical_rank, plain, step_name
+from mhcdiag.runlogs.names import bind_names, canonical_rank, is_evaluation, is_watched, plain, step_name
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,51 @@ def test_of_several_losses_the_first_counts_but_parts_of_a_loss_come_last():
     assert bind_names({"aux_loss": 9, "loss": 9}, preferred={})["loss"] == "loss"
 
 
+@pytest.mark.parametrize(
+    ("names", "canonical", "chosen"),
+    [
+        (("average_loss", "step_loss"), "loss", "step_loss"),
+        (("classification_loss", "loss_total", "box_loss"), "loss", "loss_total"),
+        (("actor/entropy_loss", "actor/pg_loss", "critic/vf_loss"), "loss", "actor/pg_loss"),
+        (("tot_loss/loss", "loss"), "loss", "loss"),
+        (("grad_norm_hc", "grad_norm_post_clip", "grad_norm_pre_clip"), "grad_norm", "grad_norm_pre_clip"),
+        (("grad_norm_pre_clip", "grad_norm"), "grad_norm", "grad_norm"),
+        (("grad_norm_clipped",), "grad_norm", "grad_norm_clipped"),
+    ],
+)
+def test_the_main_series_among_its_kin(names, canonical, chosen):
+    assert bind_names(dict.fromkeys(names, 9), preferred={})[canonical] == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "watched"),
+    [
+        ("loss", True),
+        ("val_loss", True),
+        ("critic/vf_loss", True),
+        ("critic/grad_norm", True),
+        ("max_loss", True),
+        ("grad_norm/layer_3/mlp", True),
+        ("grad_norm_max", True),
+        ("gradient norm of block 7", True),
+        ("clip_grad_norm", False),
+        ("loss_scale", False),
+        ("best_val_loss", False),
+        ("min_loss", False),
+        ("loss_weight", False),
+        ("ppl", False),
+        ("lr", False),
+    ],
+)
+def test_what_is_watched_for_nan(name, watched):
+    assert is_watched(name) == watched
+
+
+@pytest.mark.parametrize(("name", "found"), [("val_loss", True), ("eval/ce", True), ("loss", False), ("value", False)])
+def test_what_is_an_evaluation(name, found):
+    assert is_evaluation(name) == found
+
+
 def test_a_rare_series_is_no_candidate_and_the_format_decides_first():
     assert bind_names({"train_loss": 1, "ce_loss": 97}, preferred={})["loss"] == "ce_loss"
     assert bind_names({"loss": 97, "ce": 31}, preferred={"loss": ("ce",)})["loss"] == "ce"
@@ -52,6 +97,10 @@ def test_steps_by_preference():
     assert step_name(["_step", "step"]) == "step"
     assert step_name(["iter", "global_step"]) == "global_step"
     assert step_name(["loss", "stepwise"]) is None
+    assert step_name(["rollout/ep_len", "time/total_timesteps"]) == "time/total_timesteps"
+    assert step_name(["epoch", "training/global_step"]) == "training/global_step"
+    assert step_name(["a/iter", "update"]) == "update"
+    assert step_name(["val/step", "eval_step", "ms/batch", "time/step", "s/it"]) is None
 
 
 def test_plain_words():
@@ -67,6 +116,14 @@ def test_plain_words():
         ("loss_train_total", ("loss", 13)),
         ("ce_loss", ("loss", 50)),
         ("aux_loss", ("loss", 150)),
+        ("step_loss", ("loss", 30)),
+        ("average_loss", ("loss", 70)),
+        ("tot_loss/loss", ("loss", 70)),
+        ("Loss/total_loss", ("loss", 20)),
+        ("Loss/RPNLoss/localization_loss", ("loss", 150)),
+        ("actor/pg_loss", ("loss", 50)),
+        ("actor/entropy_loss", ("loss", 150)),
+        ("critic/vf_loss", ("loss", 150)),
         ("nll", ("loss", 50)),
         ("token_nll", ("loss", 50)),
         ("xent", ("loss", 50)),
@@ -86,6 +143,11 @@ def test_plain_words():
         ("grad", ("grad_norm", 11)),
         ("my_grad_norm", ("grad_norm", 53)),
         ("norm_of_gradient", ("grad_norm", 53)),
+        ("grad_norm_pre_clip", ("grad_norm", 20)),
+        ("unclipped_grad_norm", ("grad_norm", 20)),
+        ("grad_norm_hc", ("grad_norm", 53)),
+        ("grad_norm_post_clip", ("grad_norm", 90)),
+        ("clip_grad_norm", None),
         ("grad_norm_max", None),
         ("grad_norm_3", None),
         ("weight_norm", None),

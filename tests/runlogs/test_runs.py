@@ -67,8 +67,9 @@ def test_interleaved_writers_are_sorted(read):
     table = read(log(*mixed))
     (run,) = split_runs(table)
     assert steps(table, run) == list(range(1000, 3000, 10))
-    assert "300 records of several writers: sorted by step" in run.notes
-    assert any("100 records that were printed twice" in note for note in run.notes)
+    assert "records of several writers at once: sorted by step" in run.notes
+    assert run.points == 200
+    assert len(run.replaced) == 100
 
 
 def test_many_short_runs_are_not_taken_for_interleaved_writers(read):
@@ -82,7 +83,7 @@ def test_a_step_that_is_printed_twice_counts_once(read):
     assert steps(table, run) == list(range(97))
 
 
-def test_the_lowest_rank_counts(read):
+def test_the_lowest_rank_stands_for_its_step(read):
     lines = [
         f"[rank{rank}]:iter {step}: loss {step + rank / 8:.3f}, time 1.0ms\n"
         for step in range(97)
@@ -92,17 +93,7 @@ def test_the_lowest_rank_counts(read):
     (run,) = split_runs(table)
     assert table.rank[run.rows].tolist() == [1] * 97
     assert table.columns["loss"][run.rows].tolist() == [step + 0.125 for step in range(97)]
-    assert "lines of 3 ranks: rank 1 counts" in run.notes
-
-
-def test_a_nan_on_a_rank_that_does_not_count_is_told(read):
-    lines = [
-        f"{rank}: iter {step}: loss {'nan' if rank and step == 13 else 2.5}, time 1.0ms\n"
-        for step in range(31)
-        for rank in (0, 1)
-    ]
-    (run,) = split_runs(read("".join(lines)))
-    assert any("a rank that does not count logs a NaN loss at step 13" in note for note in run.notes)
+    assert "lines of 3 ranks: the mean of each step counts, and a NaN on any rank" in run.notes
 
 
 def test_evaluations_stay_with_their_run(read):
@@ -122,14 +113,13 @@ def test_nan_points_belong_to_the_run(read, repeat):
     assert [run.points for run in runs] == [13] * repeat
 
 
-def test_a_second_loss_of_a_step_is_a_point_of_its_own(read):
+def test_the_losses_of_a_step_are_one_point(read):
     lines = [f"iter {step}: loss {loss}, time 1.0ms\n" for step in range(31) for loss in (2.5, 2.75, 2.5, "nan")]
     table = read("".join(lines))
     (run,) = split_runs(table)
-    assert run.points == 93
-    assert table.nan_rows["loss"][run.rows].sum() == 31
-    assert "31 records that were printed twice: left out" in run.notes
-    assert "62 records of a step that has another loss: all count" in run.notes
+    assert run.points == 31
+    assert (table.writers.several, table.writers.records) == (True, 4)
+    assert "93 records of a step that has another: their mean counts, and a NaN in any" in run.notes
 
 
 def test_a_log_without_a_loss_keeps_all_its_rows(read):
@@ -187,7 +177,8 @@ def test_the_interval_is_that_of_the_last_two_records_of_the_run():
 
 def test_equal_steps_are_no_move_back():
     (run,) = split_runs(table([10.0, 20.0, 20.0, 30.0], [2.5, 2.5, 2.25, 2.0]))
-    assert (run.points, run.notes) == (4, ("1 records of a step that has another loss: all count",))
+    assert run.points == 3
+    assert run.notes == ("1 records of a step that has another: their mean counts, and a NaN in any",)
 
 
 def test_a_resume_replaces_rows_from_its_step_on():
@@ -244,44 +235,29 @@ def test_half_of_the_moves_back_to_the_first_step_are_restarts(steps: list[float
 def test_nan_losses_that_are_printed_twice_count_once():
     (run,) = split_runs(table([1, 2, 2, 3], nan=[1, 2]))
     assert (run.points, run.rows.tolist(), run.replaced.tolist()) == (3, [0, 1, 3], [2])
-    assert run.notes == ("1 records that were printed twice: left out",)
+    assert run.notes == ("1 records of a step that has another: the first counts, and a NaN in any",)
 
 
-def test_copies_need_not_be_neighbours():
+def test_the_first_record_stands_for_its_step():
     (run,) = split_runs(table([1, 2, 2, 2, 3], [2.5, 2.0, 1.5, 2.0, 1.0]))
-    assert run.replaced.tolist() == [3]
-    assert run.notes == (
-        "1 records that were printed twice: left out",
-        "1 records of a step that has another loss: all count",
-    )
-
-
-def test_equal_losses_of_other_steps_are_no_copies():
-    (run,) = split_runs(table([1, 1, 2, 3], [2.5, 2.0, 2.5, 2.5]))
-    assert (run.points, run.replaced.tolist()) == (4, [])
+    assert (run.points, run.replaced.tolist()) == (3, [2, 3])
 
 
 class TestRanks:
-    """Of several writers of one step the lowest rank counts."""
+    """Of several writers of one step the lowest rank stands for it."""
 
     def test_it_counts_where_it_has_the_step(self):
         (run,) = split_runs(table([1, 1, 2, 3, 3], [2.5, 9.0, 8.0, 7.0, 2.0], rank=[0, 1, 1, 1, 0]))
         assert run.rows.tolist() == [0, 2, 4]
         assert run.replaced.tolist() == [1, 3]
-        assert run.notes == ("lines of 2 ranks: rank 0 counts",)
+        assert run.notes == ("lines of 2 ranks: the mean of each step counts, and a NaN on any rank",)
 
     def test_one_rank_and_lines_without_one(self):
         (run,) = split_runs(table([1, 1, 2], [2.5, 2.25, 2.0], rank=[-1, 3, 3]))
-        assert (run.points, run.notes) == (3, ("1 records of a step that has another loss: all count",))
+        assert (run.points, run.rows.tolist()) == (2, [0, 2])
         (run,) = split_runs(table([1, 1, 2], [2.5, 2.25, 2.0], rank=[3, 4, -1]))
-        assert (run.rows.tolist(), run.notes) == ([0, 2], ("lines of 2 ranks: rank 3 counts",))
-
-    @pytest.mark.parametrize(("nan", "told"), [([3], True), ([2, 3], False), ([2], False), ([1, 3], True)])
-    def test_a_nan_that_the_lowest_rank_does_not_have_is_told(self, nan: list[int], told: bool):
-        steps = [1, 1, 2, 2]
-        (run,) = split_runs(table(steps, rank=[0, 1, 0, 1], nan=nan))
-        step = 1 if 1 in nan else 2
-        assert (f"a rank that does not count logs a NaN loss at step {step}" in run.notes) == told
+        assert run.rows.tolist() == [0, 2]
+        assert run.notes == ("lines of 2 ranks: the mean of each step counts, and a NaN on any rank",)
 
 
 @pytest.mark.parametrize(("between", "bound"), [(96.0, 2), (51.0, 2), (50.0, 2), (49.0, 1), (3.0, 1)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mhcdiag.errors import LogError
-from mhcdiag.runlogs.sources import BLOCK, LogSource, context_lines, open_source
+from mhcdiag.runlogs.sources import BLOCK, LogSource, open_source
 
 
 def numbered(lines: int) -> bytes:
@@ -72,17 +72,3 @@ def test_directories_and_files_that_are_not_there(tmp_path: Path):
         open_source(str(tmp_path))
     with pytest.raises(LogError, match=r"No such file or directory; expected a readable log file"):
         open_source(str(tmp_path / "absent"))
-
-
-def test_the_context_of_a_line_is_as_many_lines_on_either_side(tmp_path):
-    path = tmp_path / "run.log"
-    path.write_text("".join(f"line {number}\n" for number in range(1, 10)), encoding="utf-8")
-    found = context_lines(str(path), [5, 1, 9], 2)
-    assert {line: [number for number, _ in around] for line, around in found.items()} == {
-        5: [3, 4, 5, 6, 7],
-        1: [1, 2, 3],
-        9: [7, 8, 9],
-    }
-    assert found[5][0] == (3, "line 3")
-    assert context_lines(str(path), [4], 0) == {4: [(4, "line 4")]}
-    assert context_lines("-", [4], 2) == {}

@@ -6,12 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from runlogs.textchecks import final_rows
 
 from mhcdiag.errors import SettingError
 from mhcdiag.runlogs import LineReader, Row
 from mhcdiag.runlogs.grammar import Grammar, LineRule
 from mhcdiag.runlogs.interface import Keys
-from mhcdiag.runlogs.steps import as_steps, fill_steps, join_epochs
+from mhcdiag.runlogs.steps import StepCount, as_steps, count_steps
 
 NAN, INF = math.nan, math.inf
 COUNTING = Grammar(
@@ -29,9 +30,25 @@ def lines(*records: dict[str, float]) -> bytes:
     return "".join(f"{json.dumps(record)}\n" for record in records).encode()
 
 
+def counted(steps: list[float], epochs: list[float] | None = None, totals: list[float] | None = None) -> list[float]:
+    """Steps of records, whole and one by one alike."""
+
+    def array(values: list[float] | None) -> np.ndarray | None:
+        return None if values is None else np.array(values, dtype=np.float64)
+
+    raw = array(steps)
+    assert raw is not None
+    found = count_steps(raw, epochs=array(epochs), totals=array(totals), count=StepCount()).tolist()
+    one = StepCount()
+    nothing = [NAN] * len(steps)
+    rows = zip(steps, epochs or nothing, totals or nothing, strict=True)
+    assert [one.take(step, epoch=epoch, total=total) for step, epoch, total in rows] == found
+    return found
+
+
 def followed(content: bytes, **options: str) -> list[Row]:
     reader = LineReader(**options)
-    return [entry for entry in [*reader.feed(content), *reader.close()] if isinstance(entry, Row)]
+    return final_rows([*reader.feed(content), *reader.close()])
 
 
 @pytest.mark.parametrize("strange", NOT_FINITE)
@@ -54,7 +71,7 @@ class TestCountersThatAreNotFinite:
         assert [row.step for row in rows] == table.step.tolist() == [5, 6, 7, 6, 7]
 
     def test_a_step_is_counted_on(self, read, strange):
-        log = lines(*({"step": step, "loss": 2.5} for step in (10, 20, strange, strange, 50, 60)))
+        log = lines(*({"step": step, "loss": 2 + n / 8} for n, step in enumerate((10, 20, strange, strange, 50, 60))))
         assert [row.step for row in followed(log)] == read(log).step.tolist() == [10, 20, 30, 40, 50, 60]
 
     def test_the_first_step_is_zero(self, read, strange):
@@ -63,7 +80,7 @@ class TestCountersThatAreNotFinite:
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_epochs_are_no_steps_then(self, read, strange, count):
-        log = lines(*({"epoch": epoch, "loss": 2.5} for epoch in (3, 4, 5, *[strange] * count)))
+        log = lines(*({"epoch": epoch, "loss": 2 + n / 8} for n, epoch in enumerate((3, 4, 5, *[strange] * count))))
         table = read(log)
         assert table.step.tolist() == [row.step for row in followed(log)] == list(range(3 + count))
         assert "no step in the log: the number of the record stands for it" in table.notes
@@ -129,7 +146,7 @@ def test_the_users_step_counts_in_every_format(read, line, name):
     ],
 )
 def test_a_missing_step_is_counted_on_by_the_last_increase(steps: list[float], filled: list[float]):
-    assert fill_steps(np.array(steps)).tolist() == filled
+    assert counted(steps) == filled
 
 
 @pytest.mark.parametrize(
@@ -150,12 +167,21 @@ def test_a_missing_step_is_counted_on_by_the_last_increase(steps: list[float], f
     ],
 )
 def test_steps_that_begin_again_with_an_epoch_are_joined(steps, epochs, joined):
-    before = np.array(steps, dtype=np.float64)
-    found = join_epochs(before, np.array(epochs, dtype=np.float64))
-    if joined is None:
-        assert found is before
-    else:
-        assert found.tolist() == joined
+    assert counted(steps, epochs) == (steps if joined is None else joined)
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "totals", "joined"),
+    [
+        ([10, 990, 10], [0, 0, 1], [1000] * 3, [10, 990, 1010]),
+        ([10, 990, 10], [0, 0, 3], [1000] * 3, [10, 990, 3010]),  # epochs that are missing have passed all the same
+        ([10, 990, 10], [0, 0, 1], [NAN] * 3, [10, 990, 1000]),
+        ([10, 990, 10], [0, 0, 1], [900] * 3, [10, 990, 1000]),  # it runs up to something else
+        ([1, 2, 1, 2, 1, 2, 1], [0, 0, 1, 1, 0, 0, 1], [2] * 7, [1, 2, 3, 4, 1, 2, 3]),  # a resume from epoch 0
+    ],
+)
+def test_epochs_count_by_what_the_step_runs_up_to(steps, epochs, totals, joined):
+    assert counted(steps, epochs, totals) == joined
 
 
 @pytest.mark.parametrize(
@@ -190,19 +216,19 @@ class TestWhichSeriesIsTheStep:
         ],
     )
     def test_whole_epochs_that_rise(self, read, epochs, steps):
-        table = read(lines(*({"epoch": epoch, "loss": 2.5} for epoch in epochs)))
+        table = read(lines(*({"epoch": epoch, "loss": 2 + n / 8} for n, epoch in enumerate(epochs))))
         assert table.step.tolist() == steps
         assert ("epoch" in table.columns) == (steps != epochs)
 
     @pytest.mark.parametrize(("times", "counts"), [(2, True), (1, False)])
     def test_in_half_of_the_records_at_least(self, read, times, counts):
-        log = lines(*({"loss": 2.5, **({"step": 10 + n} if n < times else {})} for n in range(4)))
+        log = lines(*({"loss": 2 + n / 8, **({"step": 10 + n} if n < times else {})} for n in range(4)))
         table = read(log)
         assert table.step.tolist() == ([10, 11, 12, 13] if counts else [0, 1, 2, 3])
 
     @pytest.mark.parametrize(("missing", "counted"), [(2, True), (3, False)])
     def test_more_than_half_missing_gives_the_number_of_the_record(self, read, missing, counted):
-        text = "".join(f"@{10 + n if n >= missing else '#'} 2.5\n" for n in range(4))
+        text = "".join(f"@{10 + n if n >= missing else '#'} 2.{n}\n" for n in range(4))
         table = read(text, regex=r"@(?P<step>\S+) (?P<loss>\S+)")
         if counted:
             assert table.step.tolist() == [0, 1, 12, 13]
@@ -237,8 +263,8 @@ class TestFollowed:
 
     @pytest.mark.parametrize(
         ("steps", "filled"),
-        [([3, 5, None, None], [3, 5, 7, 9]), ([9, 5, None], [9, 5, 6]), ([None, None, 4], [0, 1, 4])],
+        [([3, 5, None, None], [3, 5, 7, 9]), ([9, 5, None], [9, 5, 6]), ([None, None, 4], [0, 1, 2])],
     )
     def test_missing_steps(self, steps, filled):
-        log = lines(*({"loss": 2.5, **({} if step is None else {"step": step})} for step in steps))
+        log = lines(*({"loss": 2 + n / 8, **({} if s is None else {"step": s})} for n, s in enumerate(steps)))
         assert [row.step for row in followed(log)] == filled

@@ -7,7 +7,8 @@ from runlogs.textchecks import rows_of, same_as_rows
 from mhcdiag.errors import LogError
 from mhcdiag.runlogs.builder import TableBuilder
 from mhcdiag.runlogs.grammar import Grammar
-from mhcdiag.runlogs.interface import Keys, LogRecord, LogTable, NanFamily
+from mhcdiag.runlogs.interface import Keys, LogRecord, NanFamily
+from mhcdiag.runlogs.log_table import LogTable
 from mhcdiag.runlogs.tables import finish_table
 
 NAN, INF = float("nan"), float("inf")
@@ -66,8 +67,10 @@ class TestJudgement:
     """The rules of NaN over a whole table."""
 
     def test_records_of_nothing_but_nan_are_gaps(self):
-        table = made({"ce": 2.5, "a": 1.0, "b": 1.0}, {"ce": NAN, "a": NAN, "b": NAN}, {"ce": NAN, "a": 1.0, "b": 1.0})
+        records = [{"ce": 2.5, "a": 1.0, "b": 1.0}, {"ce": NAN, "a": NAN, "b": NAN}, {"ce": NAN, "a": 1.0, "b": 1.0}]
+        table = made(*records, family="golden")
         assert {name: mask.tolist() for name, mask in table.nan_rows.items()} == {"loss": [False, False, True]}
+        assert made(*records).nan_rows["loss"].tolist() == [False, True, True]
         assert "1 records whose every metric is NaN: taken as not recorded" in table.notes
 
     def test_a_loss_that_megatron_left_out(self):

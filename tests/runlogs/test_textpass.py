@@ -7,8 +7,9 @@ import pytest
 from mhcdiag.runlogs.formats.framework_consoles import OLMO
 from mhcdiag.runlogs.formats.json_lines import JSONL
 from mhcdiag.runlogs.formats.nanogpt_consoles import NANOGPT
-from mhcdiag.runlogs.interface import Keys, LogRecord, ScalerEvent, TextFormat
+from mhcdiag.runlogs.interface import Keys, LogRecord, TextFormat
 from mhcdiag.runlogs.lines import Lines
+from mhcdiag.runlogs.log_table import ScalerEvent
 from mhcdiag.runlogs.textpass import HALF_WRITTEN, TextPass
 
 
@@ -17,7 +18,10 @@ def passed(whole: list[str], last: list[str], log_format: TextFormat = NANOGPT) 
     text = TextPass(log_format.parser(Keys()))
     found = list(text.feed(Lines(numbers=range(1, len(whole) + 1), texts=[line.encode() for line in whole])))
     found += text.finish(Lines(numbers=[len(whole) + 1][: len(last)], texts=[line.encode() for line in last]))
-    return [one.item.step if isinstance(one.item, LogRecord) else one.item.kind for one in found], text.notes
+    steps = [one.item.step if isinstance(one.item, LogRecord) else one.item.kind for one in found]
+    ignored = [at for at, one in enumerate(found) if isinstance(one.item, LogRecord) and one.item.ignored]
+    assert ignored == ([len(found) - 1] if HALF_WRITTEN in text.notes else [])
+    return [step for at, step in enumerate(steps) if at not in ignored], text.notes
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,17 @@ def test_a_last_line_with_fewer_fields_is_half_written(last, kept):
     steps, notes = passed(["iter 7: loss 2.5, time 1ms"], last)
     assert steps == ([7, 8] if kept else [7])
     assert notes == ([HALF_WRITTEN] if kept is False else [])
+
+
+def test_a_nan_is_never_half_a_number():
+    assert passed(["iter 7: loss 2.5, time 1ms"], ["iter 8: loss nan"]) == ([7, 8], [])
+
+
+def test_a_line_that_repeats_the_one_before_is_a_copy():
+    text = TextPass(NANOGPT.parser(Keys()))
+    lines = [b"iter 7: loss 2.5", b"iter 7: loss 2.5", b"noise", b"noise", b"iter 7: loss 2.5"]
+    found = list(text.feed(Lines(numbers=range(1, 6), texts=lines)))
+    assert [(one.item.line, one.is_copy) for one in found] == [(1, False), (1, True), (5, False)]
 
 
 def test_alone_it_has_nothing_to_be_shorter_than():

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from mhcdiag.runlogs import LineReader, LogTable, Row, read_log
+from mhcdiag.runlogs import Entry, LineReader, LogTable, Row, read_log
+from mhcdiag.runlogs.log_table import Restart
 
 
 def rows_of(content: bytes, name: str, chunk: int, **options: str) -> list[Row]:
     reader = LineReader(log_format=name, **options)
     entries = [entry for at in range(0, len(content), chunk) for entry in reader.feed(content[at : at + chunk])]
-    return [entry for entry in [*entries, *reader.close()] if isinstance(entry, Row)]
+    return final_rows([*entries, *reader.close()])
+
+
+def final_rows(entries: list[Entry]) -> list[Row]:
+    """The rows that stand at the end: those after the last restart."""
+    last = max((at for at, entry in enumerate(entries) if isinstance(entry, Restart)), default=-1)
+    return [entry for entry in entries[last + 1 :] if isinstance(entry, Row)]
 
 
 def same_as_rows(table: LogTable, rows: list[Row]) -> None:

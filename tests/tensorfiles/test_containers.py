@@ -56,3 +56,28 @@ def test_file_names_with_spaces_and_beyond_ascii(tmp_path: Path) -> None:
         assert list(open_checkpoint(with_tensors(tmp_path, name, "a")).tensors) == ["a"]
     torch.save({"w": torch.ones(3)}, tmp_path / "模型.pt")
     assert list(open_checkpoint(tmp_path / "模型.pt").tensors) == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tie"),
+    [
+        ([{"step": "160"}, {"step": "160"}], "step 160"),
+        ([{"step": "160"}, {"step": "200"}], ""),
+        ([{"step": "160"}, {}], ""),
+        ([{"tied_to": "sha256:a", "step": "1"}, {"tied_to": "sha256:a", "step": "2"}], "sha256:a"),
+        ([{"tied_to": "sha256:a"}, {"tied_to": "sha256:b"}], ""),
+        ([{"step": "²"}, {"step": "²"}], ""),
+    ],
+)
+def test_captured_files_name_a_checkpoint_where_all_name_the_same(tmp_path, metadata, tie: str):
+    import torch
+    from safetensors.torch import save_file
+
+    from mhcdiag.namedtensors import tie_of
+    from mhcdiag.tensorfiles import open_checkpoint
+
+    for i, each in enumerate(metadata):
+        save_file(
+            {"layers.0.h_res": torch.eye(2).repeat(3, 1, 1)}, tmp_path / f"{i}.safetensors", metadata=each or None
+        )
+    assert tie_of(open_checkpoint(str(tmp_path)).metadata) == tie

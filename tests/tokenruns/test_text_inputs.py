@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM, Glm5NextForConditionalGeneration,
 
 import mhcdiag
 from mhcdiag.errors import InputError, LayoutError, SettingError
+from mhcdiag.results.evidence import doubt_of_inputs
 from mhcdiag.results.gain import Direction, GainResult
 from mhcdiag.tokenruns import layerwise
 from mhcdiag.tokenruns.layerwise import NotByBlocksError, block_paths, load_by_blocks
@@ -136,6 +138,27 @@ def test_pickles_are_loaded_whole(model_path: Path, text: Path, tmp_path: Path):
     assert result.gain == mhcdiag.gain(model_path, inputs="text", text=text, tokens=64).gain
 
 
+def test_float8_is_read_as_the_package_reads_it(tmp_path: Path, text: Path, monkeypatch):
+    """The scales of blocks of weights are applied block by block as in the whole model."""
+    pytest.importorskip("accelerate")
+    path = save_model(deepseek_v4(layers=2, hidden=32, streams=3, seed=1), tmp_path / "eighth")
+    tensors = load_file(path / "model.safetensors")
+    stored = dict(tensors)
+    for name in (each for each in tensors if each.endswith(".weight") and ".attn.w" in each):
+        scale = tensors[name].abs().max() / 448
+        stored[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"] = scale.reshape(1, 1)
+    assert len(stored) > len(tensors)
+    save_file(stored, path / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128], "dequantize": True}
+    (path / "config.json").write_text(json.dumps(config))
+    by_blocks = mhcdiag.gain(path, inputs="text", text=text, tokens=64)
+    assert not any("loaded whole" in note for note in by_blocks.notes)
+    monkeypatch.setattr(layerwise, "_lazy_class", lambda *_: (_ for _ in ()).throw(AttributeError("no such hook")))
+    assert by_blocks.gain == mhcdiag.gain(path, inputs="text", text=text, tokens=64).gain
+
+
 @pytest.mark.parametrize("lost", ["layers.1.ffn.experts", "layers.2.hc_attn_base", "embed_tokens.weight"])
 def test_weights_that_are_missing_are_not_made_up(model_path: Path, text: Path, tmp_path: Path, lost: str):
     folder = tmp_path / "model"
@@ -190,10 +213,26 @@ def test_sites_in_no_list_of_blocks_are_not_loaded_by_blocks():
         block_paths(nn.Linear(2, 2))
 
 
+def test_a_text_of_few_different_tokens_is_no_sample(model_path: Path, tmp_path: Path):
+    (tmp_path / "same.txt").write_text("w7 w9 w11 " * 100)
+    result = mhcdiag.gain(model_path, inputs="text", text=tmp_path / "same.txt")
+    assert [each.reason for each in result.skipped] == [
+        "3 different tokens among 256: no sample of what the model reads"
+    ]
+    assert doubt_of_inputs(result)
+
+
+def test_a_text_of_many_is_measured(model_path: Path, text: Path):
+    result = mhcdiag.gain(model_path, inputs="text", text=text)
+    assert (result.skipped, doubt_of_inputs(result)) == ((), "")
+
+
 def test_the_text_that_ships_has_many_scripts_and_enough_tokens():
     words = read_text(None)
     for part in ("harbour", "größere", "мост", "菜市场", "カタカナ", "할머니", "السوق", "बच्चे", "ตลาด", "def moving"):
         assert part in words
+    scripts = {unicodedata.name(each).split()[0].removesuffix("-HIRAGANA") for each in words if each.isalpha()}
+    assert len(scripts) == 15
     assert len(words.split()) > 700
     assert len(words) > 4096
 

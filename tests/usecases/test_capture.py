@@ -325,3 +325,28 @@ def test_a_model_that_raises_is_named_with_what_it_said(tmp_path: Path):
     with pytest.raises(InputError, match="the tokenizer failed: KeyError"):
         capture(model, None, tmp_path / "maps.safetensors", tokenizer={}.__getitem__)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_a_model_is_no_measurement_of_it(tmp_path: Path):
+    """The sites of the other stack are skipped, so that the verdict is none on all sites."""
+    from packages.live_models import Towers
+
+    from mhcdiag.results.evidence import doubt_of_inputs
+
+    out = tmp_path / "maps.safetensors"
+    capture(Towers().eval(), None, out, tokenizer=bytes_of, tokens=256, stack="decoder")
+    measured = mhcdiag.gain(out)
+    assert [each.what for each in measured.skipped][:1] == ["encoder.layers.0.attn"]
+    assert len(measured.skipped) == 6
+    assert doubt_of_inputs(measured)
+
+
+def test_all_of_a_model_is(tmp_path: Path):
+    from packages import lucidrains_stacks
+
+    from mhcdiag.results.evidence import doubt_of_inputs
+
+    out = tmp_path / "maps.safetensors"
+    model = lucidrains_stacks.stack("hc", sites=4, streams=3, dim=11, seed=0)
+    capture(model, None, out, tokenizer=bytes_of, tokens=256)
+    assert doubt_of_inputs(mhcdiag.gain(out)) == ""

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
+from mhcdiag.layouts.plain_names import TOWERS, numbered_blocks
 from mhcdiag.layouts.readings import Reading, UncomposedReading
 from mhcdiag.mappings.interface import Stack
-from mhcdiag.namedtensors import NamedTensors, natural_key
+from mhcdiag.namedtensors import NamedTensors
 from mhcdiag.results.inspection import Evidence
 
 
@@ -73,10 +74,9 @@ def crosses_layers(checkpoint: NamedTensors) -> bool:
 def _routing(checkpoint: NamedTensors) -> Routing | None:
     digits = str.maketrans("0123456789", "0" * 10)
     kinds = dict.fromkeys(name.translate(digits) for name in checkpoint.tensors)
+    # A vocoder or an image tokeniser beside a language model may be a U-Net: no part of its trunk.
+    kinds = {name: None for name in kinds if TOWERS.isdisjoint(name.split("."))}
     return next((each for each in ROUTINGS if any(each.pattern.search(name) for name in kinds)), None)
-
-
-_BLOCK = re.compile(r"^(?P<path>(?:.*?\.)?\w+\.\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +107,12 @@ class CrossLayer:
             return None
         routed = [name for name in checkpoint.tensors if routing.pattern.search(name)]
         others = [name for name in checkpoint.tensors if not routing.pattern.search(name)]
-        blocks: dict[str, str] = {}
-        for name in others if any(map(_BLOCK.match, others)) else routed:  # a U-Net is nothing but such blocks
-            if (match := _BLOCK.match(name)) is not None:
-                blocks.setdefault(match["path"], name)
+        blocks = numbered_blocks(others) or numbered_blocks(routed)  # a U-Net is nothing but such blocks
         if not blocks:
             return None
-        paths = sorted(blocks, key=natural_key)
         return Recognition(
             model=model_type(checkpoint) or routing.title,
-            sites=tuple(Site(name=path, tensors={"first": blocks[path]}, depth=i) for i, path in enumerate(paths)),
+            sites=tuple(Site(name=path, tensors={"first": name}, depth=i) for i, (path, name) in enumerate(blocks)),
             excluded=tuple(routed),
         )
 

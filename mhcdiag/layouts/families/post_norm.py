@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from mhcdiag.layouts.checks import model_type, refuse_overrides
 from mhcdiag.layouts.interface import MixerNames, Overrides, Recognition, Site, StoredGates
-from mhcdiag.layouts.plain_names import blocks_of, explain
+from mhcdiag.layouts.plain_names import blocks_of, explain, numbered_blocks
 from mhcdiag.layouts.plain_proof import normalised_by
 from mhcdiag.layouts.readings import Reading, UncomposedReading
 from mhcdiag.mappings.interface import Stack
@@ -43,7 +43,10 @@ class PostNorm:
         """See `Layout`; one site per block."""
         if mixers.tensors or mixers.config_keys or not normalised_by(checkpoint):
             return None
-        blocks = blocks_of(explain(checkpoint))
+        # XLM and ALBERT call their lists of blocks otherwise.
+        blocks = blocks_of(explain(checkpoint)) or numbered_blocks(checkpoint.tensors)
+        if not blocks:
+            return None
         return Recognition(
             model=model_type(checkpoint),
             sites=tuple(Site(name=path, tensors={"first": name}, depth=i) for i, (path, name) in enumerate(blocks)),

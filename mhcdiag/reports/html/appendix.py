@@ -85,6 +85,8 @@ EVENTS: Definitions = (
     ("nan", "Values that are not finite."),
     ("gradspike", "Any excursion of the gradient norm."),
     ("loss_scale", "The fp16 loss scaler reached its minimum or gave up."),
+    ("rank", "One rank's loss is more than twice the median of the ranks."),
+    ("isolated_nan", "One or two values of another loss or norm than the main one are not finite, and the next is."),
     ("value, baseline", "Largest value of the event, and where the series stood before, in the unit of the series."),
     ("deviations", "Height of the peak over the baseline, in robust standard deviations of the noise."),
     ("area", "Sum of the excess over the baseline, point by point."),

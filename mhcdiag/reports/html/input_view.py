@@ -185,5 +185,7 @@ def _callouts(one: CheckedInput, *, checked: bool) -> tuple[Callout, ...]:
         if result.unreadable_lines:
             words = f"{result.unreadable_lines:,} of {result.loss_lines:,} lines with a loss give no number"
             found.append(Callout(tone="warning", label="skipped", text=words))
+        if result.doubt:
+            found.append(Callout(tone="warning", label="doubt", text=result.doubt))
         found += [Callout(tone="note", label="note", text=note) for note in result.notes]
     return tuple(found)

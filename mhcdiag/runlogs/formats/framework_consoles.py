@@ -20,7 +20,7 @@ from mhcdiag.runlogs.grammar import (
 from mhcdiag.runlogs.records import NUMBER
 
 _STAMP = r"\s*(?:\[\d{4}-\d\d-\d\d[^\]]*\]\s*)?(?:samples/sec:\s*[\d.]+\s*\|\s*)?"
-_LM_LOSS = re.compile(r"\blm[ _]loss\s*:")
+_LM_LOSS = re.compile(r"\blm[ _]loss\b(?! value)")
 
 # NVIDIA/Megatron-LM, training.py (d98e8a64), and its descendants; newer ones put a time in brackets first. One line:
 #  iteration     3384/    8000 | consumed samples:       216576 | learning rate: 6.678E-06 | lm loss: 7.072597E-01 |

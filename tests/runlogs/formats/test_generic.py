@@ -40,7 +40,7 @@ from mhcdiag.runlogs import read_log
             {"lrm": 0.05},
         ),
         ("loss at 2404 1.3125", 2404, 1.3125, {}),  # GaLore
-        ("Epoch [3/7], Step [10/100], Loss: 2.6", 10, 2.6, {"Epoch": 3}),
+        ("Epoch [3/7], Step [10/100], Loss: 2.6", 10, 2.6, {"epoch": 3}),
         ("INFO:root:[step 12] train loss = 2.5; grad norm = 0.7", 12, 2.5, {"grad_norm": 0.7}),
         ("[11/30/24 11:13:17] INFO     Step 11: loss 3.1 lr 0.1", 11, 3.1, {"learning_rate": 0.1}),
         (
@@ -123,10 +123,17 @@ def test_a_fraction_beyond_its_total_is_no_progress(read, bar, step, total):
     assert (table.total_steps.tolist() if table.total_steps is not None else [None]) == [total]
 
 
-def test_once_a_step_was_seen_a_line_without_one_is_no_record(read):
+def test_where_others_have_a_step_a_loss_without_one_is_counted_as_ignored(read):
     table = read("loss 9.5\nstep 1 loss 2.5\nloss 8.5\nstep 2 loss 2.25\n")
-    assert table.columns["loss"].tolist() == [9.5, 2.5, 2.25]
-    assert table.unreadable_lines == 0
+    assert table.columns["loss"].tolist() == [2.5, 2.25]
+    assert (table.loss_lines, table.unreadable_lines, table.ignored) == (4, 0, {"a loss without a step": 2})
+
+
+def test_but_a_nan_counts_wherever_it_stands(read):
+    table = read("step 1 loss 2.5\nloss nan\nstep 2 loss 2.25\nval loss 2.75\n")
+    assert table.step.tolist() == [1, 1, 2, 2]
+    assert table.nan_rows["loss"].tolist() == [False, True, False, False]
+    assert table.ignored == {}
 
 
 def test_a_norm_alone_is_a_record(read):
