@@ -83,13 +83,30 @@ def _unpacked(stream: Stream, tensors: Mapping[str, TensorInfo]) -> Stream:
     if name.endswith("_blocks") and f"{name.removesuffix('blocks')}scales" in tensors:
         return _halved(stream)
     stem = name.removesuffix("_packed").removesuffix(".weight")
-    for scale, per_scale in ((f"{stem}.scale", 32), (f"{stem}.weight_scale", 16)):
-        info = tensors.get(scale)
-        # DeepSeek-V4 keeps 32 values a scale (E8M0), NVIDIA's format 16 (E4M3); 8-bit values would have half as many.
-        is_float8 = info is not None and info.dtype.startswith("F8") and info.shape
-        if info and is_float8 and info.shape[-1] * per_scale == 2 * stream.shape[-1]:
-            return _halved(stream)
+    if any(_pair(stream.shape, tensors.get(f"{stem}.{scale}")) for scale in _SCALES):
+        return _halved(stream)
+    for scale in _SCALES:
+        stem = name.removesuffix(f".{scale}")
+        packed = (tensors.get(f"{stem}.{weight}") for weight in ("weight", "weight_packed"))
+        info = TensorInfo(name, "U8", stream.shape)
+        # compressed-tensors keeps powers of two as bytes.
+        if stem != name and any(one and one.dtype in ("U8", "I8") and _pair(one.shape, info) for one in packed):
+            return replace(stream, dtype="F8_E8M0")
     return stream
+
+
+_SCALES = ("scale", "weight_scale")
+
+
+def _pair(packed: tuple[int, ...], scale: TensorInfo | None) -> bool:
+    """Whether bytes are two values each, by the scales beside them: bytes of one value would have half as many.
+
+    DeepSeek-V4 and the MX formats have 32 values a scale (E8M0, also as plain bytes), NVIDIA's format 16 (E4M3).
+    """
+    if scale is None or not packed or len(scale.shape) != len(packed):
+        return False
+    per_scale = {"F8_E8M0": 32, "U8": 32, "F8_E4M3": 16}.get(scale.dtype, 0)
+    return packed[-1] > 0 and per_scale * scale.shape[-1] == 2 * packed[-1]
 
 
 def _halved(stream: Stream) -> Stream:

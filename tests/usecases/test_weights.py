@@ -212,6 +212,32 @@ def test_scales_that_are_bytes_are_read_as_powers_of_two(tmp_path: Path) -> None
     assert (found.tensor, found.position) == ("mlp.experts.down_proj_scales", (2, 7, 1))
 
 
+@pytest.mark.parametrize(
+    ("packed", "scale", "dtype", "per_scale", "is_packed"),
+    [
+        ("w.weight", "w.scale", torch.float8_e8m0fnu, 32, True),  # DeepSeek-V4
+        ("w.weight_packed", "w.weight_scale", torch.uint8, 32, True),  # compressed-tensors, MX
+        ("w.weight", "w.weight_scale", torch.float8_e4m3fn, 16, True),  # NVIDIA
+        ("w.weight", "w.weight_scale", torch.float32, 32, False),  # one value a byte
+        ("w.weight", "w.weight_scale", torch.float8_e8m0fnu, 64, False),
+    ],
+)
+def test_bytes_are_two_values_where_the_scales_beside_them_say_so(
+    packed: str, scale: str, dtype: torch.dtype, per_scale: int, is_packed: bool, tmp_path: Path
+) -> None:
+    scales = torch.full((6, 128 // per_scale), 120, dtype=torch.uint8)
+    scales = torch.ones(scales.shape) if dtype == torch.float32 else scales.view(dtype)
+    tensors = {packed: torch.full((6, 64), 0x77, dtype=torch.uint8), scale: scales}
+    save_file(tensors, tmp_path / "a.safetensors")
+    numbers = {one.name: one for one in mhcdiag.weights(tmp_path / "a.safetensors").numbers}
+    assert (numbers[packed].elements, numbers[packed].absmax) == ((768, 6.0) if is_packed else (384, 119.0))
+    if is_packed and dtype != torch.float32:
+        scales.view(torch.uint8)[5, 0] = 0x7F if dtype == torch.float8_e4m3fn else 255
+        save_file(tensors, tmp_path / "a.safetensors")
+        (found,) = mhcdiag.weights(tmp_path / "a.safetensors").nonfinite
+        assert (found.tensor, found.position, found.kind) == (scale, (5, 0), "nan")
+
+
 def test_one_number_beside_the_model_may_be_infinite(tmp_path: Path) -> None:
     torch.save({"model": sound(), "best_loss": torch.tensor(float("inf"))}, tmp_path / "a.pt")
     result = mhcdiag.weights(tmp_path / "a.pt")
