@@ -41,14 +41,17 @@ _GLUED = re.compile(r"(?<![\w.])(?:\d+-)?(\d+)(epoch|batch|step|iter|it)(?!\w|/)
 _FRACTION = re.compile(rf"(?<![\d:/.(,-])({_WHOLE})\s*/\s*({_WHOLE})(?![\d:/.%]|\s*%)")
 _BRACKET = re.compile(r"(?<![\w:=])\[\s*(\d+)\s*\]")
 _LEADING = re.compile(rf"\s*({_WHOLE})(?=\s*[|:;,\s])(?!:\d|\.\d|\s*/)")
-# "(2/8)" of icefall and "[host:2/8]" of ESPnet are rank and number of ranks.
-_WRITER = re.compile(r"\((\d+)/(\d+)\)|\[[\w.-]+:(\d+)/(\d+)\]")
+# "(2/8)" of icefall and "[host:2/8]" of ESPnet are rank and number of ranks; "( 950/5004)" may be a step.
+_WRITER = re.compile(r"\(\s*(\d+)/(\d+)\)|\[[\w.-]+:(\d+)/(\d+)\]")
 
 
 @lru_cache(maxsize=4096)
 def _is_counter(name: str) -> bool:
     simple = plain(name)
     return simple in EPOCHS or simple in RANKS or step_rank(name) is not None
+
+
+_PAIR = "(a/b)"
 
 
 def _number(text: str) -> float:
@@ -70,7 +73,8 @@ def counters(text: str) -> dict[str, Counter]:
     writer = _WRITER.search(text)
     if writer is not None:
         rank, ranks = (writer[1], writer[2]) if writer[1] else (writer[3], writer[4])
-        found["(rank/ranks)"] = Counter(_number(rank), _number(ranks))
+        found[_PAIR] = Counter(_number(rank), _number(ranks))
+        taken.append(writer.span())
     for number, (key, counter) in enumerate(_unnamed(text, taken)):
         found[f"{key}#{number}"] = counter
     return found
@@ -91,11 +95,13 @@ def _unnamed(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[tuple[str,
 
 def fitness(key: str) -> int | None:
     """Return how well a counter fits the step by its name (0 best), None where it counts something else."""
-    if key in EPOCHS or key in RANKS or key == "(rank/ranks)":
+    if key in EPOCHS or key in RANKS:
         return None
     rank = step_rank(key)
     if rank is not None:
         return rank
+    if key == _PAIR:  # behind all others: beside another step it is a rank
+        return 2 * len(STEPS) + 9
     return 2 * len(STEPS) + ("a/b", "[a]", "a").index(key.partition("#")[0])
 
 
@@ -178,7 +184,8 @@ def plan_steps(lines: Found) -> StepPlan:
     if turned is not None and (not ranked or min(ranked)[0]):
         return StepPlan(step=turned, epoch="epoch", epoch_first=True, rank=rank)
     if ranked:
-        _, is_above, _, key = min(ranked)
+        _, is_above, _, key = min(ranked, key=lambda one: (one[3] == _PAIR, *one))
+        rank = None if key == rank else rank
         field = _has_name(key) and not is_above and all(found[key].total is None for found in own if key in found)
         return StepPlan(step=key, above=is_above, epoch=epoch, epoch_above=epoch_above, rank=rank, field=field)
     # An epoch that several records share is no step: it does not tell them apart.
@@ -240,7 +247,7 @@ def _epoch_of(own: Sequence[dict[str, Counter]], above: Sequence[dict[str, Count
 
 
 def _rank_of(own: Sequence[dict[str, Counter]]) -> str | None:
-    for key in (*RANKS, "(rank/ranks)"):
+    for key in (*RANKS, _PAIR):
         values = {found[key].value for found in own if key in found}
         totals = {found[key].total for found in own if key in found}
         # A count of several numbers that runs up once is no rank: "(3/100)" may be a progress.

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from mhcdiag.errors import LogError, SettingError
 from mhcdiag.runlogs.formats import FILE_FORMATS, FORMATS, TEXT_FORMATS
 from mhcdiag.runlogs.formats.any_text import GENERIC, REGEX
+from mhcdiag.runlogs.grammar import BlockGrammar
 from mhcdiag.runlogs.interface import FileFormat, Keys, LogRecord, LogSample, TextFormat
 from mhcdiag.runlogs.lines import LineSplitter, clean_line
 from mhcdiag.runlogs.names import canonical_rank
@@ -187,13 +188,20 @@ def score(log_format: TextFormat, pieces: Sequence[Sequence[str]], keys: Keys, *
             record = parser.feed(number, text)
             left -= 1
             if record is not None:
-                total += record_worth(record, log_format.preferred)
+                total += _worth(record, log_format, keys)
             elif total + _MOST * left <= to_beat:
                 return total
         last = parser.finish()
         left -= 1
-        total += record_worth(last, log_format.preferred) if last is not None else 0
+        total += _worth(last, log_format, keys) if last is not None else 0
     return total
+
+
+def _worth(record: LogRecord, log_format: TextFormat, keys: Keys) -> int:
+    # Lines of a block without its heading may be anybody's: they are indented and have a sign between name and value.
+    if isinstance(log_format, BlockGrammar) and record.step is None and keys.step is None:
+        return 0
+    return record_worth(record, log_format.preferred)
 
 
 def record_worth(record: LogRecord, preferred: Mapping[str, tuple[str, ...]]) -> int:

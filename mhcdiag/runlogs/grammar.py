@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mhcdiag.runlogs.interface import Keys, LogRecord, NanFamily
-from mhcdiag.runlogs.records import NUMBER, numbers_of, parse_json, parse_number
+from mhcdiag.runlogs.records import NUMBER, numbers_of, parse_json, parse_number, progress_of
 
 Fields = Callable[[str], Iterable[tuple[str, float]]]
 
@@ -275,9 +275,12 @@ def json_fields(text: str) -> Iterator[tuple[str, float]]:
 def quoted_fields(text: str) -> Iterator[tuple[str, float]]:
     """Yield the fields of a printed Python dictionary, `{'loss': 0.2, 'grad_norm': nan}`."""
     for match in _QUOTED.finditer(unwrapped(text[:LONGEST_TEXT])):
-        number = parse_number(match[2].strip("'\""))
+        value = match[2].strip("'\"")
+        number = parse_number(value)
         if number is not None:
             yield match[1], number
+        elif "/" in value:
+            yield from progress_of(match[1], value)
 
 
 def spaced_fields(text: str) -> Iterator[tuple[str, float]]:

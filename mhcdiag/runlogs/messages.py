@@ -8,8 +8,8 @@ from mhcdiag.runlogs.log_table import ScalerEvent, ScalerKind
 # Parts of words of all messages below, as bytes: nearly no block of a log holds one, and the patterns are not tried.
 _NEEDLES = (
     b"nan", b"NaN", b"NAN", b"Nan", b" inf", b" Inf", b"/inf", b"/Inf", b"inf ", b"Inf ", b"nfinit", b"NFINIT",
-    b"finite", b"FINITE", b"nvalid", b"NVALID", b"verflow", b"VERFLOW", b"iverge", b"xplode", b"cale is",
-    b"cale reached", b"cale already", b"cale too",
+    b"finite", b"FINITE", b"nvalid", b"NVALID", b"verflow", b"VERFLOW", b"iverg", b"xplode", b"cale is",
+    b"cale reached", b"cale has", b"cale already", b"cale too", b"not a number", b"xploding",
 )  # fmt: skip
 
 _SUBJECT = (
@@ -39,7 +39,8 @@ _OF = re.compile(
 _OTHER = re.compile(
     rf"(?i)\b{_FOUND}\s+(?:a |an |some |any )?{_NAN}\b{_NO_DATA}"
     rf"|\b{_NAN}(?: values?)? (?:was |were |has been )?{_FOUND}\b"
-    r"|diverged with loss|\b(?:loss|training|model|run) (?:has |is )?(?:diverged|exploded)\b"  # TensorFlow, Tacotron
+    r"|diverged with loss|\bloss is (?:diverging|exploding)|\btensor\(\[*\s*-?(?:nan|inf)\b"
+    r"|\b(?:loss|training|model|run) (?:has |is )?(?:diverged|exploded)\b"  # TensorFlow, Tacotron
     r"|returned nan values in its|invalid value \(nan\)|found invalid values:"  # torch, JAX, torch.distributions
     r"|floatingpointerror.*\b(?:nan|loss)|rerun.*result is nan"  # fairseq, Megatron-LM's rerun state machine
     # Fields of a line that the format does not read: a second logger on the same console.
@@ -51,6 +52,7 @@ _OTHER = re.compile(
 _MINIMUM = re.compile(
     r"(?i)minimum loss scale reached|current loss scale already at minimum"
     r"|\b(?:loss|grad)[ _]?scale (?:is )?(?:too )?small\b"
+    r"|\b(?:loss|grad)[ _]?scale (?:has |is )?(?:reached|at|below) (?:its |the )?min"
 )
 _OVERFLOW = re.compile(
     r"(?i)\boverflow! (?:rank|skipping)|gradient overflow|grad overflow|overflow detected|overflow\. skipping step"
@@ -85,6 +87,7 @@ def may_hold_messages(block: bytes) -> bool:
 
 def kind_of(text: str) -> ScalerKind | None:
     """Return what a line reports, or None."""
+    text = text.replace("`", "")
     if _MINIMUM.search(text):
         return "minimum"
     if _OVERFLOW.search(text):

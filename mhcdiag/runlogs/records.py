@@ -110,7 +110,7 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
             if number is not None:
                 yield prefix + key, number
             elif "/" in value:
-                yield from _progress(key, value)
+                yield from ((prefix + name, count) for name, count in progress_of(key, value))
         elif isinstance(value, bool):
             yield prefix + key, float(value)
         elif isinstance(value, dict) and depth < _DEEPEST:
@@ -119,8 +119,8 @@ def _walk(record: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
             yield from _listed(prefix + key, value)
 
 
-def _progress(key: str, value: str) -> Iterator[tuple[str, float]]:
-    """Yield the step of ms-swift's `"global_step/max_steps": "455/600"`."""
+def progress_of(key: str, value: str) -> Iterator[tuple[str, float]]:
+    """Yield the step of a field like ms-swift's `"global_step/max_steps": "455/600"`, where it is one."""
     name = key.partition("/")[0]
     count = _PROGRESS.fullmatch(value)
     if count is not None and step_rank(name) is not None:

@@ -15,8 +15,8 @@ from mhcdiag.runlogs.counters import Counter, StepPlan, counters, fitness, plan_
         ("iteration: 11 / 701 | loss", {"iteration": (11, 701)}),
         ("steps:  66%|##| 2001/3000 [loss=2.5]", {"a/b#0": (2001, 3000)}),
         ("3epoch:train:1-500batch: loss=2.5", {"epoch": (3, None), "batch": (500, None)}),
-        ("(2/8) Epoch 2, batch 50, loss", {"epoch": (2, None), "batch": (50, None), "(rank/ranks)": (2, 8)}),
-        ("[host:1/8] INFO", {"(rank/ranks)": (1, 8)}),
+        ("(2/8) Epoch 2, batch 50, loss", {"epoch": (2, None), "batch": (50, None), "(a/b)": (2, 8)}),
+        ("[host:1/8] INFO", {"(a/b)": (1, 8)}),
         ("rank 3 step 5", {"rank": (3, None), "step": (5, None)}),
         ("700 | loss 2.5", {"a#0": (700, None)}),
         ("[400] loss=2.5", {"[a]#0": (400, None)}),
@@ -31,10 +31,10 @@ def test_counters_of_a_line(text: str, found: dict[str, tuple[int, int | None]])
 
 
 def test_names_before_fractions_before_bare_numbers():
-    ranked = ["step", "global_step", "batch", "a/b#0", "[a]#1", "a#2"]
+    ranked = ["step", "global_step", "batch", "a/b#0", "[a]#1", "a#2", "(a/b)"]
     orders = [fitness(key) for key in ranked]
     assert orders == sorted(orders)
-    assert [fitness(key) for key in ("epoch", "rank", "(rank/ranks)")] == [None] * 3
+    assert [fitness(key) for key in ("epoch", "rank")] == [None] * 2
 
 
 def plan(*lines: str, loss: str = "loss") -> StepPlan:
@@ -97,12 +97,17 @@ class TestPlan:
         lines = [f"Batch {n // 10}/{100 * (n % 10)} loss" for n in range(40)]
         assert plan(*lines) == StepPlan(step="batch", epoch="epoch", epoch_first=True)
 
+    def test_a_pair_in_brackets_is_the_step_where_nothing_else_is(self):
+        assert plan(*many("( {ten}/5004) loss")).step == "(a/b)"
+        assert plan(*many("({ten}/5004) step {half} loss")).step == "step"
+
     @pytest.mark.parametrize(
         ("lines", "rank"),
         [
-            ([f"({n % 4}/4) step {n // 4} loss" for n in range(20)], "(rank/ranks)"),
+            ([f"({n % 4}/4) step {n // 4} loss" for n in range(20)], "(a/b)"),
             ([f"(0/4) step {n} loss" for n in range(20)], None),
             ([f"({n}/100) loss" for n in range(20)], None),
+            ([f"({n % 10}/10) loss" for n in range(60)], None),  # alone it is a step that begins again
             ([f"rank {n % 4} step {n // 4} loss" for n in range(20)], "rank"),
         ],
     )

@@ -133,3 +133,10 @@ def test_the_general_format_must_read_twice_as_much(general, chosen):
     choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [lines], KEYS)
     assert choice is not None
     assert choice.format.name == chosen
+
+
+def test_the_lines_of_a_block_without_its_heading_are_anybodys():
+    lines = [text for n in range(12) for text in (f"GLOBAL_STEP: {n}", "    train_loss=2.5", "    lr=0.1")]
+    choice = best_text_format(TEXT_FORMATS[:-1], GENERIC, [[line.encode() for line in lines]], KEYS)
+    assert choice is not None
+    assert choice.format is GENERIC

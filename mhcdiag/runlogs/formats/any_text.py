@@ -84,8 +84,8 @@ class GenericParser:
             if not lost:
                 self._look_above(text)
             return LogRecord(line=line, values={}, garbled=True) if lost else None
-        if " is " in bare and not any(map(math.isfinite, values.values())):
-            return None  # "The grad norm is nan. Skipping" is a message
+        if " is " in bare and not any(math.isfinite(value) for name, value in values.items() if self._is_judged(name)):
+            return None  # "(trainer:617) The grad norm is nan. Skipping" is a message
         step, total = (None, None) if evaluation else self._step_of(found, values)
         rank = self._rank_of(found)
         if step is None and self._stepped:
@@ -146,7 +146,7 @@ class GenericParser:
         key, source = plan.step, self._above if plan.above else found.all
         if key is not None and key not in source:
             # Lines of another shape (llama2.c's evaluations) may name the same count in another way.
-            named = [(order, one) for one in found.all if (order := fitness(one)) is not None and "#" not in one]
+            named = [(order, one) for one in found.all if one.isidentifier() and (order := fitness(one)) is not None]
             key, source = (min(named)[1], found.all) if named else (None, source)
         if key is None or key not in source:
             return None, None

@@ -200,3 +200,15 @@ def test_a_bar_that_begins_again_after_it_was_full_counts_on(read):
     assert table.step.tolist() == list(range(1, 16))
     cut = read("".join(line + "\n" for at, line in enumerate(text.splitlines()) if at not in (3, 4)))
     assert cut.step.tolist()[3] == 1  # it was not full: another run, or a resume
+
+
+def test_a_message_with_numbers_is_no_record(read):
+    said = (
+        "[host:0/8] 2022-02-21 11:00:20,031 (trainer:617) WARNING: The grad norm is nan. Skipping updating the model."
+    )
+    shown = "[host:0/8] 2022-02-21 11:00:05,031 (trainer:678) INFO: 1epoch:train:{at}-{end}batch: loss_ctc=86.9, loss={loss}"
+    table = read("".join(
+        shown.format(at=end - 49, end=end, loss=3 - end / 500) + f"\n{said}\n" for end in range(50, 1000, 50)
+    ))  # fmt: skip
+    assert table.step.tolist() == list(range(50, 1000, 50))  # the rank is no step where a line has no other
+    assert "grad_norm" not in table.columns
