@@ -125,7 +125,6 @@ def judge_table(table: LogTable, options: LogOptions) -> LogResult:
     return report(watcher, facts)
 
 
-
 def watcher_of(options: LogOptions, series: Iterable[str], *, log_format: str) -> LogWatcher:
     """Return what watches these series of a log.
 
