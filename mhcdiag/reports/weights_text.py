@@ -29,7 +29,7 @@ def weights_text(result: WeightsResult, *, width: int, details: bool = False) ->
     details
         Every finding, and the numbers of every tensor.
     """
-    lines = [result.path, *wrapped("  ", looked_at(result), width, indent=4)]
+    lines = [result.path, *wrapped("  ", looked_at(result, details=details), width, indent=4)]
     lines += findings_lines(result, width=width, most=None if details else MOST)
     lines += _remarks(result, width)
     if details:
@@ -41,7 +41,8 @@ def weights_lines(result: WeightsResult | None, *, width: int, details: bool = F
     """What the report of another command says of the scan; nothing where nobody asked for one."""
     if result is None:
         return ""
-    said = looked_at(result) if result.unscanned else f"weights: {looked_at(result)}"
+    looked = looked_at(result, details=details)
+    said = looked if result.unscanned else f"weights: {looked}"
     if result.unscanned:
         said += f" (--scan, about {result.minutes} min)"
     elif not result.findings:
@@ -64,14 +65,14 @@ def verdict_line(each: JudgedWeights | Unreadable) -> str:
     return printable(f"PASS  {each.path}" + (f"  ({'; '.join(said)})" if said else ""))
 
 
-def looked_at(result: WeightsResult) -> str:
-    """How much was looked at, as a clause."""
+def looked_at(result: WeightsResult, *, details: bool = False) -> str:
+    """How much was looked at, as a clause; with `details` also how long it took, which no two runs agree on."""
     if result.unscanned:
         return f"weights not scanned: {result.unscanned}"
     share = "all of them" if result.is_complete else _share(result)
     return (
         f"{counted(result.tensors, 'tensor')}, {counted(result.elements, 'value')}, {in_bytes(result.bytes_total)}; "
-        f"looked at {share} in {result.seconds:.2g} s ({result.kernel})"
+        f"looked at {share}{f' in {result.seconds:.2g} s ({result.kernel})' if details else ''}"
     )
 
 

@@ -124,7 +124,7 @@ def test_a_cap_limits_the_bound(cap: float, largest: float | None):
 def test_projections_of_zeros_bound_by_zero():
     zeros = torch.zeros(HEADS, CHANNELS, CHANNELS, dtype=torch.float64)
     found = logit_bound(block(rotated=False, biased=False, query_gram=zeros))
-    assert (found.spectral, found.largest, found.rank) == (0.0, 0.0, 1.0)
+    assert (found.spectral, found.largest, found.rank) == (0.0, 0.0, 0.0)  # no head has a rank
 
 
 @pytest.mark.parametrize("value", [nan, inf])
