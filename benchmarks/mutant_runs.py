@@ -15,7 +15,7 @@ from queue import SimpleQueue
 
 from mutant_source import Mutant, applied
 
-COPIED = ("mhcdiag", "tests", "sample_checkpoints", "benchmarks", ".github", "README.md", "pyproject.toml")
+COPIED = ("docs", "mhcdiag", "tests", "sample_checkpoints", "benchmarks", ".github", "README.md", "pyproject.toml")
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci")
 """Stop at the first failure; the profile draws the same examples each time and knows no deadline."""
 PASSED, USAGE, NO_TESTS = 0, 4, 5
